@@ -1,0 +1,42 @@
+# Each target sets up what it needs in .venv. `make demo` is the place to start.
+PYTHON ?= python3
+BIN := .venv/bin
+PROTOS := $(wildcard proto/whymatch/v1/*.proto)
+
+.PHONY: demo test lint bench generate
+
+demo: .venv/installed
+	$(BIN)/whymatch demo --output demo-output
+
+test: .venv/installed
+	$(BIN)/pytest
+
+lint: .venv/installed build/view
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy -p whymatch
+	cd proto && ../$(BIN)/buf lint
+	rm -rf build/generated && mkdir -p build/generated
+	$(MAKE) --no-print-directory generate OUT=build/generated
+	for file in build/generated/whymatch/v1/*; do cmp $$file proto/whymatch/v1/$$(basename $$file) || \
+		{ echo "generated code is stale: run make generate"; exit 1; }; done
+
+bench: .venv/installed
+	$(BIN)/python -m benchmarks
+
+OUT ?= proto
+generate: .venv/installed
+	$(BIN)/python -m grpc_tools.protoc -Iproto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
+		--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc --python_out=$(OUT) --grpc_python_out=$(OUT) \
+		--mypy_out=quiet:$(OUT) --mypy_grpc_out=quiet:$(OUT) $(PROTOS)
+
+# The rooms laid out as the package they import as, for mypy.
+build/view:
+	mkdir -p build/view/whymatch
+	for room in embed index explain server client; do ln -sfn $(CURDIR)/$$room build/view/whymatch/$$room; done
+	ln -sfn $(CURDIR)/proto/whymatch/v1 build/view/whymatch/v1
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[server,timm,dev]"
+	touch $@

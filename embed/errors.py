@@ -1,0 +1,46 @@
+"""The root of the error tree, and the errors of images and models.
+
+Each error that a caller can cause has a `reason`, the name that programs in any language see; `errors.proto` lists them.
+"""
+
+
+class WhymatchError(Exception):
+    """Something the caller can mend; the message says how."""
+
+    reason = "INTERNAL"
+
+
+class NotAnImage(WhymatchError):
+    """The bytes are not an image of a known format."""
+
+    reason = "NOT_AN_IMAGE"
+
+
+class BrokenImage(WhymatchError):
+    """The image ends early or is damaged."""
+
+    reason = "BROKEN_IMAGE"
+
+
+class ImageTooLarge(WhymatchError):
+    """The image has more bytes than the limit."""
+
+    reason = "IMAGE_TOO_LARGE"
+
+
+class TooManyPixels(WhymatchError):
+    """The image has more pixels than the limit."""
+
+    reason = "TOO_MANY_PIXELS"
+
+
+class BadVector(WhymatchError):
+    """A vector cannot be an embedding of this model."""
+
+    reason = "BAD_VECTOR"
+
+
+class BadModel(WhymatchError):
+    """A model cannot be loaded as asked."""
+
+    reason = "BAD_MODEL"

@@ -1,0 +1,1 @@
+"""The API: the `.proto` files and the code generated from them."""
