@@ -1,6 +1,6 @@
 """The root of the error tree, and the errors of images and models.
 
-Each error that a caller can cause has a `reason`, the name that programs in any language see; `errors.proto` lists them.
+Each error that a caller can cause has a `reason`, the name that programs see; `errors.proto` lists them.
 """
 
 

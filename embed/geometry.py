@@ -1,0 +1,69 @@
+"""How an image is laid onto the network's input, and the way back from cells of the map to pixels of the original."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+GeometryMode = Literal["keep", "warp", "center-crop"]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the pixels of one upright original image went. The first pixel spans 0 to 1."""
+
+    width_px: int
+    """Width of the original."""
+    height_px: int
+    """Height of the original."""
+    area: tuple[float, float, float, float]
+    """Left, top, right and bottom of the part of the original that the network sees."""
+
+    def cell_box(self, row: int, column: int, rows: int, columns: int) -> tuple[float, float, float, float]:
+        """Return left, top, right and bottom, in pixels of the original, of one cell of a rows x columns grid."""
+        left, top, right, bottom = self.area
+        width, height = (right - left) / columns, (bottom - top) / rows
+        return left + column * width, top + row * height, left + (column + 1) * width, top + (row + 1) * height
+
+    def cell_at(self, x_px: float, y_px: float, rows: int, columns: int) -> tuple[int, int] | None:
+        """Return the row and column of the cell over a point of the original, None where the network sees nothing."""
+        left, top, right, bottom = self.area
+        if not (left <= x_px < right and top <= y_px < bottom):
+            return None
+        return int((y_px - top) / (bottom - top) * rows), int((x_px - left) / (right - left) * columns)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How images of any shape become inputs of a network."""
+
+    mode: GeometryMode = "keep"
+    """`keep`: the whole image, aspect kept; `warp`: the whole image as a square; `center-crop`: its central square."""
+    size_px: int = 224
+    """S: a square input is S x S; with `keep` an input has about S^2 pixels."""
+    stride: int = 32
+    """With `keep` both sides are multiples of it: input pixels per cell of the map."""
+    min_side_px: int = 32
+    """With `keep` no side is shorter: below it the network has no cell."""
+
+    def placement(self, width: int, height: int) -> Placement:
+        """Return where a width x height image goes."""
+        if self.mode != "center-crop":
+            return Placement(width, height, (0.0, 0.0, float(width), float(height)))
+        side = min(width, height)
+        left, top = (width - side) / 2, (height - side) / 2
+        return Placement(width, height, (left, top, left + side, top + side))
+
+    def input_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the width and height of the input for a width x height image.
+
+        With `keep` the aspect is the image's to within one stride, except for ribbons: where one side would fall below
+        `min_side_px`, it gets that and the other side what is left of S^2 pixels.
+        """
+        if self.mode != "keep":
+            return self.size_px, self.size_px
+        scale = self.size_px / (width * height) ** 0.5
+        longest = self.size_px**2 // self.min_side_px
+        return self._side(width * scale, longest), self._side(height * scale, longest)
+
+    def _side(self, length: float, longest: int) -> int:
+        strides = round(min(length, longest) / self.stride)
+        return max(strides * self.stride, self.min_side_px)

@@ -1,0 +1,155 @@
+"""A model: a network's trunk with the preprocessing before it and the pooling after it, and its fingerprint."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from whymatch.embed.errors import BadModel
+from whymatch.embed.features import Features
+from whymatch.embed.geometry import Geometry, GeometryMode, Placement
+from whymatch.embed.image import DecodeLimits, decode_image
+from whymatch.embed.networks import Triple, load_network
+from whymatch.embed.pooling import Array, Pooling
+from whymatch.embed.trunk import Trunk, cut_trunk, output_shape, stride_and_min_side
+
+Precision = Literal["float32", "bfloat16"]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A decoded image, ready for the network."""
+
+    pixels: NDArray[np.uint8]
+    """(h, w, 3) RGB at the size of the network's input."""
+    placement: Placement
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """All that turns an image into an embedding."""
+
+    backbone: str
+    """Name of the network."""
+    trunk: Trunk
+    geometry: Geometry
+    mean: Triple
+    std: Triple
+    pooling: Pooling
+    precision: Precision
+    device: str
+
+    @property
+    def dimensions(self) -> int:
+        """Length of an embedding."""
+        return self.trunk.channels
+
+    @functools.cached_property
+    def description(self) -> dict[str, object]:
+        """Everything that decides what vector an image gets, ready for JSON."""
+        pooling = asdict(self.pooling) if self.pooling.kind == "gem" else {"kind": self.pooling.kind}
+        return {
+            "backbone": self.backbone,
+            "layer": self.trunk.layer,
+            "weights_sha256": self.trunk.weights_sha256,
+            "preprocessing": {**asdict(self.geometry), "filter": "bilinear", "mean": self.mean, "std": self.std},
+            "pooling": pooling,
+            "precision": self.precision,
+        }
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits that change with anything in `description`. The device is not part of it."""
+        text = json.dumps(self.description, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def prepare(self, content: bytes, limits: DecodeLimits) -> Prepared:
+        """Decode an image file and lay it onto the network's input. Raises the errors of `decode_image`."""
+        image = decode_image(content, limits)
+        placement = self.geometry.placement(*image.size)
+        size = self.geometry.input_size(*image.size)
+        resized = image.resize(size, Image.Resampling.BILINEAR, box=placement.area)
+        return Prepared(np.asarray(resized), placement)
+
+    def features(self, batch: Sequence[Prepared]) -> list[Features]:
+        """Run the network on images of one input size."""
+        feature_maps = self.feature_maps(np.stack([image.pixels for image in batch]))
+        pooled = self.pooling.pool(feature_maps)
+        return [
+            Features(feature_map, vector, self.pooling, image.placement)
+            for image, feature_map, vector in zip(batch, feature_maps, pooled, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def feature_maps(self, pixels: NDArray[np.uint8]) -> Array:
+        """Return the feature maps (B, H, W, C) float32 of pixels (B, h, w, 3)."""
+        mean, std = (torch.tensor(values, device=self.device) * 255 for values in (self.mean, self.std))
+        inputs = torch.from_numpy(pixels).to(self.device).float().sub_(mean).div_(std)
+        # (B, h, w, 3) memory seen as (B, 3, h, w) is torch's channels_last, the fast order for convolutions.
+        outputs = self.trunk.module(inputs.to(DTYPES[self.precision]).permute(0, 3, 1, 2))
+        result: Array = outputs.permute(0, 2, 3, 1).float().contiguous().cpu().numpy()
+        return result
+
+
+def load_model(
+    backbone: str = "bundled",
+    *,
+    weights: Path | None = None,
+    pooling: Pooling = Pooling(),
+    geometry: GeometryMode = "keep",
+    size_px: int | None = None,
+    mean: Triple | None = None,
+    std: Triple | None = None,
+    precision: Precision = "float32",
+    device: str = "cpu",
+) -> Model:
+    """Load a model.
+
+    backbone: `bundled`, or a torchvision or timm classification network by name.
+    weights: its weights file; by default what the library itself would download.
+    size_px, mean, std: of the network's input; by default what the weights were trained with.
+
+    Raises:
+        BadModel: the message says what does not fit.
+    """
+    _check(pooling, size_px, std, device)
+    network = load_network(backbone, weights)
+    trunk = cut_trunk(network)
+    stride, min_side = stride_and_min_side(trunk) if geometry == "keep" else (1, 1)
+    size = size_px or network.size_px
+    if size < min_side or output_shape(trunk.module, size) is None:
+        raise BadModel(f"inputs of {size} px leave {network.name} no cell; --size-px must be at least {min_side}")
+    module = trunk.module.to(device, DTYPES[precision])
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Model(
+        network.name,
+        replace(trunk, module=module),
+        Geometry(geometry, size, stride, min_side),
+        mean or network.mean,
+        std or network.std,
+        pooling,
+        precision,
+        device,
+    )
+
+
+def _check(pooling: Pooling, size_px: int | None, std: Triple | None, device: str) -> None:
+    if pooling.kind == "gem" and not 1 <= pooling.power < 1000:
+        raise BadModel(f"the power of GeM pooling must be from 1 to 1000, not {pooling.power}")
+    if size_px is not None and not 1 <= size_px <= 4096:
+        raise BadModel(f"the input size must be from 1 to 4096 px, not {size_px}")
+    if std is not None and min(std) <= 0:
+        raise BadModel(f"the standard deviations must be positive, not {std}")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as err:
+        raise BadModel(f"the device {device!r} cannot be used ({err}); try cpu") from err

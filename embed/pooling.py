@@ -1,0 +1,80 @@
+"""Pooling a feature map into one vector, and the exact share that each cell has in it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+PoolingKind = Literal["average", "max", "gem"]
+
+TINY = np.finfo(np.float32).tiny
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """How the cells of a feature map alpha (H, W, C) become a pooled vector beta (C).
+
+    average: beta_c = mean(alpha_c)                        (Stylianou et al., equation 2)
+    max:     beta_c = max(alpha_c)                         (equation 4)
+    gem:     beta_c = mean(max(alpha_c, 0)^p)^(1/p)        (generalized mean; p = 1 is average, large p tends to max)
+    """
+
+    kind: PoolingKind = "average"
+    power: float = 3.0
+    """p of `gem`, at least 1; the others ignore it."""
+
+    def pool(self, feature_maps: Array) -> Array:
+        """Pool feature maps (..., H, W, C) into vectors (..., C), both float32."""
+        if self.kind == "average":
+            pooled: Array = np.mean(feature_maps, axis=(-3, -2), dtype=np.float32)
+        elif self.kind == "max":
+            pooled = np.max(feature_maps, axis=(-3, -2))
+        else:
+            pooled = self._generalized_mean(feature_maps)
+        return pooled
+
+    def contributions(self, feature_map: Array, pooled: Array) -> Array:
+        """Return the share a (H, W, C) of each cell in a pooled vector: the sum of a over H and W is `pooled`.
+
+        average: a_xyc = alpha_xyc / (H W)                                  (equation 3)
+        max:     a_xyc = alpha_xyc / N_c where alpha_xyc is the maximum of its channel, else 0; N_c counts the ties
+                                                                            (equation 5)
+        gem:     a_xyc = beta_c alpha_xyc^p / sum_xy alpha_xyc^p
+
+        feature_map: (H, W, C) float32; it may have been rounded since `pooled` (C) was made of it. What rounding took
+        is given back to the cells in proportion to |a|, so that the sum holds all the same.
+        """
+        shares = self._shares(feature_map)
+        size = np.abs(shares)
+        weights = size / np.maximum(size.sum(axis=(0, 1)), TINY)
+        exact: Array = shares + (pooled - shares.sum(axis=(0, 1))) * weights
+        return exact
+
+    def _shares(self, feature_map: Array) -> Array:
+        rows, columns, _ = feature_map.shape
+        if self.kind == "average":
+            return feature_map / np.float32(rows * columns)
+        if self.kind == "max":
+            highest = feature_map == feature_map.max(axis=(0, 1))
+            return np.where(highest, feature_map / highest.sum(axis=(0, 1), dtype=np.float32), np.float32(0))
+        powers = self._powers(feature_map)
+        shares: Array = self._generalized_mean(feature_map) * powers / np.maximum(powers.sum(axis=(0, 1)), TINY)
+        return shares
+
+    def _generalized_mean(self, feature_maps: Array) -> Array:
+        mean = np.mean(self._powers(feature_maps), axis=(-3, -2), dtype=np.float32)
+        return np.power(mean, np.float32(1 / self.power)) * _peaks(feature_maps)[..., 0, 0, :]
+
+    def _powers(self, feature_maps: Array) -> Array:
+        """Return (alpha / peak)^p, activations clamped at 0: scaled by the peak of each channel, no power overflows."""
+        peaks = _peaks(feature_maps)
+        scaled = np.maximum(feature_maps, np.float32(0)) / np.where(peaks > 0, peaks, np.float32(1))
+        return np.power(scaled, np.float32(self.power))
+
+
+def _peaks(feature_maps: Array) -> Array:
+    """Return the largest activation of each channel, at least 0, (..., 1, 1, C)."""
+    peaks: Array = np.max(feature_maps, axis=(-3, -2), keepdims=True)
+    return np.maximum(peaks, np.float32(0))

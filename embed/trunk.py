@@ -1,0 +1,150 @@
+"""The part of a classification network up to its last feature map: what is pooled into an embedding."""
+
+import copy
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import fx, nn
+from torch.fx.experimental.optimization import fuse
+
+from whymatch.embed.errors import BadModel
+from whymatch.embed.networks import Network
+
+SPATIAL_POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+SPATIAL_POOL_FUNCTIONS = (nn.functional.adaptive_avg_pool2d, nn.functional.adaptive_max_pool2d)
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A function of inputs (B, 3, h, w) to feature maps (B, C, H, W)."""
+
+    module: nn.Module
+    layer: str
+    """Name of the layer whose output is the feature map."""
+    weights_sha256: str
+    """Hash of all its parameters and buffers."""
+    channels: int
+    """C."""
+
+
+def cut_trunk(network: Network) -> Trunk:
+    """Cut a network before the pooling that its classifier reads.
+
+    The cut is where the last pooling to a fixed size begins, or the module `classifier`, whichever comes first: before
+    the global pooling of ResNet and its like, after the last layer of the convolutional part of VGG, AlexNet and
+    SqueezeNet. timm's networks name their cut themselves, `forward_features`.
+
+    Raises:
+        BadModel: no feature map is pooled there (vision transformers), or the weights lack a part of the trunk.
+    """
+    module, layer = _traced(network)
+    shape = output_shape(module, 256)
+    if shape is None or len(shape) != 4:
+        raise BadModel(f"{network.name} has no feature map of rows and columns before its pooling; {_TAKE_A_CNN}")
+    _require_weights(module, network)
+    # Batch normalization folds into the convolution before it: the same function, fewer passes over memory.
+    return Trunk(fuse(module), layer, _hash(module), shape[1])
+
+
+def output_shape(module: nn.Module, side: int) -> torch.Size | None:
+    """Return the shape of the output for one side x side input, without computing it; None if it does not fit."""
+    try:
+        output = copy.deepcopy(module).to("meta")(torch.zeros(1, 3, side, side, device="meta"))
+    except (RuntimeError, AssertionError, ValueError):
+        return None
+    return output.shape if output.numel() else None
+
+
+def stride_and_min_side(trunk: Trunk) -> tuple[int, int]:
+    """Measure how many input pixels a cell takes, and the shortest side, a multiple of it, that leaves a cell.
+
+    Raises:
+        BadModel: the network takes inputs of one size only.
+    """
+    small, large = output_shape(trunk.module, 256), output_shape(trunk.module, 512)
+    if small is None or large is None or large[2] <= small[2]:
+        raise BadModel("this network takes inputs of one size only; use the geometry `warp` or `center-crop`")
+    stride = round(256 / (large[2] - small[2]))
+    side = stride
+    while output_shape(trunk.module, side) is None:
+        side += stride
+    return stride, side
+
+
+class _Tracer(fx.Tracer):
+    """Follows a network down to torch's own layers and to the special convolutions that timm derives from them."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, (nn.Conv2d, nn.BatchNorm2d)) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _traced(network: Network) -> tuple[fx.GraphModule, str]:
+    tracer = _Tracer()
+    if hasattr(network.module, "forward_features"):
+        tracer.traced_func_name = "forward_features"
+    try:
+        graph = tracer.trace(network.module)
+    except (fx.proxy.TraceError, AssertionError, TypeError) as err:
+        raise BadModel(f"the layers of {network.name} cannot be followed ({err}); {_TAKE_A_CNN}") from err
+    traced = fx.GraphModule(tracer.root, graph, network.name)
+    output = next(node for node in graph.nodes if node.op == "output")
+    end = output.all_input_nodes[0] if tracer.traced_func_name == "forward_features" else _feature_node(traced, network)
+    graph.erase_node(output)
+    graph.output(end)
+    graph.eliminate_dead_code()
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    return traced, _name_of(end)
+
+
+def _feature_node(traced: fx.GraphModule, network: Network) -> fx.Node:
+    nodes = list(traced.graph.nodes)
+    pools = [node for node in nodes if _is_spatial_pool(node, traced)]
+    if not pools:
+        raise BadModel(f"{network.name} pools no feature map before its classifier; {_TAKE_A_CNN}")
+    classifier = [node for node in nodes if node.op == "call_module" and str(node.target).startswith("classifier.")]
+    end = min(pools[-1:] + classifier[:1], key=nodes.index)
+    feature_map: fx.Node = end.all_input_nodes[0]
+    return feature_map
+
+
+def _name_of(node: fx.Node) -> str:
+    """Name a node by its module; a function, such as a concatenation, by the module that calls it."""
+    if node.op == "call_module":
+        return str(node.target)
+    return next(reversed(node.meta.get("nn_module_stack") or {}), node.name)
+
+
+def _is_spatial_pool(node: fx.Node, traced: fx.GraphModule) -> bool:
+    if node.op == "call_module":
+        return isinstance(traced.get_submodule(str(node.target)), SPATIAL_POOLS)
+    if node.op == "call_method":
+        return node.target == "mean" and [2, 3] in node.args
+    return node.op == "call_function" and node.target in SPATIAL_POOL_FUNCTIONS
+
+
+def _require_weights(module: nn.Module, network: Network) -> None:
+    missing = [name for name in _state(module) if name not in network.loaded]
+    if missing:
+        raise BadModel(
+            f"the weights do not fit {network.name}: {len(missing)} of its tensors are missing or of another shape, "
+            f"first {missing[0]!r}; pass the weights of this very network"
+        )
+
+
+def _hash(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in _state(module).items():
+        digest.update(f"{name} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.detach().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _state(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Return all parameters and buffers that an output depends on, by name."""
+    state = module.state_dict()
+    return {name: state[name] for name in sorted(state) if not name.endswith("num_batches_tracked")}
+
+
+_TAKE_A_CNN = "take a convolutional network, for example resnet50"
