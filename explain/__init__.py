@@ -1,1 +1,14 @@
-"""Work in progress."""
+"""Says where and why images match: similarity maps that add up to the score, and their pictures."""
+
+from whymatch.explain.rendering import ColorScale, render_overlay, shared_scale
+from whymatch.explain.similarity import MatchExplanation, SimilarityMap, explain_match, similarity_map
+
+__all__ = [
+    "ColorScale",
+    "MatchExplanation",
+    "SimilarityMap",
+    "explain_match",
+    "render_overlay",
+    "shared_scale",
+    "similarity_map",
+]

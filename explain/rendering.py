@@ -1,0 +1,95 @@
+"""Similarity maps as pictures: values upscaled first, colored afterwards, laid over the image."""
+
+import functools
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from whymatch.embed import Array, DecodeLimits, decode_image
+from whymatch.explain.similarity import SimilarityMap
+
+SEQUENTIAL = "inferno"
+"""For maps without negative values: perceptually uniform, dark where nothing matches."""
+DIVERGING = "RdBu_r"
+"""For signed maps: red supports the match, blue speaks against it, white is nothing."""
+
+
+@dataclass(frozen=True)
+class ColorScale:
+    """The values that the ends of a color map stand for."""
+
+    low: float
+    high: float
+    color_map: str
+    """By its matplotlib name."""
+
+
+def shared_scale(maps: Iterable[SimilarityMap]) -> ColorScale:
+    """Return one scale for all maps of an answer, so that their pictures can be compared.
+
+    From 0 to the largest value, or, if a value is negative beyond rounding, symmetric about 0.
+    """
+    values = [similarity_map.values for similarity_map in maps]
+    low = min(float(value.min()) for value in values)
+    high = max(max(float(value.max()) for value in values), np.finfo(np.float32).tiny)
+    if low < -1e-6 * high:
+        size = max(-low, high)
+        return ColorScale(-size, size, DIVERGING)
+    return ColorScale(0.0, high, SEQUENTIAL)
+
+
+def render_overlay(
+    content: bytes,
+    similarity_map: SimilarityMap,
+    scale: ColorScale,
+    *,
+    size_px: int = 512,
+    limits: DecodeLimits = DecodeLimits(),
+) -> bytes:
+    """Draw a map over its image and return a PNG.
+
+    content: the image file. size_px: the longer side of the picture; a smaller image is not enlarged.
+    Raises the errors of `decode_image`.
+    """
+    picture = decode_image(content, limits)
+    shrink = min(1.0, size_px / max(picture.size))
+    picture.thumbnail((size_px, size_px))
+    left, top, right, bottom = (round(edge * shrink) for edge in similarity_map.placement.area)
+    area = (left, top, max(right, left + 1), max(bottom, top + 1))
+    faded = _faded(picture)
+    faded.paste(_blended(picture.crop(area), similarity_map.values, scale), area[:2])
+    png = io.BytesIO()
+    faded.save(png, "PNG", compress_level=1)
+    return png.getvalue()
+
+
+def upscale(values: Array, width: int, height: int) -> Array:
+    """Interpolate values (H, W) bilinearly to (height, width); each cell's value sits at the center of its rectangle."""
+    return np.asarray(Image.fromarray(values, "F").resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _blended(picture: Image.Image, values: Array, scale: ColorScale) -> Image.Image:
+    """Lay the colored map half over the grayscale picture, so that all color is the map's."""
+    upscaled = upscale(values, *picture.size)
+    share = (upscaled - scale.low) / (scale.high - scale.low)
+    colors = Image.fromarray(_color_table(scale.color_map)[(share.clip(0, 1) * 255).round().astype(np.uint8)])
+    return Image.blend(picture.convert("L").convert("RGB"), colors, 0.55)
+
+
+def _faded(picture: Image.Image) -> Image.Image:
+    """What the network does not see: gray and pale."""
+    return Image.blend(picture.convert("L").convert("RGB"), Image.new("RGB", picture.size, "white"), 0.7)
+
+
+@functools.cache
+def _color_table(color_map: str) -> NDArray[np.uint8]:
+    """Return (256, 3) colors."""
+    import matplotlib
+
+    colors = matplotlib.colormaps[color_map](np.arange(256), bytes=True)
+    table: NDArray[np.uint8] = np.asarray(colors)[:, :3]
+    return table

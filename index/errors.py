@@ -1,0 +1,117 @@
+"""The errors of galleries and of the files that hold them."""
+
+from whymatch.embed import WhymatchError
+
+
+class BadName(WhymatchError):
+    """A name has a form that no gallery or image can have."""
+
+    reason = "BAD_NAME"
+
+
+class BadRequest(WhymatchError):
+    """A label or metadata is too long."""
+
+    reason = "BAD_REQUEST"
+
+
+class BadIndexFactory(WhymatchError):
+    """FAISS cannot build an index from a factory string."""
+
+    reason = "BAD_INDEX_FACTORY"
+
+
+class UnknownGallery(WhymatchError):
+    """No gallery of that name is here."""
+
+    reason = "UNKNOWN_GALLERY"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no gallery {name!r}; create it first, or see `whymatch gallery list`")
+        self.name = name
+
+
+class UnknownImage(WhymatchError):
+    """No image of that name is in the gallery."""
+
+    reason = "UNKNOWN_IMAGE"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no image {name!r} in this gallery; `whymatch list` shows its images")
+        self.name = name
+
+
+class UnknownLabel(WhymatchError):
+    """No image of the gallery has that label."""
+
+    reason = "UNKNOWN_LABEL"
+
+    def __init__(self, label: str) -> None:
+        super().__init__(f"no image of this gallery has the label {label!r}; `whymatch list` shows the labels")
+        self.label = label
+
+
+class GalleryExists(WhymatchError):
+    """A gallery of that name is already here."""
+
+    reason = "GALLERY_EXISTS"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there already is a gallery {name!r}; delete it first or choose another name")
+        self.name = name
+
+
+class ImageExists(WhymatchError):
+    """The gallery holds a different image under that name."""
+
+    reason = "IMAGE_EXISTS"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the gallery already has an image {name!r} with another content, label or metadata; "
+            "delete it first or choose another name"
+        )
+        self.name = name
+
+
+class ModelMismatch(WhymatchError):
+    """A gallery was embedded by another model."""
+
+    reason = "MODEL_MISMATCH"
+
+    def __init__(self, gallery: str, theirs: str, ours: str) -> None:
+        super().__init__(
+            f"gallery {gallery!r} was embedded by model {theirs}, but this is model {ours}; start the server with the "
+            "gallery's own backbone, weights, pooling and preprocessing, or add its images to a new gallery"
+        )
+        self.gallery, self.theirs, self.ours = gallery, theirs, ours
+
+
+class NewerFormat(WhymatchError):
+    """A gallery was written by a newer version of whymatch."""
+
+    reason = "NEWER_FORMAT"
+
+
+class BrokenGallery(WhymatchError):
+    """A gallery's files are damaged beyond what can be rebuilt."""
+
+    reason = "BROKEN_GALLERY"
+
+
+class ReadOnlyStorage(WhymatchError):
+    """The data directory cannot be written."""
+
+    reason = "READ_ONLY_STORAGE"
+
+
+class StorageInUse(WhymatchError):
+    """Another server uses the data directory."""
+
+    reason = "STORAGE_IN_USE"
+
+
+class StorageFull(WhymatchError):
+    """The disk is full."""
+
+    reason = "STORAGE_FULL"

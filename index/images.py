@@ -1,0 +1,120 @@
+"""What is said about images on the way into a gallery and out of it, and the names they may have."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from whymatch.embed import Features
+from whymatch.index.errors import BadName, BadRequest
+
+MAX_NAME_BYTES = 255
+MAX_METADATA_KEYS = 64
+MAX_METADATA_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True, eq=False)
+class NewImage:
+    """An image to add."""
+
+    name: str
+    content: bytes
+    """The bytes of the image file."""
+    features: Features
+    """What the gallery's model made of them."""
+    label: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image of a gallery."""
+
+    name: str
+    label: str
+    metadata: dict[str, str]
+    width_px: int
+    """Of the upright image."""
+    height_px: int
+    """Of the upright image."""
+    size_bytes: int
+    content_sha256: str
+    """In hexadecimal."""
+    create_time: datetime
+    """In UTC."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of an image that was added."""
+
+    image: StoredImage
+    unchanged: bool = False
+    """The gallery already held exactly this."""
+    duplicate_of: str = ""
+    """Name of an image with the same bytes that was stored before; empty if there is none."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """An image that a search found."""
+
+    image: StoredImage
+    score: float
+    """Inner product of the query and the image's embedding: for unit vectors their cosine, -1 to 1."""
+
+
+@dataclass(frozen=True)
+class GalleryFacts:
+    """What a gallery is, without opening it."""
+
+    name: str
+    model: str
+    """Fingerprint of the model that embedded it."""
+    index_factory: str
+    omit_feature_maps: bool
+    image_count: int
+    create_time: datetime
+    """In UTC."""
+
+
+def check_gallery_name(name: str) -> None:
+    """Raise BadName unless a gallery can be called so."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
+        raise BadName(
+            f"{_shown(name)} cannot name a gallery; take 1 to 63 lower-case letters, digits, `-` and `_`, "
+            "beginning with a letter or digit"
+        )
+
+
+def check_image_name(name: str) -> None:
+    """Raise BadName unless an image can be called so."""
+    if not name or name in (".", "..") or not name.isprintable() or "/" in name or "\\" in name or _too_long(name):
+        raise BadName(
+            f"{_shown(name)} cannot name an image; take 1 to {MAX_NAME_BYTES} bytes of printable text without `/` "
+            "and `\\`, other than `.` and `..`"
+        )
+
+
+def check_label(label: str) -> None:
+    """Raise BadRequest if a label is too long or not printable."""
+    if not label.isprintable() or _too_long(label):
+        raise BadRequest(f"the label {_shown(label)} must be printable text of at most {MAX_NAME_BYTES} bytes")
+
+
+def check_metadata(metadata: Mapping[str, str]) -> None:
+    """Raise BadRequest if metadata is too much."""
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
+    if len(metadata) > MAX_METADATA_KEYS or size > MAX_METADATA_BYTES:
+        raise BadRequest(
+            f"the metadata has {len(metadata)} keys and {size} bytes; at most {MAX_METADATA_KEYS} keys and "
+            f"{MAX_METADATA_BYTES} bytes are kept"
+        )
+
+
+def _too_long(text: str) -> bool:
+    return len(text.encode()) > MAX_NAME_BYTES
+
+
+def _shown(text: str) -> str:
+    return repr(text) if len(text) <= 80 else f"{text[:60]!r}... ({len(text)} characters)"

@@ -1,0 +1,371 @@
+"""The truth about one gallery: a SQLite database of rows, vectors and feature maps, and the image files beside it."""
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whymatch.embed import Array
+from whymatch.index.disk import disk_errors
+from whymatch.index.errors import BrokenGallery, ImageExists, NewerFormat, UnknownGallery, UnknownImage
+from whymatch.index.images import Added, GalleryFacts, NewImage, StoredImage
+
+FORMAT = 1  # of the tables below; older ones are migrated when they exist
+DATABASE = "gallery.sqlite"
+CONTENTS = "contents"
+
+SCHEMA = """
+CREATE TABLE facts (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+CREATE TABLE contents (
+    id INTEGER PRIMARY KEY,
+    sha256 TEXT NOT NULL UNIQUE,
+    size_bytes INTEGER NOT NULL,
+    width_px INTEGER NOT NULL,
+    height_px INTEGER NOT NULL,
+    pooled BLOB NOT NULL  -- float32, before the head and before scaling to length 1
+);
+CREATE TABLE feature_maps (
+    content_id INTEGER PRIMARY KEY REFERENCES contents (id) ON DELETE CASCADE,
+    rows INTEGER NOT NULL,
+    columns INTEGER NOT NULL,
+    alpha BLOB NOT NULL  -- float16, the channel running fastest
+);
+CREATE TABLE images (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice: the vector index knows images by it
+    name TEXT NOT NULL UNIQUE,
+    label TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    content_id INTEGER NOT NULL REFERENCES contents (id),
+    create_time REAL NOT NULL
+);
+CREATE INDEX images_by_label ON images (label);
+CREATE INDEX images_by_content ON images (content_id);
+"""
+IMAGE = """
+SELECT images.id, name, label, metadata, width_px, height_px, size_bytes, sha256, create_time
+FROM images JOIN contents ON contents.id = content_id
+"""
+
+
+class Store:
+    """One gallery's rows and files; thread-safe.
+
+    Every change is one transaction, on disk when the method returns. Image files are written before the transaction
+    that refers to them, so a crash can leave a file too many, never one too few; `sweep` removes those.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open the gallery in `folder`. Raises NewerFormat, BrokenGallery, ReadOnlyStorage."""
+        self.folder = folder
+        self._name = f"gallery {folder.name!r}"
+        with disk_errors(self._name):
+            self._writer = _connect(folder)
+            self._check_format()
+            self._reader = _connect(folder)
+        self._writing = threading.Lock()
+        self._reading = threading.Lock()
+        self._closed = False
+
+    @staticmethod
+    def create(folder: Path, model: str, index_factory: str, omit_feature_maps: bool) -> None:
+        """Make an empty gallery in a new folder."""
+        facts = {
+            "model": model,
+            "index_factory": index_factory,
+            "omit_feature_maps": int(omit_feature_maps),
+            "create_time": time.time(),
+            "generation": 0,
+        }
+        with disk_errors(f"gallery {folder.name!r}"):
+            (folder / CONTENTS).mkdir(parents=True)
+            with closing(_connect(folder)) as connection:
+                connection.executescript(f"BEGIN; {SCHEMA}")
+                connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
+                connection.execute(f"PRAGMA user_version = {FORMAT}")
+                connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the database; what was acknowledged is on disk already."""
+        with self._writing, self._reading:
+            self._closed = True
+            self._reader.close()
+            self._writer.close()
+
+    def facts(self) -> GalleryFacts:
+        """Return what the gallery is."""
+        facts = dict(self._read("SELECT key, value FROM facts"))
+        return GalleryFacts(
+            self.folder.name,
+            facts["model"],
+            facts["index_factory"],
+            bool(facts["omit_feature_maps"]),
+            self._read("SELECT count(*) FROM images")[0][0],
+            datetime.fromtimestamp(facts["create_time"], UTC),
+        )
+
+    def generation(self) -> int:
+        """Return a number that grows with every change."""
+        generation: int = self._read("SELECT value FROM facts WHERE key = 'generation'")[0][0]
+        return generation
+
+    # Changes.
+
+    def add(
+        self, images: Sequence[NewImage], feature_maps: Sequence[bytes | None]
+    ) -> list[tuple[int, Added] | ImageExists]:
+        """Add images in one transaction; each becomes its row's id and what became of it, or its own error.
+
+        feature_maps: for each image alpha as float16 bytes, or None to keep none.
+
+        Raises:
+            StorageFull, ReadOnlyStorage, BrokenGallery: nothing was added.
+        """
+        written: list[Path] = []
+        with self._changing():
+            try:
+                with _transaction(self._writer) as connection:
+                    results = [
+                        self._add(connection, image, alpha, written)
+                        for image, alpha in zip(images, feature_maps, strict=True)
+                    ]
+                    _sync_folder(self.folder / CONTENTS)
+            except BaseException:
+                for path in written:
+                    path.unlink(missing_ok=True)
+                raise
+        return results
+
+    def _add(
+        self, connection: sqlite3.Connection, image: NewImage, alpha: bytes | None, written: list[Path]
+    ) -> tuple[int, Added] | ImageExists:
+        digest = sha256(image.content).hexdigest()
+        if (stored := _find(connection, image.name)) is not None:
+            return _same_or_error(*stored, image, digest)
+        content = connection.execute("SELECT id FROM contents WHERE sha256 = ?", (digest,)).fetchone()
+        twin = content and connection.execute("SELECT name FROM images WHERE content_id = ?", content).fetchone()
+        if content is None:
+            written.append(self._write_content(digest, image.content))
+            content = _insert_content(connection, image, digest, alpha)
+        row = connection.execute(
+            "INSERT INTO images (name, label, metadata, content_id, create_time) VALUES (?, ?, ?, ?, ?)",
+            (image.name, image.label, _metadata_text(image.metadata), content[0], time.time()),
+        )
+        assert row.lastrowid is not None
+        found = _find(connection, image.name)
+        assert found is not None
+        return row.lastrowid, Added(found[1], duplicate_of=twin[0] if twin else "")
+
+    def _write_content(self, digest: str, content: bytes) -> Path:
+        path = self._content_path(digest)
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        return path
+
+    def delete(self, name: str) -> int:
+        """Delete an image and return its row's id. Raises UnknownImage."""
+        with self._changing():
+            with _transaction(self._writer) as connection:
+                if (found := _find(connection, name)) is None:
+                    raise UnknownImage(name)
+                image_id, image = found
+                connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
+                unused = connection.execute(
+                    """DELETE FROM contents WHERE sha256 = ?
+                       AND NOT EXISTS (SELECT * FROM images WHERE content_id = contents.id) RETURNING sha256""",
+                    (image.content_sha256,),
+                ).fetchall()
+            for (digest,) in unused:
+                self._content_path(digest).unlink(missing_ok=True)
+        return image_id
+
+    def sweep(self) -> None:
+        """Remove image files that a crash left without a row."""
+        with self._changing():
+            known = {digest for (digest,) in self._writer.execute("SELECT sha256 FROM contents")}
+            for path in (self.folder / CONTENTS).iterdir():
+                if path.name not in known:
+                    path.unlink()
+
+    # Questions.
+
+    def find(self, name: str) -> StoredImage | None:
+        """Return an image, None if there is none of that name."""
+        rows = self._read(f"{IMAGE} WHERE name = ?", (name,))
+        return _image(rows[0]) if rows else None
+
+    def get(self, name: str) -> StoredImage:
+        """Return an image. Raises UnknownImage."""
+        image = self.find(name)
+        if image is None:
+            raise UnknownImage(name)
+        return image
+
+    def list(self, after: str, limit: int) -> "list[StoredImage]":
+        """Return images by name, those after `after`."""
+        return [_image(row) for row in self._read(f"{IMAGE} WHERE name > ? ORDER BY name LIMIT ?", (after, limit))]
+
+    def by_id(self, ids: Iterable[int]) -> dict[int, StoredImage]:
+        """Return the images that still have these row ids."""
+        rows = self._read(f"{IMAGE} WHERE images.id IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),))
+        return {row[0]: _image(row) for row in rows}
+
+    def ids_of_label(self, label: str) -> NDArray[np.int64]:
+        """Return the row ids of the images with a label."""
+        return np.array([row[0] for row in self._read("SELECT id FROM images WHERE label = ?", (label,))], np.int64)
+
+    def content(self, name: str) -> bytes:
+        """Return an image's bytes. Raises UnknownImage."""
+        with disk_errors(self._name):
+            try:
+                return self._content_path(self.get(name).content_sha256).read_bytes()
+            except FileNotFoundError as err:
+                if self.find(name) is None:  # deleted meanwhile
+                    raise UnknownImage(name) from err
+                raise BrokenGallery(f"the file of image {name!r} is gone from {self._name}; delete and add it") from err
+
+    def pooled(self, name: str) -> Array:
+        """Return an image's pooled vector, (C,) float32. Raises UnknownImage."""
+        query = "SELECT pooled FROM images JOIN contents ON contents.id = content_id WHERE name = ?"
+        rows = self._read(query, (name,))
+        if not rows:
+            raise UnknownImage(name)
+        return np.frombuffer(rows[0][0], np.float32)
+
+    def feature_map(self, name: str) -> Array | None:
+        """Return an image's feature map, (H, W, C) float32, None if it is not kept. Raises UnknownImage."""
+        query = """SELECT rows, columns, alpha FROM images
+                   LEFT JOIN feature_maps USING (content_id) WHERE name = ?"""
+        found = self._read(query, (name,))
+        if not found:
+            raise UnknownImage(name)
+        rows, columns, alpha = found[0]
+        if alpha is None:
+            return None
+        return np.frombuffer(alpha, np.float16).reshape(rows, columns, -1).astype(np.float32)
+
+    def pooled_by_id(self, ids: Iterable[int]) -> tuple[NDArray[np.int64], Array]:
+        """Return those of the row ids (n) that still exist, and their pooled vectors (n, C)."""
+        query = """SELECT images.id, pooled FROM images JOIN contents ON contents.id = content_id
+                   WHERE images.id IN (SELECT value FROM json_each(?))"""
+        return _vectors(self._read(query, (json.dumps([int(image_id) for image_id in ids]),)))
+
+    def all_pooled(self, batch: int = 4096) -> Iterator[tuple[NDArray[np.int64], Array]]:
+        """Return the row ids and pooled vectors of all images, at most `batch` at a time."""
+        last = 0
+        query = """SELECT images.id, pooled FROM images JOIN contents ON contents.id = content_id
+                   WHERE images.id > ? ORDER BY images.id LIMIT ?"""
+        while rows := self._read(query, (last, batch)):
+            yield _vectors(rows)
+            last = rows[-1][0]
+
+    # Plumbing.
+
+    def _check_format(self) -> None:
+        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
+        if version > FORMAT:
+            raise NewerFormat(
+                f"{self._name} has format {version}, newer than format {FORMAT} of this version; upgrade whymatch"
+            )
+        if version < FORMAT:
+            raise BrokenGallery(f"{self._name} has no tables; delete its folder {str(self.folder)!r} and add again")
+
+    def _read(self, query: str, values: Sequence[object] = ()) -> "list[tuple]":  # type: ignore[type-arg]
+        with self._reading, disk_errors(self._name):
+            self._require_open()
+            return self._reader.execute(query, values).fetchall()
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with self._writing, disk_errors(self._name):
+            self._require_open()
+            yield
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise UnknownGallery(self.folder.name)
+
+    def _content_path(self, digest: str) -> Path:
+        return self.folder / CONTENTS / digest
+
+
+def _connect(folder: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(folder / DATABASE, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA page_size = 32768")  # halves the work of writing feature maps
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("UPDATE facts SET value = value + 1 WHERE key = 'generation'")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _find(connection: sqlite3.Connection, name: str) -> tuple[int, StoredImage] | None:
+    row = connection.execute(f"{IMAGE} WHERE name = ?", (name,)).fetchone()
+    return (row[0], _image(row)) if row else None
+
+
+def _image(row: tuple) -> StoredImage:  # type: ignore[type-arg]
+    _, name, label, metadata, width, height, size, digest, created = row
+    return StoredImage(
+        name, label, json.loads(metadata), width, height, size, digest, datetime.fromtimestamp(created, UTC)
+    )
+
+
+def _same_or_error(image_id: int, stored: StoredImage, image: NewImage, digest: str) -> tuple[int, Added] | ImageExists:
+    same = (stored.content_sha256, stored.label, stored.metadata) == (digest, image.label, dict(image.metadata))
+    return (image_id, Added(stored, unchanged=True)) if same else ImageExists(image.name)
+
+
+def _insert_content(
+    connection: sqlite3.Connection, image: NewImage, digest: str, alpha: bytes | None
+) -> tuple[int | None]:
+    features = image.features
+    placement = features.placement
+    row = connection.execute(
+        "INSERT INTO contents (sha256, size_bytes, width_px, height_px, pooled) VALUES (?, ?, ?, ?, ?)",
+        (digest, len(image.content), placement.width_px, placement.height_px, features.pooled.tobytes()),
+    )
+    if alpha is not None:
+        rows, columns, _ = features.feature_map.shape
+        connection.execute("INSERT INTO feature_maps VALUES (?, ?, ?, ?)", (row.lastrowid, rows, columns, alpha))
+    return (row.lastrowid,)
+
+
+def _metadata_text(metadata: object) -> str:
+    return json.dumps(dict(metadata), sort_keys=True, ensure_ascii=False)  # type: ignore[call-overload]
+
+
+def _vectors(rows: "list[tuple]") -> tuple[NDArray[np.int64], Array]:  # type: ignore[type-arg]
+    ids = np.array([row[0] for row in rows], np.int64)
+    vectors = np.frombuffer(b"".join(row[1] for row in rows), np.float32)
+    return ids, vectors.reshape(len(rows), -1) if rows else np.empty((0, 0), np.float32)
