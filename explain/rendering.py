@@ -17,6 +17,8 @@ SEQUENTIAL = "inferno"
 DIVERGING = "RdBu_r"
 """For signed maps: red supports the match, blue speaks against it, white is nothing."""
 
+TINY = float(np.finfo(np.float32).tiny)
+
 
 @dataclass(frozen=True)
 class ColorScale:
@@ -35,7 +37,7 @@ def shared_scale(maps: Iterable[SimilarityMap]) -> ColorScale:
     """
     values = [similarity_map.values for similarity_map in maps]
     low = min(float(value.min()) for value in values)
-    high = max(max(float(value.max()) for value in values), np.finfo(np.float32).tiny)
+    high = max(TINY, *(float(value.max()) for value in values))
     if low < -1e-6 * high:
         size = max(-low, high)
         return ColorScale(-size, size, DIVERGING)
@@ -68,7 +70,7 @@ def render_overlay(
 
 
 def upscale(values: Array, width: int, height: int) -> Array:
-    """Interpolate values (H, W) bilinearly to (height, width); each cell's value sits at the center of its rectangle."""
+    """Interpolate values (H, W) bilinearly to (height, width); a cell's value sits at the center of its rectangle."""
     return np.asarray(Image.fromarray(values, "F").resize((width, height), Image.Resampling.BILINEAR))
 
 

@@ -1,5 +1,6 @@
-"""Similarity maps: where in two images their similarity lies, exactly (Stylianou et al., "Visualizing Deep Similarity
-Networks", section 3).
+"""Similarity maps: where in two images their similarity lies, exactly.
+
+The method of Stylianou et al., "Visualizing Deep Similarity Networks", section 3.
 """
 
 from dataclasses import dataclass

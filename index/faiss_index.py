@@ -45,13 +45,16 @@ class FaissIndex:
 
     @property
     def exact(self) -> bool:
+        """Whether it is flat."""
         return self._kind == FLAT
 
     def add(self, ids: Ids, vectors: Array) -> None:
+        """Add unit vectors (n, C) under new ids (n)."""
         with self._lock:
             self._index.add_with_ids(vectors, ids)
 
     def remove(self, image_id: int) -> None:
+        """Remove one vector, or count it as removed where the structure cannot."""
         with self._lock:
             try:
                 self._index.remove_ids(np.array([image_id], np.int64))
@@ -59,16 +62,19 @@ class FaissIndex:
                 self._removed += 1
 
     def search(self, queries: Array, limit: int, allowed: Ids | None = None) -> tuple[Array, Ids]:
+        """Return scores and ids, at most as many as there are vectors."""
         options = {} if allowed is None else {"params": faiss.SearchParameters(sel=faiss.IDSelectorBatch(allowed))}
         with self._lock:
             scores, ids = self._index.search(queries, max(1, min(limit, self._index.ntotal)), **options)
         return scores, ids
 
     def stale(self) -> bool:
+        """Whether its count calls for another structure, or many removed vectors are still in it."""
         count = self._index.ntotal
         return self._kind != self._planned(count) or self._removed > count // 10
 
     def rebuild(self, count: int, vectors: Iterable[tuple[Ids, Array]]) -> None:
+        """Build anew, then change over in one step."""
         kind = self._planned(count)
         inner = _build(kind, self._dimensions)
         batches = vectors
@@ -92,6 +98,7 @@ class FaissIndex:
             _replace(temporary, self._facts_path)
 
     def load(self, generation: int) -> bool:
+        """Read the file if its facts, checksum and generation fit."""
         try:
             facts = json.loads(self._facts_path.read_text())
             expected = {

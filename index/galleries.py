@@ -105,11 +105,10 @@ class Galleries:
             finally:
                 store.close()
 
-    def list(self) -> "list[GalleryFacts]":
-        """Return what each gallery is, by name; one whose files cannot be read has the model \"\"."""
-        return [
-            self._describe(folder.name) for folder in sorted(self._path.iterdir()) if not folder.name.startswith(".")
-        ]
+    def list_galleries(self) -> list[GalleryFacts]:
+        """Return what each gallery is, by name; one that cannot be read has no model."""
+        names = sorted(folder.name for folder in self._path.iterdir() if not folder.name.startswith("."))
+        return [self._describe(name) for name in names]
 
     def delete(self, name: str) -> None:
         """Delete a gallery and everything in it. Raises BadName, UnknownGallery."""

@@ -98,7 +98,7 @@ class Gallery:
 
     def list_images(self, after: str = "", limit: int = 100) -> list[StoredImage]:
         """Return images by name, from the first name after `after`."""
-        return self._store.list(after, limit)
+        return self._store.list_images(after, limit)
 
     def delete(self, name: str) -> None:
         """Delete an image. Raises UnknownImage."""

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from whymatch.embed import Array
 from whymatch.index.disk import disk_errors
 from whymatch.index.errors import BrokenGallery, ImageExists, NewerFormat, UnknownGallery, UnknownImage
 from whymatch.index.images import Added, GalleryFacts, NewImage, StoredImage
+
+Row = tuple[Any, ...]
 
 FORMAT = 1  # of the tables below; older ones are migrated when they exist
 DATABASE = "gallery.sqlite"
@@ -211,7 +214,7 @@ class Store:
             raise UnknownImage(name)
         return image
 
-    def list(self, after: str, limit: int) -> "list[StoredImage]":
+    def list_images(self, after: str, limit: int) -> list[StoredImage]:
         """Return images by name, those after `after`."""
         return [_image(row) for row in self._read(f"{IMAGE} WHERE name > ? ORDER BY name LIMIT ?", (after, limit))]
 
@@ -280,7 +283,7 @@ class Store:
         if version < FORMAT:
             raise BrokenGallery(f"{self._name} has no tables; delete its folder {str(self.folder)!r} and add again")
 
-    def _read(self, query: str, values: Sequence[object] = ()) -> "list[tuple]":  # type: ignore[type-arg]
+    def _read(self, query: str, values: Sequence[object] = ()) -> list[Row]:
         with self._reading, disk_errors(self._name):
             self._require_open()
             return self._reader.execute(query, values).fetchall()
@@ -334,7 +337,7 @@ def _find(connection: sqlite3.Connection, name: str) -> tuple[int, StoredImage] 
     return (row[0], _image(row)) if row else None
 
 
-def _image(row: tuple) -> StoredImage:  # type: ignore[type-arg]
+def _image(row: Row) -> StoredImage:
     _, name, label, metadata, width, height, size, digest, created = row
     return StoredImage(
         name, label, json.loads(metadata), width, height, size, digest, datetime.fromtimestamp(created, UTC)
@@ -365,7 +368,7 @@ def _metadata_text(metadata: object) -> str:
     return json.dumps(dict(metadata), sort_keys=True, ensure_ascii=False)  # type: ignore[call-overload]
 
 
-def _vectors(rows: "list[tuple]") -> tuple[NDArray[np.int64], Array]:  # type: ignore[type-arg]
+def _vectors(rows: list[Row]) -> tuple[NDArray[np.int64], Array]:
     ids = np.array([row[0] for row in rows], np.int64)
     vectors = np.frombuffer(b"".join(row[1] for row in rows), np.float32)
     return ids, vectors.reshape(len(rows), -1) if rows else np.empty((0, 0), np.float32)

@@ -1,4 +1,4 @@
-"""What a gallery asks of a vector index. FAISS is the first to answer; an index on another machine can be the second."""
+"""What a gallery asks of a vector index: FAISS is the first to answer, one on another machine can be the second."""
 
 from collections.abc import Iterable
 from typing import Protocol
