@@ -8,7 +8,7 @@ from PIL import Image, UnidentifiedImageError
 
 from whymatch.embed.errors import BrokenImage, ImageTooLarge, NotAnImage, TooManyPixels
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 
 ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT = {
@@ -57,7 +57,7 @@ def media_type(content: bytes) -> str:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             return Image.MIME.get(image.format or "", "application/octet-stream")
-    except (OSError, ValueError, SyntaxError):
+    except Exception:  # see decode_image
         return "application/octet-stream"
 
 

@@ -1,0 +1,35 @@
+"""What all tests share: a model, small pictures with known content, and the photographs where they are present."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from whymatch.embed import Embedder, Features, Model, load_model
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def model() -> Model:
+    return load_model()
+
+
+@pytest.fixture(scope="session")
+def embedder(model: Model) -> Iterator[Embedder]:
+    embedder = Embedder(model)
+    yield embedder
+    embedder.close()
+
+
+@pytest.fixture(scope="session")
+def embed(embedder: Embedder) -> Callable[[bytes], Features]:
+    return lambda content: embedder.submit(content, urgent=True).result()
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of real photographs and weights."""
+    if not SHARED.is_dir():
+        pytest.skip("the shared photographs and weights are not beside this checkout")
+    return SHARED

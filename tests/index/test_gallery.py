@@ -1,0 +1,255 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from whymatch.embed import load_model
+from whymatch.embed.pooling import Pooling
+from whymatch.index import (
+    Added,
+    BadIndexFactory,
+    BadName,
+    BadRequest,
+    Galleries,
+    GalleryExists,
+    ImageExists,
+    ModelMismatch,
+    UnknownGallery,
+    UnknownImage,
+    UnknownLabel,
+)
+
+
+def names(matches):
+    return [match.image.name for match in matches]
+
+
+def test_an_added_image_comes_back_whole(gallery, new_image):
+    image = new_image(1, "cat.jpg", "cat", source="camera")
+    [added] = gallery.add([image])
+    stored = gallery.get("cat.jpg")
+    assert added == Added(stored)
+    assert (stored.label, stored.metadata, stored.width_px, stored.height_px) == ("cat", {"source": "camera"}, 40, 30)
+    assert stored.size_bytes == len(image.content)
+    assert gallery.content("cat.jpg") == image.content
+    assert gallery.facts().image_count == 1
+
+
+def test_stored_features_are_the_added_ones_to_half_precision(gallery, new_image):
+    image = new_image(1)
+    gallery.add([image])
+    features = gallery.features("1.jpg")
+    assert np.array_equal(features.pooled, image.features.pooled)
+    assert np.allclose(features.feature_map, image.features.feature_map, rtol=1e-3, atol=1e-6)
+    assert np.allclose(features.contributions().sum(axis=(0, 1)), image.features.embedding, atol=1e-6)
+    assert features.placement == image.features.placement
+
+
+def test_search_is_the_brute_force_order(gallery, new_image):
+    images = [new_image(seed) for seed in range(50)]
+    gallery.add(images)
+    queries = np.stack([new_image(seed).features.embedding for seed in (100, 101, 102, 103, 104)])
+    embeddings = np.stack([image.features.embedding for image in images])
+    for count in (1, 5):  # one by one, and as one matrix product
+        for query, matches in zip(queries[:count], gallery.search(queries[:count], 10), strict=True):
+            scores = embeddings @ query
+            assert names(matches) == [images[i].name for i in np.argsort(-scores)[:10]]
+            assert np.allclose([match.score for match in matches], np.sort(scores)[::-1][:10], atol=1e-6)
+
+
+@pytest.mark.parametrize("factory", ["auto", "Flat", "HNSW16", "IVF2,Flat", "PQ8"])
+def test_every_kind_of_index_finds_labels_exactly_and_forgets_what_is_deleted(galleries, new_image, factory):
+    gallery = galleries.create("other", index_factory=factory)
+    images = [new_image(seed, label="even" if seed % 2 == 0 else "odd") for seed in range(100)]
+    gallery.add(images)
+    query = images[10].features.embedding[None]
+    assert names(gallery.search(query, 1)[0]) == ["10.jpg"]
+    odd = [image for image in images if image.label == "odd"]
+    best = max(odd, key=lambda image: float(image.features.embedding @ query[0]))
+    [matches] = gallery.search(query, 3, ["odd"])
+    assert matches[0].image.name == best.name
+    assert {match.image.label for match in matches} == {"odd"}
+    gallery.delete("10.jpg")
+    assert "10.jpg" not in names(gallery.search(query, 99)[0])
+
+
+def test_approximate_scores_are_exact(galleries, new_image):
+    gallery = galleries.create("graph", index_factory="HNSW16")
+    images = [new_image(seed) for seed in range(60)]
+    gallery.add(images)
+    query = new_image(100).features.embedding
+    for match in gallery.search(query[None], 5)[0]:
+        image = next(image for image in images if image.name == match.image.name)
+        assert match.score == pytest.approx(float(image.features.embedding @ query), abs=1e-6)
+
+
+def test_a_factory_that_needs_training_is_flat_until_there_is_enough(galleries, new_image):
+    gallery = galleries.create("lists", index_factory="IVF2,Flat")
+    gallery.add([new_image(seed) for seed in range(77)])
+    assert gallery._index.exact
+    gallery.add([new_image(77)])
+    assert not gallery._index.exact  # 78 = 39 x 2
+    assert names(gallery.search(new_image(5).features.embedding[None], 1)[0]) == ["5.jpg"]
+
+
+def test_several_labels_are_any_of_them(gallery, new_image):
+    gallery.add([new_image(seed, label=label) for seed, label in enumerate("abc")])
+    query = new_image(0).features.embedding[None]
+    assert {match.image.label for match in gallery.search(query, 10, ["a", "c"])[0]} == {"a", "c"}
+
+
+def test_an_unknown_label_says_so(gallery, new_image):
+    gallery.add([new_image(1, label="cat")])
+    with pytest.raises(UnknownLabel, match="'dog'"):
+        gallery.search(new_image(1).features.embedding[None], 1, ["cat", "dog"])
+
+
+def test_an_empty_gallery_finds_nothing(gallery, new_image):
+    assert gallery.search(new_image(1).features.embedding[None], 5) == [[]]
+
+
+def test_the_same_image_again_changes_nothing(gallery, new_image):
+    image = new_image(1, label="cat")
+    gallery.add([image])
+    [again] = gallery.add([image])
+    assert again.unchanged
+    assert gallery.unchanged(image.name, image.content, "cat", {}) == again
+    assert gallery.unchanged(image.name, image.content, "dog", {}) is None
+    assert len(gallery.search(image.features.embedding[None], 5)[0]) == 1
+
+
+def test_a_name_is_not_given_to_another_image(gallery, new_image):
+    gallery.add([new_image(1, "cat.jpg")])
+    [error] = gallery.add([new_image(2, "cat.jpg")])
+    assert isinstance(error, ImageExists)
+    assert gallery.content("cat.jpg") == new_image(1).content
+
+
+def test_two_images_of_one_name_in_one_batch(gallery, new_image):
+    first, second, third = gallery.add([new_image(1, "a"), new_image(2, "a"), new_image(3, "b")])
+    assert isinstance(first, Added)
+    assert isinstance(second, ImageExists)
+    assert isinstance(third, Added)
+    assert [image.name for image in gallery.list_images()] == ["a", "b"]
+
+
+def test_duplicate_content_is_recognized_and_stored_once(gallery, new_image, tmp_path):
+    gallery.add([new_image(1, "a.jpg")])
+    [twin] = gallery.add([new_image(1, "b.jpg")])
+    assert twin.duplicate_of == "a.jpg"
+    assert len(list((tmp_path / "data/galleries/default/contents").iterdir())) == 1
+    gallery.delete("a.jpg")
+    assert gallery.content("b.jpg") == new_image(1).content
+    gallery.delete("b.jpg")
+    assert not list((tmp_path / "data/galleries/default/contents").iterdir())
+
+
+def test_a_deleted_name_can_be_used_again(gallery, new_image):
+    gallery.add([new_image(1, "a")])
+    gallery.delete("a")
+    with pytest.raises(UnknownImage, match="'a'"):
+        gallery.get("a")
+    gallery.add([new_image(2, "a")])
+    assert names(gallery.search(new_image(2).features.embedding[None], 5)[0]) == ["a"]
+
+
+@pytest.mark.parametrize("ask", ["get", "delete", "content", "embedding", "features"])
+def test_an_unknown_image_says_so(gallery, ask):
+    with pytest.raises(UnknownImage, match="whymatch list"):
+        getattr(gallery, ask)("nothing")
+
+
+def test_images_are_listed_by_name_in_pages(gallery, new_image):
+    gallery.add([new_image(seed, name) for seed, name in enumerate("dbca")])
+    page = gallery.list_images(limit=3)
+    assert [image.name for image in page] == ["a", "b", "c"]
+    assert [image.name for image in gallery.list_images(after="c", limit=3)] == ["d"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a\\b", "a\nb", "\x00", "\x7f", "x" * 256, "é" * 128])
+def test_names_that_no_image_can_have(gallery, new_image, name):
+    image = replace(new_image(1), name=name)
+    [error] = gallery.add([image])
+    assert isinstance(error, BadName)
+
+
+@pytest.mark.parametrize("name", ["a", "a b.jpg", "é.png", "x" * 255, "..a", "panda~image_1.jpg", "日本.jpg"])
+def test_names_that_images_can_have(gallery, new_image, name):
+    assert isinstance(gallery.add([new_image(1, name)])[0], Added)
+    assert gallery.get(name).name == name
+
+
+@pytest.mark.parametrize("image", [{"label": "x" * 256}, {"label": "a\nb"}, {"metadata": {"k": "x" * 20_000}}], ids=str)
+def test_labels_and_metadata_have_limits(gallery, new_image, image):
+    assert isinstance(gallery.add([replace(new_image(1), **image)])[0], BadRequest)
+
+
+@pytest.mark.parametrize("name", ["", "A", "a/b", "..", ".new-x", "a b", "é", "x" * 64, "-a"])
+def test_names_that_no_gallery_can_have(galleries, name):
+    with pytest.raises(BadName):
+        galleries.create(name)
+    with pytest.raises(BadName):
+        galleries.open(name)
+
+
+def test_galleries_are_made_listed_and_deleted(galleries, new_image):
+    galleries.create("b", omit_feature_maps=True).add([new_image(1)])
+    galleries.create("a", index_factory="HNSW8")
+    facts = galleries.list_galleries()
+    assert [(one.name, one.index_factory, one.omit_feature_maps, one.image_count) for one in facts] == [
+        ("a", "HNSW8", False, 0),
+        ("b", "auto", True, 1),
+    ]
+    with pytest.raises(GalleryExists):
+        galleries.create("a")
+    galleries.delete("a")
+    with pytest.raises(UnknownGallery):
+        galleries.open("a")
+    with pytest.raises(UnknownGallery):
+        galleries.delete("a")
+
+
+def test_a_gallery_that_is_deleted_while_in_use_is_unknown(galleries, gallery, new_image):
+    gallery.add([new_image(1)])
+    galleries.delete("default")
+    with pytest.raises(UnknownGallery):
+        gallery.search(new_image(1).features.embedding[None], 1)
+    with pytest.raises(UnknownGallery):
+        gallery.add([new_image(2)])
+
+
+def test_an_impossible_factory_is_refused_and_leaves_nothing(galleries):
+    with pytest.raises(BadIndexFactory, match="'Flatt'"):
+        galleries.create("bad", index_factory="Flatt")
+    assert galleries.list_galleries() == []
+
+
+def test_feature_maps_can_be_left_out(galleries, new_image):
+    gallery = galleries.create("slim", omit_feature_maps=True)
+    gallery.add([new_image(1)])
+    assert gallery.features("1.jpg") is None
+    assert np.allclose(gallery.embedding("1.jpg"), new_image(1).features.embedding)
+
+
+def test_another_model_is_refused_but_its_gallery_is_listed(tmp_path, model, new_image):
+    with Galleries(tmp_path, model) as galleries:
+        galleries.create("old").add([new_image(1)])
+    with Galleries(tmp_path, load_model(pooling=Pooling("max"))) as galleries:
+        with pytest.raises(ModelMismatch, match=model.fingerprint):
+            galleries.open("old")
+        assert [facts.model for facts in galleries.list_galleries()] == [model.fingerprint]
+        galleries.create("new")
+
+
+def test_rounding_makes_no_new_ties_in_a_max_pooled_map(tmp_path, new_image):
+    model = load_model(pooling=Pooling("max"))
+    feature_map = np.full((1, 2, model.dimensions), 1000, np.float32)
+    feature_map[0, 1] = 1000.1  # both are 1000 in float16
+    image = new_image(1)
+    features = replace(image.features, feature_map=feature_map, pooled=feature_map[0, 1], pooling=model.pooling)
+    with Galleries(tmp_path, model) as galleries:
+        gallery = galleries.create("max")
+        gallery.add([replace(image, features=features)])
+        contributions = gallery.features(image.name).contributions()
+    assert not contributions[0, 0].any()
+    assert np.allclose(contributions[0, 1], features.embedding)
