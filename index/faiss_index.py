@@ -125,8 +125,7 @@ class FaissIndex:
     def _planned(self, count: int) -> str:
         """Return the factory string that `count` vectors call for."""
         if self._factory != "auto":
-            needed = _wanted(_build(self._factory, self._dimensions))
-            return self._factory if count >= needed else FLAT
+            return self._factory if count >= _wanted(_build(self._factory, self._dimensions)) else FLAT
         if count <= EXACT_UP_TO:
             return FLAT
         return f"IVF{2 ** round(np.log2(4 * np.sqrt(min(count, 10**8))))},Flat"  # FAISS's guideline, in steps
@@ -136,7 +135,7 @@ def _build(factory: str, dimensions: int) -> Any:
     try:
         index = faiss.index_factory(dimensions, factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as err:
-        reason = str(err).splitlines()[-1] if str(err) else "unknown"
+        reason = str(err).rsplit(": ", 1)[-1]
         raise BadIndexFactory(
             f"FAISS cannot build an index {factory!r} for {dimensions} dimensions ({reason}); try `auto`, `Flat`, "
             "`IVF256,Flat` or `HNSW32`"
@@ -154,8 +153,9 @@ def _wanted(index: Any) -> int:
     """Return how many vectors an empty index wants to be trained with."""
     if index.is_trained:
         return 0
-    centroids = getattr(index, "nlist", 256)
-    return TRAINING_VECTORS * max(int(centroids), 256)
+    lists = int(getattr(index, "nlist", 0))
+    codes = 0 if isinstance(index, faiss.IndexIVFFlat) else 256
+    return TRAINING_VECTORS * max(lists, codes)
 
 
 def _sample(batches: list[Array], count: int) -> Array:

@@ -91,6 +91,10 @@ class Galleries:
                 self._opened[name] = Gallery(self._folder(name), self._model)
             return self._opened[name]
 
+    def opened(self, name: str) -> Gallery | None:
+        """Return a gallery if it is open already; never waits."""
+        return self._opened.get(name)
+
     def describe(self, name: str) -> GalleryFacts:
         """Return what a gallery is; it may be of another model. Raises BadName, UnknownGallery, NewerFormat."""
         check_gallery_name(name)

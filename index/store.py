@@ -105,7 +105,7 @@ class Store:
 
     def facts(self) -> GalleryFacts:
         """Return what the gallery is."""
-        facts = dict(self._read("SELECT key, value FROM facts"))
+        facts: dict[str, Any] = dict(self._read("SELECT key, value FROM facts"))
         return GalleryFacts(
             self.folder.name,
             facts["model"],

@@ -1,1 +1,1 @@
-"""Work in progress."""
+"""The gRPC service: thin servicers over the other rooms, with batching, limits, tokens, health and metrics."""

@@ -1,0 +1,222 @@
+"""Between protobuf and our own values; nothing else speaks both."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from whymatch.embed import Array
+from whymatch.explain import ColorScale, SimilarityMap
+from whymatch.index import (
+    Added,
+    BadName,
+    BadRequest,
+    GalleryFacts,
+    Match,
+    StoredImage,
+    check_gallery_name,
+    check_image_name,
+)
+from whymatch.server.errors import BadLimit, BadPageToken
+from whymatch.server.status import code_of, message_of, reason_of
+from whymatch.v1 import (
+    errors_pb2,
+    gallery_service_pb2,
+    search_service_pb2,
+    similarity_pb2,
+)
+
+DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 100, 1000
+DEFAULT_LIMIT = 10
+DEFAULT_OVERLAY_PX, MAX_OVERLAY_PX = 512, 2048
+
+
+class ImageName(NamedTuple):
+    """Where a stored image is."""
+
+    gallery: str
+    image: str
+
+
+Source = bytes | ImageName
+"""An image: its file's bytes, or its place in a gallery."""
+
+
+# Requests.
+
+
+def gallery_name(name: str) -> str:
+    """Return the {gallery} of `galleries/{gallery}`. Raises BadName."""
+    collection, _, gallery = name.partition("/")
+    if collection != "galleries" or not gallery:
+        raise BadName(f"{_shown(name)} names no gallery; write `galleries/` and the gallery's name")
+    check_gallery_name(gallery)
+    return gallery
+
+
+def image_name(name: str) -> ImageName:
+    """Return the parts of `galleries/{gallery}/images/{image}`. Raises BadName."""
+    match name.split("/", 3):
+        case ["galleries", gallery, "images", image]:
+            check_gallery_name(gallery)
+            check_image_name(image)
+            return ImageName(gallery, image)
+    raise BadName(f"{_shown(name)} names no image; write `galleries/` GALLERY `/images/` IMAGE")
+
+
+def source(message: similarity_pb2.ImageSource, field: str) -> Source:
+    """Return the image that a field of a request means. Raises BadName, BadRequest."""
+    match message.WhichOneof("source"):
+        case "content":
+            return message.content
+        case "image":
+            return image_name(message.image)
+    raise BadRequest(f"`{field}` is missing; give the bytes of an image as `content` or a stored one as `image`")
+
+
+def query_source(request: search_service_pb2.SearchRequest) -> Source | None:
+    """Return the image to search for, None for a search by embedding. Raises BadName, BadRequest."""
+    match request.WhichOneof("query"):
+        case "image":
+            return source(request.image, "image")
+        case "embedding":
+            return None
+    raise BadRequest("the query is missing; give an `image` or an `embedding`")
+
+
+def vector(message: search_service_pb2.Embedding) -> Array:
+    """Return the values of an embedding, (n,) float32, unchecked."""
+    return np.array(message.values, np.float32)
+
+
+def limit(request: search_service_pb2.SearchRequest, maximum: int) -> int:
+    """Return how many matches to find. Raises BadLimit."""
+    if not request.HasField("limit"):
+        return min(DEFAULT_LIMIT, maximum)
+    if not 1 <= request.limit <= maximum:
+        raise BadLimit(f"the limit {request.limit} is not from 1 to {maximum}; ask for as many matches as that")
+    return request.limit
+
+
+def page_size(size: int) -> int:
+    """Return how many entries a page may have. Raises BadLimit."""
+    if size < 0:
+        raise BadLimit(f"the page size {size} is negative; leave it 0 for {DEFAULT_PAGE_SIZE}")
+    return min(size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+
+
+def overlay_px(message: similarity_pb2.OverlayOptions) -> int:
+    """Return the longer side of the pictures. Raises BadRequest."""
+    if not 0 <= message.size_px <= MAX_OVERLAY_PX:
+        raise BadRequest(f"`overlays.size_px` is {message.size_px}; it must be from 1 to {MAX_OVERLAY_PX}, or 0")
+    return message.size_px or DEFAULT_OVERLAY_PX
+
+
+def last_name(page_token: str) -> str:
+    """Return the last name of the page before, empty for the first page. Raises BadPageToken."""
+    try:
+        name = base64.b64decode(page_token.encode(), b"-_", validate=True).decode()
+    except (ValueError, binascii.Error) as err:
+        raise BadPageToken from err
+    if page_token and (not name or _page_token(name) != page_token):
+        raise BadPageToken
+    return name
+
+
+# Answers.
+
+
+def gallery(facts: GalleryFacts) -> gallery_service_pb2.Gallery:
+    """Return a gallery as the API shows it."""
+    return gallery_service_pb2.Gallery(
+        name=f"galleries/{facts.name}",
+        model=facts.model,
+        index_factory=facts.index_factory,
+        omit_feature_maps=facts.omit_feature_maps,
+        image_count=facts.image_count,
+        create_time=_timestamp(facts.create_time),
+    )
+
+
+def galleries_page(facts: Sequence[GalleryFacts], size: int) -> gallery_service_pb2.ListGalleriesResponse:
+    """Return the first `size` galleries, and a token if there are more."""
+    return gallery_service_pb2.ListGalleriesResponse(
+        galleries=[gallery(one) for one in facts[:size]],
+        next_page_token=_page_token(facts[size - 1].name) if len(facts) > size else "",
+    )
+
+
+def image(gallery: str, stored: StoredImage) -> gallery_service_pb2.Image:
+    """Return an image as the API shows it."""
+    return gallery_service_pb2.Image(
+        name=f"galleries/{gallery}/images/{stored.name}",
+        label=stored.label,
+        metadata=stored.metadata,
+        width_px=stored.width_px,
+        height_px=stored.height_px,
+        size_bytes=stored.size_bytes,
+        content_sha256=stored.content_sha256,
+        create_time=_timestamp(stored.create_time),
+    )
+
+
+def images_page(gallery: str, images: Sequence[StoredImage], size: int) -> gallery_service_pb2.ListImagesResponse:
+    """Return the first `size` images, and a token if there are more."""
+    return gallery_service_pb2.ListImagesResponse(
+        images=[image(gallery, one) for one in images[:size]],
+        next_page_token=_page_token(images[size - 1].name) if len(images) > size else "",
+    )
+
+
+def added(gallery: str, image_id: str, result: Added | Exception) -> gallery_service_pb2.AddImagesResponse:
+    """Return what became of one image of a stream."""
+    if isinstance(result, Exception):
+        return gallery_service_pb2.AddImagesResponse(image_id=image_id, error=error(result))
+    return gallery_service_pb2.AddImagesResponse(
+        image_id=image_id,
+        image=image(gallery, result.image),
+        unchanged=result.unchanged,
+        duplicate_of=result.duplicate_of,
+    )
+
+
+def error(err: Exception) -> errors_pb2.Error:
+    """Return the error of one image of a stream."""
+    code: int = code_of(err).value[0]
+    reason = errors_pb2.ErrorReason.Value(f"ERROR_REASON_{reason_of(err)}")
+    return errors_pb2.Error(code=code, reason=reason, message=message_of(err))
+
+
+def match(
+    gallery: str,
+    found: Match,
+    query_map: similarity_pb2.SimilarityMap | None,
+    match_map: similarity_pb2.SimilarityMap | None,
+) -> search_service_pb2.Match:
+    """Return one match of a search."""
+    return search_service_pb2.Match(
+        image=image(gallery, found.image), score=found.score, query_map=query_map, match_map=match_map
+    )
+
+
+def similarity_map(values: SimilarityMap, overlay_png: bytes = b"") -> similarity_pb2.SimilarityMap:
+    """Return a map, with its picture if there is one."""
+    rows, columns = values.values.shape
+    left, top, right, bottom = values.placement.area
+    return similarity_pb2.SimilarityMap(
+        rows=rows,
+        columns=columns,
+        values=values.values.ravel().tolist(),
+        total=values.total,
+        width_px=values.placement.width_px,
+        height_px=values.placement.height_px,
+        area=similarity_pb2.PixelBox(left_px=left, top_px=top, right_px=right, bottom_px=bottom),
+        overlay_png=overlay_png,
+    )
+
+
+def color_scale(scale: ColorScale | None) -> similarity_pb2.ColorScale | None:
+    """Return the scale of an answer's pictures, None where there are none."""
+    return scale and similarity_pb2.ColorScale(low=scale.low, high=scale.high, color_map=scale.color_map)
