@@ -45,7 +45,7 @@ def similarity_map(features: Features, other: Array) -> SimilarityMap:
 
     other: (C,) float32, the embedding of the other image, of length 1.
     """
-    return SimilarityMap(features.contributions() @ other, features.placement)
+    return SimilarityMap(features.spread(other), features.placement)
 
 
 def explain_match(query: Features, match: Features) -> MatchExplanation:

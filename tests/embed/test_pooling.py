@@ -73,6 +73,24 @@ def test_a_rounded_feature_map_still_sums_to_the_vector_of_the_exact_one(pooling
 
 
 @pytest.mark.parametrize("pooling", POOLINGS, ids=str)
+@given(feature_map=activations(), seed=st.integers(0, 9))
+def test_the_fast_spread_is_the_contributions_times_the_vector(pooling, feature_map, seed):
+    pooled = pooling.pool(feature_map)
+    vector = np.random.default_rng(seed).standard_normal(len(pooled)).astype(np.float32)
+    expected = pooling.contributions(feature_map, pooled) @ vector
+    assert np.allclose(pooling.spread(feature_map, pooled, vector), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("pooling", [Pooling("average"), Pooling("max")], ids=str)
+@given(feature_map=activations(low=-100))
+def test_the_fast_spread_holds_for_negative_activations(pooling, feature_map):
+    pooled = pooling.pool(feature_map)
+    vector = np.ones(len(pooled), np.float32)
+    expected = pooling.contributions(feature_map, pooled) @ vector
+    assert np.allclose(pooling.spread(feature_map, pooled, vector), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS, ids=str)
 def test_dead_channels_contribute_nothing(pooling):
     feature_map = np.zeros((3, 3, 2), np.float32)
     assert not pooling.contributions(feature_map, pooling.pool(feature_map)).any()
