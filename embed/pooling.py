@@ -64,7 +64,7 @@ class Pooling:
             return spread
         base = self._base(feature_map)
         total = base.sum(axis=(0, 1))
-        weights = np.where(total > 0, pooled * vector / np.where(total > 0, total, 1), 0).astype(np.float32)
+        weights = np.divide(pooled * vector, total, out=np.zeros_like(pooled), where=total > 0)
         return np.asarray(base @ weights)
 
     def _base(self, feature_map: Array) -> Array:

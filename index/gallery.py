@@ -117,12 +117,11 @@ class Gallery:
 
     def features(self, name: str) -> Features | None:
         """Return the features of an image, None if the gallery keeps no feature maps. Raises UnknownImage."""
-        image = self._store.get(name)
-        feature_map = self._store.feature_map(name)
-        if feature_map is None:
+        stored = self._store.features(name)
+        if stored is None:
             return None
-        placement = self._model.geometry.placement(image.width_px, image.height_px)
-        return Features(feature_map, self._store.pooled(name), self._model.pooling, placement)
+        placement = self._model.geometry.placement(stored.width_px, stored.height_px)
+        return Features(stored.feature_map, stored.pooled, self._model.pooling, placement)
 
     def search(self, embeddings: Array, limit: int, labels: Sequence[str] = ()) -> list[list[Match]]:
         """Return the `limit` most similar images for each embedding (n, C), best first; of these labels only, if given.

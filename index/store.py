@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -58,6 +59,18 @@ IMAGE = """
 SELECT images.id, name, label, metadata, width_px, height_px, size_bytes, sha256, create_time
 FROM images JOIN contents ON contents.id = content_id
 """
+
+
+@dataclass(frozen=True, eq=False)
+class StoredFeatures:
+    """What a gallery keeps of an image's features."""
+
+    width_px: int
+    height_px: int
+    pooled: Array
+    """(C,) float32."""
+    feature_map: Array
+    """(H, W, C) float32, rounded to float16."""
 
 
 class Store:
@@ -246,19 +259,20 @@ class Store:
             raise UnknownImage(name)
         return np.frombuffer(rows[0][0], np.float32)
 
-    def feature_map(self, name: str) -> Array | None:
-        """Return an image's feature map, (H, W, C) float32, None if it is not kept. Raises UnknownImage."""
-        query = """SELECT rows, columns, alpha FROM images
-                   LEFT JOIN feature_maps USING (content_id) WHERE name = ?"""
+    def features(self, name: str) -> StoredFeatures | None:
+        """Return an image's features, None if its feature map is not kept. Raises UnknownImage."""
+        query = """SELECT width_px, height_px, pooled, rows, columns, alpha
+                   FROM images JOIN contents ON contents.id = images.content_id
+                   LEFT JOIN feature_maps ON feature_maps.content_id = contents.id WHERE name = ?"""
         found = self._read(query, (name,))
         if not found:
             raise UnknownImage(name)
-        rows, columns, alpha = found[0]
+        width, height, pooled, rows, columns, alpha = found[0]
         if alpha is None:
             return None
         half = torch.frombuffer(bytearray(alpha), dtype=torch.float16)  # torch widens ten times as fast as NumPy
         wide: Array = half.float().numpy().reshape(rows, columns, -1)
-        return wide
+        return StoredFeatures(width, height, np.frombuffer(pooled, np.float32), wide)
 
     def pooled_by_id(self, ids: Iterable[int]) -> tuple[NDArray[np.int64], Array]:
         """Return those of the row ids (n) that still exist, and their pooled vectors (n, C)."""

@@ -1,0 +1,48 @@
+"""What a benchmark found."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One thing measured."""
+
+    what: str
+    measured: float
+    unit: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+    detail: str = ""
+
+    @property
+    def reached(self) -> bool:
+        """Whether it is what it must be."""
+        return (self.at_least is None or self.measured >= self.at_least) and (
+            self.at_most is None or self.measured <= self.at_most
+        )
+
+    @property
+    def goal(self) -> str:
+        """What it must be, in words."""
+        if self.at_least is not None:
+            return f"at least {self.at_least:g}{self.unit}"
+        return "" if self.at_most is None else f"at most {self.at_most:g}{self.unit}"
+
+    def __str__(self) -> str:
+        verdict = "" if not self.goal else f"  ({self.goal}: {'reached' if self.reached else 'MISSED'})"
+        return f"{self.what}: {self.measured:.3g}{self.unit}{verdict}  {self.detail}".rstrip()
+
+
+def table(figures: list[Figure]) -> str:
+    """Return figures as a Markdown table."""
+    rows = [f"| {one.what} | {one.measured:.3g}{one.unit} | {one.goal} | {one.detail} |" for one in figures]
+    return "\n".join(["| what | measured | goal | detail |", "|---|---|---|---|", *rows, ""])
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """Return how long an action takes."""
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started

@@ -1,0 +1,306 @@
+import io
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from whymatch.client import (
+    AlreadyExists,
+    Box,
+    Client,
+    ColorScale,
+    DeadlineExceeded,
+    InvalidArgument,
+    NewImage,
+    NotFound,
+    Stored,
+    Unauthenticated,
+    Unavailable,
+    WhymatchError,
+)
+
+HALF = 0.5**0.5
+
+
+def test_the_best_match_comes_first(colors, picture):
+    result = colors.search(picture("red"))
+    assert [match.name for match in result] == ["red.png", "half.png", "green.png"]
+    assert [match.score for match in result] == pytest.approx([1, HALF, 0])
+    assert result.model == "fake"
+    assert result[0].label == "red"
+
+
+def test_limit_and_labels_narrow_a_search(colors, picture):
+    assert [match.name for match in colors.search(picture("red"), limit=1)] == ["red.png"]
+    assert [match.name for match in colors.search(picture("red"), labels=["green"])] == ["green.png"]
+
+
+def test_one_string_as_labels_is_a_mistake(colors, picture):
+    with pytest.raises(TypeError, match=r"labels=\['green'\]"):
+        colors.search(picture("red"), labels="green")
+
+
+def test_a_search_without_maps_has_none(colors, picture):
+    [match] = colors.search(picture("red"), limit=1)
+    assert match.query_map is None
+    assert match.match_map is None
+
+
+def test_maps_say_where_and_add_up_to_the_score(colors, picture):
+    match = colors.search(picture("red"), with_maps=True)[1]
+    np.testing.assert_allclose(match.match_map.values, [[HALF, 0]], atol=1e-6)
+    np.testing.assert_allclose(match.query_map.values, [[HALF / 2, HALF / 2]], atol=1e-6)
+    assert match.match_map.values.dtype == np.float32
+    assert match.match_map.total == pytest.approx(match.score)
+    assert match.match_map.area == Box(0, 0, 4, 2)
+
+
+def test_a_map_without_its_picture_says_how_to_get_it(colors, picture):
+    [match] = colors.search(picture("red"), limit=1, with_maps=True)
+    with pytest.raises(ValueError, match="overlays=True"):
+        match.query_map.overlay()
+
+
+def test_overlays_are_pictures_with_a_stated_scale(colors, picture):
+    result = colors.search(picture("red"), limit=1, overlays=True)
+    assert result[0].query_map.overlay().size == (8, 4)
+    assert result.color_scale == ColorScale(0, 0.5, "inferno")
+
+
+@pytest.mark.parametrize("kind", ["path", "str", "bytes", "picture", "stored", "embedding"])
+def test_a_query_has_many_forms(colors, save, kind):
+    path = save("query.png", "lime")
+    query = {
+        "path": path,
+        "str": str(path),
+        "bytes": path.read_bytes(),
+        "picture": PIL.Image.open(io.BytesIO(path.read_bytes())),
+        "stored": Stored("green.png"),
+        "embedding": np.array([0, 2, 0]),
+    }[kind]
+    [match] = colors.search(query, limit=1)
+    assert (match.name, match.score) == ("green.png", pytest.approx(1))
+
+
+def test_a_picture_is_turned_upright(colors):
+    turned = PIL.Image.new("RGB", (2, 4), "red")
+    turned.paste("lime", (0, 0, 2, 2))
+    turned.getexif()[0x0112] = 6  # shown turned by 90 degrees clockwise: red is left, green is right
+    feature_map = colors.embed(turned, with_feature_map=True).feature_map
+    np.testing.assert_allclose(feature_map, [[[1, 0, 0], [0, 1, 0]]])
+
+
+def test_a_cmyk_picture_is_sent_as_rgb(colors):
+    cmyk = PIL.Image.new("CMYK", (4, 2), (0, 255, 255, 0))
+    assert colors.embed(cmyk).embedding == pytest.approx([1, 0, 0], abs=0.01)
+
+
+def test_pixels_are_no_query(colors):
+    with pytest.raises(ValueError, match=r"PIL\.Image\.fromarray"):
+        colors.search(np.zeros((4, 4, 3)))
+
+
+def test_a_stored_query_may_lie_in_another_gallery(colors, picture):
+    colors.create_gallery("other")
+    colors.add_image(picture("lime"), name="leaf", gallery="other")
+    [match] = colors.search(Stored("leaf", gallery="other"), limit=1)
+    assert match.name == "green.png"
+
+
+def test_a_call_may_name_another_gallery(colors, picture):
+    colors.create_gallery("other")
+    colors.add_image(picture("lime"), name="leaf", gallery="other")
+    assert [image.name for image in colors.list(gallery="other")] == ["leaf"]
+    assert [match.name for match in colors.search(picture("red"), gallery="other")] == ["leaf"]
+
+
+def test_an_explanation_has_both_maps(colors, picture):
+    explanation = colors.explain_match(picture("red"), Stored("half.png"), overlays=True)
+    np.testing.assert_allclose(explanation.match_map.values, [[HALF, 0]], atol=1e-6)
+    assert explanation.score == pytest.approx(HALF)
+    assert explanation.residual == 1e-7
+    assert explanation.query_map.overlay().size == (8, 4)
+
+
+def test_an_embedding_comes_with_its_feature_map_on_request(colors, picture):
+    embedded = colors.embed(picture("red", "lime"), with_feature_map=True)
+    np.testing.assert_allclose(embedded.embedding, [HALF, HALF, 0], rtol=1e-6)
+    np.testing.assert_allclose(embedded.feature_map, [[[1, 0, 0], [0, 1, 0]]])
+    assert colors.embed(Stored("red.png")).feature_map is None
+
+
+def test_the_model_describes_itself(client):
+    model = client.model()
+    assert (model.backbone, model.dimensions, model.description) == ("halves", 3, {"size_px": 2})
+
+
+def test_adding_answers_in_order_and_a_bad_image_fails_alone(client, picture, save):
+    images = [NewImage(picture("red"), "a"), NewImage(b"no image", "b"), save("c.png", "lime")]
+    a, b, c = client.add(images)
+    assert (a.name, a.error, b.name, b.image, c.name) == ("a", None, "b", None, "c.png")
+    assert isinstance(b.error, InvalidArgument)
+    assert b.error.reason == "NOT_AN_IMAGE"
+    assert [image.name for image in client.list()] == ["a", "c.png"]
+
+
+def test_adding_again_changes_nothing_and_a_copy_is_recognized(client, picture):
+    first, again, copy = client.add([NewImage(picture("red"), name) for name in ("a", "a", "b")])
+    assert (first.unchanged, again.unchanged, copy.unchanged) == (False, True, False)
+    assert (first.duplicate_of, copy.duplicate_of) == ("", "a")
+
+
+def test_label_and_metadata_are_kept(client, picture):
+    client.add_image(picture("red"), name="a", label="rot", metadata={"camera": "K7"})
+    image = client.get("a")
+    assert (image.name, image.label, image.metadata) == ("a", "rot", {"camera": "K7"})
+    assert (image.width_px, image.height_px, image.size_bytes) == (4, 2, len(picture("red")))
+    assert image.create_time == datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
+
+
+def test_adding_one_bad_image_raises(client):
+    with pytest.raises(InvalidArgument, match="not an image"):
+        client.add_image(b"no image", name="a")
+
+
+def test_bytes_need_a_name(client, picture):
+    with pytest.raises(ValueError, match="name=") as caught:
+        client.add_image(picture("red"))
+    assert not isinstance(caught.value, WhymatchError)
+
+
+def test_a_file_that_is_missing_ends_the_stream_after_all_answers(client, save):
+    answers = []
+    with pytest.raises(FileNotFoundError, match=r"gone\.png"):
+        answers.extend(client.add([save("a.png"), save("b.png", "lime"), "gone.png"]))
+    assert [image.name for image in client.list()] == ["a.png", "b.png"]
+
+
+def test_images_are_read_only_as_the_server_takes_them(client, world):
+    """10 MB images to a slow server: far fewer than all are read when the first answer comes."""
+    world.answer_delay_s = 0.05
+    noise = PIL.Image.frombytes("RGB", (2000, 1700), os.urandom(3 * 2000 * 1700))
+    file = io.BytesIO()
+    noise.save(file, "BMP")
+    read = []
+
+    def images():
+        for number in range(20):
+            read.append(number)
+            yield NewImage(file.getvalue(), str(number))
+
+    answers = client.add(images())
+    next(answers)
+    assert len(read) < 10
+    answers.close()
+
+
+def test_stopping_early_keeps_what_was_answered(client, picture):
+    answers = client.add(NewImage(picture("red"), str(number)) for number in range(1000))
+    names = [next(answers).name for _ in range(3)]
+    answers.close()
+    assert names == ["0", "1", "2"]
+    assert set(names) <= {image.name for image in client.list()}
+
+
+def test_lists_run_over_all_pages(client, world, picture):
+    world.page_size = 2
+    list(client.add(NewImage(picture("red"), name) for name in "abcde"))
+    assert "".join(image.name for image in client.list()) == "abcde"
+
+
+def test_galleries_are_made_listed_and_deleted(client, world):
+    made = client.create_gallery("birds", index_factory="Flat", omit_feature_maps=True)
+    assert (made.name, made.index_factory, made.omit_feature_maps, made.image_count) == ("birds", "Flat", True, 0)
+    assert [gallery.name for gallery in client.galleries()] == ["birds", "default"]
+    client.delete_gallery("birds")
+    with pytest.raises(NotFound):
+        client.get_gallery("birds")
+
+
+def test_content_is_exactly_what_was_added(colors, picture):
+    assert colors.content("red.png") == picture("red")
+
+
+def test_a_deleted_image_is_gone(colors):
+    colors.delete("red.png")
+    with pytest.raises(NotFound):
+        colors.get("red.png")
+
+
+def test_an_error_has_its_class_code_reason_and_the_servers_words(client):
+    with pytest.raises(NotFound, match="no image 'galleries/default/images/x'") as caught:
+        client.get("x")
+    assert (caught.value.code, caught.value.reason) == ("NOT_FOUND", "UNKNOWN_IMAGE")
+    with pytest.raises(AlreadyExists) as caught:
+        client.create_gallery("default")
+    assert caught.value.reason == "GALLERY_EXISTS"
+    with pytest.raises(InvalidArgument) as caught:
+        client.search(np.ones(4))
+    assert caught.value.reason == "BAD_VECTOR"
+
+
+def test_an_absent_server_is_named_with_the_way_to_start_one():
+    with Client("127.0.0.1:1") as client, pytest.raises(Unavailable, match=r"127\.0\.0\.1:1.*whymatch serve") as caught:
+        client.model()
+    assert caught.value.reason == ""
+
+
+def test_an_absent_server_ends_a_stream_too(picture):
+    with Client("127.0.0.1:1") as client, pytest.raises(Unavailable):
+        client.add_image(picture("red"), name="a")
+
+
+def test_a_call_has_a_deadline(world, address, picture):
+    world.galleries["default"] = {}
+    world.answer_delay_s = 0.5
+    with Client(address, timeout_s=0.1) as client, pytest.raises(DeadlineExceeded, match="timeout_s"):
+        client.search(picture("red"))
+
+
+def test_a_stream_may_last_longer_than_a_call(world, address, picture):
+    world.galleries["default"] = {}
+    world.answer_delay_s = 0.2
+    with Client(address, timeout_s=0.6) as client:
+        answers = list(client.add(NewImage(picture("red"), str(number)) for number in range(5)))
+    assert len(answers) == 5
+
+
+def test_a_stream_whose_answers_stop_is_given_up(world, address, picture):
+    world.galleries["default"] = {}
+    world.answer_delay_s = 2
+    with Client(address, timeout_s=0.2) as client, pytest.raises(DeadlineExceeded, match=r"0\.2 s"):
+        client.add_image(picture("red"), name="a")
+
+
+def test_a_slow_source_and_a_slow_reader_are_no_stall(world, address, picture):
+    world.galleries["default"] = {}
+
+    def images():
+        for number in range(2):
+            time.sleep(0.5)
+            yield NewImage(picture("red"), str(number))
+
+    with Client(address, timeout_s=0.3) as client:
+        for _ in client.add(images()):
+            time.sleep(0.5)
+    assert len(world.galleries["default"]) == 2
+
+
+def test_the_token_goes_with_every_call(world, address, picture):
+    world.token = "secret"
+    with Client(address) as client, pytest.raises(Unauthenticated) as caught:
+        client.model()
+    assert caught.value.reason == "UNAUTHENTICATED"
+    with Client(address, token="secret") as client:
+        client.create_gallery("default")
+        client.add_image(picture("red"), name="a")
+        assert client.get("a").name == "a"
+
+
+def test_a_certificate_needs_its_key():
+    with pytest.raises(ValueError, match="belong together"):
+        Client(client_certificate=Path("cert.pem"))

@@ -1,0 +1,100 @@
+"""The parts of the demo that need no model; `tests/` runs the whole of it against the real server."""
+
+import io
+from html.parser import HTMLParser
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from whymatch.client import Box, ColorScale, Explanation, Match, SearchResult, SimilarityMap, demo_photos, demo_report
+from whymatch.client.demo_photos import View
+from whymatch.client.local_server import ServerNotStarted, local_server
+from whymatch.client.results import Image
+
+
+@pytest.fixture(scope="module")
+def photos():
+    pytest.importorskip("skimage")
+    pytest.importorskip("sklearn")
+    return demo_photos.find_photos()
+
+
+class Pictures(HTMLParser):
+    """Collects what a page loads, and checks that every element is closed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.sources += [value for name, value in attributes if name in ("src", "href")]
+        if tag not in ("img", "meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def similarity_map(values, png: bytes) -> SimilarityMap:
+    return SimilarityMap(np.array(values, np.float32), float(np.sum(values)), 4, 2, Box(0, 0, 4, 2), png)
+
+
+def match(name: str, label: str, png: bytes) -> Match:
+    image = Image(name, label, {}, 4, 2, len(png), "", None)
+    return Match(image, 0.75, similarity_map([[0.25, 0.5]], png), similarity_map([[0.75]], png))
+
+
+def test_the_photographs_are_here_already(photos):
+    assert len(photos) == 20
+    assert {"astronaut", "motorcycle_left", "china"} <= set(photos)
+
+
+def test_the_gallery_and_the_queries_are_the_same_every_time_and_never_the_same_bytes(photos):
+    some = {name: photos[name] for name in ("coffee", "motorcycle_left")}
+    gallery, queries = list(demo_photos.gallery_views(some)), list(demo_photos.queries(some))
+    assert (len(gallery), len(queries)) == (10, 7)
+    assert gallery == list(demo_photos.gallery_views(some))
+    assert queries == list(demo_photos.queries(some))
+    assert len({view.content for view in gallery + queries}) == 17
+    assert {view.photo for view in gallery} == {view.photo for view in queries} == {"coffee", "motorcycle"}
+
+
+def test_a_query_is_changed_as_its_name_says(photos):
+    [brighter, mirrored, darker] = demo_photos.queries({"coffee": photos["coffee"]})
+    sizes = [max(PIL.Image.open(io.BytesIO(query.content)).size) for query in (brighter, mirrored, darker)]
+    lights = [np.asarray(PIL.Image.open(io.BytesIO(query.content))).mean() for query in (brighter, mirrored, darker)]
+    assert sizes == [400, 320, 224]
+    assert lights[0] > lights[1] > lights[2]
+
+
+def test_the_report_is_one_file_with_its_pictures_inside(picture):
+    png = picture("red")
+    query = View("<query> & co", "cat", png)
+    scale = ColorScale(0, 0.5, "inferno")
+    result = SearchResult((match("cat.jpg", "cat", png), match("dog.jpg", "dog", png)), "m", scale)
+    pair = similarity_map([[0.25, 0.5]], png)
+    page = demo_report.page(
+        [
+            demo_report.headline(found=1, queries=2, photos=3, images=4, facts={"model": "<m>"}),
+            demo_report.matches_with_maps([(query, result)]),
+            demo_report.instance_pair(Explanation(0.75, pair, pair, 0.0, "m", scale)),
+            demo_report.misses([(query, result)], {"cat.jpg": png}),
+        ]
+    )
+    pictures = Pictures(page)
+    assert pictures.open == []
+    assert len(pictures.sources) == 1 + 4 + 2 + 2
+    assert all(source.startswith("data:image/jpeg;base64,") for source in pictures.sources)
+    assert "1 of 2 queries found their photo first." in page
+    assert "&lt;query&gt; &amp; co" in page
+    assert "linear-gradient(90deg, #000004" in page
+    assert 'class="good">right' in page
+    assert 'class="bad">wrong' in page
+
+
+def test_a_server_that_does_not_start_shows_its_words(tmp_path):
+    with pytest.raises(ServerNotStarted, match="no-such-option"), local_server(tmp_path, "--no-such-option"):
+        raise AssertionError
