@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 PoolingKind = Literal["average", "max", "gem"]
 
-TINY = np.finfo(np.float32).tiny
+TINY = np.float32(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
@@ -54,36 +54,32 @@ class Pooling:
         return exact
 
     def spread(self, feature_map: Array, pooled: Array, vector: Array) -> Array:
-        """Return contributions(feature_map, pooled) . vector, (H, W), mostly without making the contributions.
+        """Return contributions(feature_map, pooled) . vector, (H, W), without making the contributions.
 
-        Where no activation is negative, a_xyc = b_xyc beta_c / sum_xy b_xyc, and b is alpha itself (average), alpha^p
-        (GeM) or 1 at the maximum and 0 elsewhere (max): one matrix product instead of a pass for each term.
+        One matrix product instead of a pass for each term. What rounding took is given back to the sums of the cells
+        instead of to each channel; the result sums to pooled . vector all the same.
         """
-        if self.kind == "average" and feature_map.min() < 0:
-            spread: Array = self.contributions(feature_map, pooled) @ vector
-            return spread
-        base = self._base(feature_map)
-        total = base.sum(axis=(0, 1))
-        weights = np.divide(pooled * vector, total, out=np.zeros_like(pooled), where=total > 0)
-        return np.asarray(base @ weights)
-
-    def _base(self, feature_map: Array) -> Array:
-        if self.kind == "average":
-            return feature_map
-        if self.kind == "max":
-            return (feature_map == feature_map.max(axis=(0, 1))).astype(np.float32)
-        return self._powers(feature_map)
+        base, factors = self._factored(feature_map)
+        spread = base @ (factors * vector)
+        size = np.abs(spread)
+        exact: Array = spread + (pooled @ vector - spread.sum()) * (size / max(size.sum(), TINY))
+        return exact
 
     def _shares(self, feature_map: Array) -> Array:
-        rows, columns, _ = feature_map.shape
+        base, factors = self._factored(feature_map)
+        return base * factors
+
+    def _factored(self, feature_map: Array) -> tuple[Array, Array]:
+        """Return the contributions as base (H, W, C) times factors (C)."""
+        rows, columns, channels = feature_map.shape
         if self.kind == "average":
-            return feature_map / np.float32(rows * columns)
+            return feature_map, np.full(channels, 1 / (rows * columns), np.float32)
         if self.kind == "max":
-            highest = feature_map == feature_map.max(axis=(0, 1))
-            return np.where(highest, feature_map / highest.sum(axis=(0, 1), dtype=np.float32), np.float32(0))
+            peak = feature_map.max(axis=(0, 1))
+            highest = (feature_map == peak).astype(np.float32)
+            return highest, peak / highest.sum(axis=(0, 1))
         powers = self._powers(feature_map)
-        shares: Array = self._generalized_mean(feature_map) * powers / np.maximum(powers.sum(axis=(0, 1)), TINY)
-        return shares
+        return powers, self._generalized_mean(feature_map) / np.maximum(powers.sum(axis=(0, 1)), TINY)
 
     def _generalized_mean(self, feature_maps: Array) -> Array:
         mean = np.mean(self._powers(feature_maps), axis=(-3, -2), dtype=np.float32)
@@ -93,7 +89,7 @@ class Pooling:
         """Return (alpha / peak)^p, activations clamped at 0: scaled by the peak of each channel, no power overflows."""
         peaks = _peaks(feature_maps)
         scaled = np.maximum(feature_maps, np.float32(0)) / np.where(peaks > 0, peaks, np.float32(1))
-        powers: Array = torch.from_numpy(scaled).pow(self.power).numpy()  # ten times as fast as NumPy's power
+        powers: Array = np.asarray(torch.from_numpy(scaled).pow(self.power))  # ten times as fast as NumPy's power
         return powers
 
 
