@@ -1,1 +1,88 @@
-"""Work in progress."""
+"""The Python client: search, explanations and galleries over gRPC, without torch or faiss."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from whymatch.client.aio import AsyncClient
+    from whymatch.client.client import Client
+    from whymatch.client.errors import (
+        AlreadyExists,
+        Cancelled,
+        DataLoss,
+        DeadlineExceeded,
+        FailedPrecondition,
+        Internal,
+        InvalidArgument,
+        MessageTooLarge,
+        NotFound,
+        PermissionDenied,
+        ResourceExhausted,
+        Unauthenticated,
+        Unavailable,
+        Unimplemented,
+        WhymatchError,
+    )
+    from whymatch.client.inputs import NewImage, Stored
+    from whymatch.client.results import (
+        Added,
+        Box,
+        ColorScale,
+        Embedding,
+        Explanation,
+        Gallery,
+        Image,
+        Match,
+        Model,
+        SearchResult,
+        SimilarityMap,
+    )
+
+__all__ = [
+    "Added",
+    "AlreadyExists",
+    "AsyncClient",
+    "Box",
+    "Cancelled",
+    "Client",
+    "ColorScale",
+    "DataLoss",
+    "DeadlineExceeded",
+    "Embedding",
+    "Explanation",
+    "FailedPrecondition",
+    "Gallery",
+    "Image",
+    "Internal",
+    "InvalidArgument",
+    "Match",
+    "MessageTooLarge",
+    "Model",
+    "NewImage",
+    "NotFound",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "SearchResult",
+    "SimilarityMap",
+    "Stored",
+    "Unauthenticated",
+    "Unavailable",
+    "Unimplemented",
+    "WhymatchError",
+]
+
+_MODULES = ("errors", "inputs", "results", "client", "aio")
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used, so that `whymatch --help` need not wait for NumPy and gRPC."""
+    if name in __all__:
+        for module in _MODULES:
+            found = getattr(import_module(f"whymatch.client.{module}"), name, None)
+            if found is not None:
+                return found
+    raise AttributeError(f"module 'whymatch.client' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

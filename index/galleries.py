@@ -83,6 +83,8 @@ class Galleries:
 
     def open(self, name: str) -> Gallery:
         """Return a gallery, opened on first use. Raises BadName, UnknownGallery and the errors of `Gallery`."""
+        if gallery := self._opened.get(name):
+            return gallery
         check_gallery_name(name)
         with self._lock:
             if name not in self._opened:
@@ -90,10 +92,6 @@ class Galleries:
                     raise UnknownGallery(name)
                 self._opened[name] = Gallery(self._folder(name), self._model)
             return self._opened[name]
-
-    def opened(self, name: str) -> Gallery | None:
-        """Return a gallery if it is open already; never waits."""
-        return self._opened.get(name)
 
     def describe(self, name: str) -> GalleryFacts:
         """Return what a gallery is; it may be of another model. Raises BadName, UnknownGallery, NewerFormat."""

@@ -1,154 +1,147 @@
-"""Adding a stream of images: they are embedded while those before them are stored, and answered in order."""
+"""Adds a stream of images: reads ahead, embeds what was read, stores what is embedded, all at the same time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from whymatch.embed import Features, WhymatchError
-from whymatch.index import Added, Gallery, NewImage
-from whymatch.server.backend import Backend
+from whymatch.embed import Embedder, Features, WhymatchError
+from whymatch.index import Added, Gallery, NewImage, check_image_name
+from whymatch.server.logs import logger
 
 MAX_IMAGES = 64
-"""Images of one stream between its reading and its answer: enough to fill batches of several shapes."""
-MAX_BYTES = 64 * 2**20
-"""Their bytes; one larger image travels alone."""
-MAX_STORED_TOGETHER = 32
+"""Of one stream in memory at once: enough for the network to find full batches."""
+MAX_BYTES = 32 * 2**20
+"""Of one stream's files in memory at once; a single larger file passes alone."""
+GROUP = 32
+"""Most images in one transaction; more would delay the first answer."""
 
 
 @dataclass(frozen=True, eq=False)
-class Upload:
-    """One image of the stream."""
+class Arrival:
+    """An image as a client sends it."""
 
     name: str
     content: bytes
     label: str
-    metadata: dict[str, str]
+    metadata: Mapping[str, str]
 
 
-Outcome = Added | WhymatchError
-Pending = tuple[Upload, "Future[Features] | Outcome"]
+Result = tuple[Arrival, Added | Exception]
 
 
-async def add_images(
-    backend: Backend, gallery: Gallery, uploads: AsyncIterator[Upload]
-) -> AsyncIterator[tuple[str, Outcome]]:
-    """Add images and yield for each its name and what became of it, in order, once it is on disk.
-
-    Closing the iterator drops what is not embedded yet.
-    """
-    window = _Window()
-    queue: asyncio.Queue[Pending | BaseException | None] = asyncio.Queue()
-    reader = asyncio.create_task(_read(backend, gallery, uploads, window, queue))
-    unfinished: list[Pending] = []
-    try:
-        while batch := await _next_batch(queue, unfinished):
-            for (upload, _), outcome in zip(batch, await backend.run(_store, gallery, batch), strict=True):
-                window.leave(len(upload.content))
-                yield upload.name, outcome
-    finally:
-        reader.cancel()
-        while not queue.empty():
-            if isinstance(left := queue.get_nowait(), tuple):
-                unfinished.append(left)
-        for _, result in unfinished:
-            if isinstance(result, Future):
-                result.cancel()
+@dataclass(frozen=True, eq=False)
+class _Pending:
+    arrival: Arrival
+    work: "Future[Features | Added]"
 
 
-async def _read(
-    backend: Backend,
-    gallery: Gallery,
-    uploads: AsyncIterator[Upload],
-    window: "_Window",
-    queue: "asyncio.Queue[Pending | BaseException | None]",
-) -> None:
-    try:
-        async for upload in uploads:
-            await window.enter(len(upload.content))
-            queue.put_nowait((upload, await backend.run(_begin, backend, gallery, upload)))
-        queue.put_nowait(None)
-    except Exception as err:
-        queue.put_nowait(err)
+class Adding:
+    """One stream of images on its way into a gallery. Results come in the order of arrival."""
 
+    def __init__(self, gallery: Gallery, embedder: Embedder) -> None:
+        self._gallery = gallery
+        self._embedder = embedder
+        self._pending: deque[_Pending] = deque()
+        self._images = self._bytes = 0
+        self._all_read = False
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
 
-def _begin(backend: Backend, gallery: Gallery, upload: Upload) -> "Future[Features] | Outcome":
-    """Start embedding an image, unless it need not be or cannot be."""
-    try:
-        unchanged = gallery.unchanged(upload.name, upload.content, upload.label, upload.metadata)
-    except WhymatchError as err:
-        return err
-    return unchanged or backend.embedder.submit(upload.content)
+    async def results(self, arrivals: AsyncIterator[Arrival]) -> AsyncGenerator[list[Result]]:
+        """Return what became of the images, some at a time, once they are on disk.
 
+        Raises what `arrivals` raises, after the results of the images before, and the errors of `Gallery.add` that
+        concern the gallery and not one image. Closing the iterator stops the work.
+        """
+        reader = asyncio.create_task(self._read(arrivals))
+        try:
+            while group := await self._next_group():
+                yield await asyncio.to_thread(self._store, group)
+                self._forget(group)
+            await reader
+        finally:
+            reader.cancel()
+            for pending in self._pending:
+                pending.work.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
 
-async def _next_batch(
-    queue: "asyncio.Queue[Pending | BaseException | None]", unfinished: list[Pending]
-) -> list[Pending]:
-    """Wait for the next image to be embedded; return it with those after it that are, too. Empty at the end."""
-    batch: list[Pending] = []
-    while len(batch) < MAX_STORED_TOGETHER and not (batch and queue.empty() and not unfinished):
-        if not unfinished:
-            item = await queue.get()
-            if item is None:
-                queue.put_nowait(None)
-                break
-            if isinstance(item, BaseException):
-                queue.put_nowait(item)
-                if batch:
-                    break
-                raise item
-            unfinished.append(item)
-        _, result = unfinished[0]
-        if isinstance(result, Future) and not result.done():
-            if batch:
-                break
-            await asyncio.wait([asyncio.wrap_future(result)])
-        batch.append(unfinished.pop())
-    return batch
+    async def _read(self, arrivals: AsyncIterator[Arrival]) -> None:
+        try:
+            async for arrival in arrivals:
+                await self._wait_for_room(len(arrival.content))
+                self._pending.append(_Pending(arrival, await asyncio.to_thread(self._begin, arrival)))
+                self._changed.set()
+        finally:
+            self._all_read = True
+            self._changed.set()
 
-
-def _store(gallery: Gallery, batch: list[Pending]) -> list[Outcome]:
-    outcomes: dict[int, Outcome] = {}
-    new: dict[int, NewImage] = {}
-    for position, (upload, result) in enumerate(batch):
-        features = _settled(result)
-        if isinstance(features, Features):
-            new[position] = NewImage(upload.name, upload.content, features, upload.label, upload.metadata)
-        else:
-            outcomes[position] = features
-    try:
-        added: list[Outcome] = list(gallery.add(list(new.values())))
-    except WhymatchError as err:
-        added = [err] * len(new)
-    outcomes.update(zip(new, added, strict=True))
-    return [outcomes[position] for position in range(len(batch))]
-
-
-def _settled(result: "Future[Features] | Outcome") -> Features | Outcome:
-    if not isinstance(result, Future):
-        return result
-    try:
-        return result.result()
-    except WhymatchError as err:
-        return err
-
-
-class _Window:
-    """Holds back a stream while too much of it is under way."""
-
-    def __init__(self) -> None:
-        self._images = 0
-        self._bytes = 0
-        self._left = asyncio.Event()
-
-    async def enter(self, size: int) -> None:
+    async def _wait_for_room(self, size: int) -> None:
         while self._images and (self._images >= MAX_IMAGES or self._bytes + size > MAX_BYTES):
-            self._left.clear()
-            await self._left.wait()
+            self._room.clear()
+            await self._room.wait()
         self._images += 1
         self._bytes += size
 
-    def leave(self, size: int) -> None:
-        self._images -= 1
-        self._bytes -= size
-        self._left.set()
+    def _forget(self, group: list[_Pending]) -> None:
+        self._images -= len(group)
+        self._bytes -= sum(len(pending.arrival.content) for pending in group)
+        self._room.set()
+
+    def _begin(self, arrival: Arrival) -> "Future[Features | Added]":
+        """Embed an image, unless it has a bad name or is stored already."""
+        done: Future[Features | Added] = Future()
+        try:
+            check_image_name(arrival.name)
+            added = self._gallery.unchanged(arrival.name, arrival.content, arrival.label, arrival.metadata)
+        except WhymatchError as err:
+            done.set_exception(err)
+            return done
+        if added is None:
+            return self._embedder.submit(arrival.content)  # type: ignore[return-value]  # a future only gives
+        done.set_result(added)
+        return done
+
+    async def _next_group(self) -> list[_Pending]:
+        """Wait for the oldest image, and take those after it that are finished, too; empty at the end."""
+        while not self._pending and not self._all_read:
+            self._changed.clear()
+            await self._changed.wait()
+        if not self._pending:
+            return []
+        await _until_done(self._pending[0].work)
+        group = [self._pending.popleft()]
+        while self._pending and self._pending[0].work.done() and len(group) < GROUP:
+            group.append(self._pending.popleft())
+        return group
+
+    def _store(self, group: list[_Pending]) -> list[Result]:
+        embedded = [(pending.arrival, _outcome(pending)) for pending in group]
+        new = [
+            NewImage(arrival.name, arrival.content, outcome, arrival.label, arrival.metadata)
+            for arrival, outcome in embedded
+            if isinstance(outcome, Features)
+        ]
+        stored = iter(self._gallery.add(new) if new else ())
+        return [(arrival, next(stored) if isinstance(outcome, Features) else outcome) for arrival, outcome in embedded]
+
+
+async def _until_done(work: "Future[Features | Added]") -> None:
+    if work.done():
+        return
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    work.add_done_callback(lambda _: loop.call_soon_threadsafe(done.set))
+    await done.wait()
+
+
+def _outcome(pending: _Pending) -> Features | Added | Exception:
+    """Return what came of an image; a fault of our own is logged here, for the stream goes on."""
+    err = pending.work.exception()
+    if err is None:
+        return pending.work.result()
+    if not isinstance(err, Exception):
+        raise err
+    if not isinstance(err, WhymatchError):
+        logger.error("image %r failed", pending.arrival.name, exc_info=err)
+    return err

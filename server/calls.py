@@ -24,7 +24,7 @@ PREFIX = "/whymatch.v1."
 REQUEST_ID = "x-request-id"
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Handler: TypeAlias = Any  # grpc.RpcMethodHandler, whose stubs know only the handlers of threads
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
@@ -117,13 +117,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             yield
         finally:
             self._running -= 1
-            if self._stopping and not self._running:
-                self._idle.set()
+            self._notice_end()
+
+    def _notice_end(self) -> None:
+        if self._stopping and not self._running:
+            self._idle.set()
 
     @asynccontextmanager
     async def _deadline(self, context: Context) -> AsyncIterator[None]:
         """Give a call the server's deadline if its client set none."""
-        if context.time_remaining() is not None:
+        if _has_deadline(context):
             yield
             return
         try:
@@ -133,6 +136,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             if timeout.expired():
                 raise DeadlineExceeded(self._default_deadline_s) from err
             raise
+
+
+def _has_deadline(context: Context) -> bool:
+    remaining: float | None = context.time_remaining()
+    return remaining is not None
 
 
 def _request_id(metadata: Mapping[str, str | bytes]) -> str:

@@ -1,44 +1,71 @@
-"""Everything that can be said about a server before it starts."""
+"""The settings of a server."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+PoolingKind = Literal["average", "max", "gem"]
+GeometryMode = Literal["keep", "warp", "center-crop"]
+Precision = Literal["float32", "bfloat16"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """Where a server listens and what it allows; the model is configured apart."""
+    """What a server serves, and how much of it; one field for each flag of `whymatch serve`."""
 
     data: Path = Path("whymatch-data")
-    """Folder of the galleries; made if it is missing."""
+    """The folder of the galleries; made if it is missing."""
     host: str = "127.0.0.1"
+    """Address to listen on; only this machine, unless asked for more."""
     port: int = 50051
-    """0 takes a free port."""
+    """0 picks a free port."""
+
+    backbone: str = "bundled"
+    """`bundled`, or a torchvision or timm network by name."""
+    weights: Path | None = None
+    """A weights file for the backbone; by default what its library would load."""
+    pooling: PoolingKind = "average"
+    gem_power: float = 3.0
+    """Only for GeM pooling."""
+    geometry: GeometryMode = "keep"
+    """`keep` sees the whole image in its own shape."""
+    size_px: int | None = None
+    """Input size; by default the one that the weights were trained with."""
+    mean: Triple | None = None
+    """Of the training images, red, green, blue in 0 to 1; by default as the weights were trained."""
+    std: Triple | None = None
+    precision: Precision = "float32"
+    device: str = "cpu"
+    """As torch names it."""
     batch_size: int = 16
-    """Images that go through the network together."""
+    """Images that go through the network together; more gains little on a CPU."""
+
     max_image_bytes: int = 32 * 2**20
-    """Largest image file; a whole request may be 1 MiB larger."""
+    """Largest image file; 32 MiB holds what cameras and phones write."""
     max_image_pixels: int = 64_000_000
-    """Most pixels that are decoded."""
+    """Largest width times height that is decoded."""
     max_limit: int = 1000
     """Most matches of one search."""
     max_concurrent_calls: int = 64
-    """Calls beyond it get RESOURCE_EXHAUSTED at once."""
+    """Calls over it are refused with RESOURCE_EXHAUSTED."""
     default_deadline_s: float = 60.0
-    """For calls that set no deadline of their own; streams may take as long as they like."""
-    grace_s: float = 30.0
-    """How long running calls may go on after SIGTERM."""
+    """For calls whose client set none; streams have none."""
+
     tls_certificate: Path | None = None
+    """PEM file of the server's certificate chain; without it the server speaks plain text."""
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
-    """Set, clients must show a certificate that this authority signed."""
-    read_tokens: frozenset[str] = frozenset()
-    """Bearer tokens that may read."""
-    write_tokens: frozenset[str] = frozenset()
-    """Bearer tokens that may do everything."""
-    metrics_port: int | None = None
-    """Set, Prometheus metrics are served there over HTTP."""
+    """PEM file; set, only clients with a certificate signed by it may connect."""
+    read_token_file: Path | None = None
+    """Bearer tokens that may only read, one per line."""
+    write_token_file: Path | None = None
+    """Bearer tokens that may do everything, one per line."""
 
-    @property
-    def max_request_bytes(self) -> int:
-        """Largest message that is received."""
-        return self.max_image_bytes + 2**20
+    metrics_port: int | None = None
+    """Port of the Prometheus page; none by default."""
+    log_level: LogLevel = "info"
+    """`info` logs one line for each call."""
+    grace_s: float = 30.0
+    """How long running calls may take to finish after SIGTERM."""

@@ -1,14 +1,15 @@
 """Between protobuf and our own values; nothing else speaks both."""
 
 import base64
-import binascii
+import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from datetime import datetime
 
 import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from whymatch.embed import Array
-from whymatch.explain import ColorScale, SimilarityMap
+from whymatch.embed import Array, Features, Model
+from whymatch.explain import ColorScale, MatchExplanation, SimilarityMap
 from whymatch.index import (
     Added,
     BadName,
@@ -19,10 +20,15 @@ from whymatch.index import (
     check_gallery_name,
     check_image_name,
 )
+from whymatch.server.adding import Arrival
 from whymatch.server.errors import BadLimit, BadPageToken
+from whymatch.server.evidence import Evidence
+from whymatch.server.images import ImageName, Query, Source
 from whymatch.server.status import code_of, message_of, reason_of
 from whymatch.v1 import (
+    embed_service_pb2,
     errors_pb2,
+    explain_service_pb2,
     gallery_service_pb2,
     search_service_pb2,
     similarity_pb2,
@@ -31,17 +37,6 @@ from whymatch.v1 import (
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 100, 1000
 DEFAULT_LIMIT = 10
 DEFAULT_OVERLAY_PX, MAX_OVERLAY_PX = 512, 2048
-
-
-class ImageName(NamedTuple):
-    """Where a stored image is."""
-
-    gallery: str
-    image: str
-
-
-Source = bytes | ImageName
-"""An image: its file's bytes, or its place in a gallery."""
 
 
 # Requests.
@@ -76,19 +71,14 @@ def source(message: similarity_pb2.ImageSource, field: str) -> Source:
     raise BadRequest(f"`{field}` is missing; give the bytes of an image as `content` or a stored one as `image`")
 
 
-def query_source(request: search_service_pb2.SearchRequest) -> Source | None:
-    """Return the image to search for, None for a search by embedding. Raises BadName, BadRequest."""
+def query(request: search_service_pb2.SearchRequest) -> Query:
+    """Return what to search for; an embedding is (n,) float32, unchecked. Raises BadName, BadRequest."""
     match request.WhichOneof("query"):
         case "image":
             return source(request.image, "image")
         case "embedding":
-            return None
+            return np.array(request.embedding.values, np.float32)
     raise BadRequest("the query is missing; give an `image` or an `embedding`")
-
-
-def vector(message: search_service_pb2.Embedding) -> Array:
-    """Return the values of an embedding, (n,) float32, unchecked."""
-    return np.array(message.values, np.float32)
 
 
 def limit(request: search_service_pb2.SearchRequest, maximum: int) -> int:
@@ -100,6 +90,11 @@ def limit(request: search_service_pb2.SearchRequest, maximum: int) -> int:
     return request.limit
 
 
+def arrival(request: gallery_service_pb2.AddImagesRequest) -> Arrival:
+    """Return one image of a stream."""
+    return Arrival(request.image_id, request.content, request.label, dict(request.metadata))
+
+
 def page_size(size: int) -> int:
     """Return how many entries a page may have. Raises BadLimit."""
     if size < 0:
@@ -107,20 +102,23 @@ def page_size(size: int) -> int:
     return min(size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
 
 
-def overlay_px(message: similarity_pb2.OverlayOptions) -> int:
-    """Return the longer side of the pictures. Raises BadRequest."""
-    if not 0 <= message.size_px <= MAX_OVERLAY_PX:
-        raise BadRequest(f"`overlays.size_px` is {message.size_px}; it must be from 1 to {MAX_OVERLAY_PX}, or 0")
-    return message.size_px or DEFAULT_OVERLAY_PX
+def overlay_px(request: search_service_pb2.SearchRequest | explain_service_pb2.ExplainMatchRequest) -> int | None:
+    """Return the longer side of the pictures, None if there shall be none. Raises BadRequest."""
+    if not request.HasField("overlays"):
+        return None
+    size_px = request.overlays.size_px
+    if not 0 <= size_px <= MAX_OVERLAY_PX:
+        raise BadRequest(f"`overlays.size_px` is {size_px}; take 1 to {MAX_OVERLAY_PX}, or 0 for {DEFAULT_OVERLAY_PX}")
+    return size_px or DEFAULT_OVERLAY_PX
 
 
 def last_name(page_token: str) -> str:
     """Return the last name of the page before, empty for the first page. Raises BadPageToken."""
     try:
         name = base64.b64decode(page_token.encode(), b"-_", validate=True).decode()
-    except (ValueError, binascii.Error) as err:
+    except ValueError as err:
         raise BadPageToken from err
-    if page_token and (not name or _page_token(name) != page_token):
+    if page_token and _page_token(name) != page_token:
         raise BadPageToken
     return name
 
@@ -189,20 +187,74 @@ def error(err: Exception) -> errors_pb2.Error:
     return errors_pb2.Error(code=code, reason=reason, message=message_of(err))
 
 
-def match(
+def search_response(
+    model: str,
     gallery: str,
-    found: Match,
-    query_map: similarity_pb2.SimilarityMap | None,
-    match_map: similarity_pb2.SimilarityMap | None,
-) -> search_service_pb2.Match:
-    """Return one match of a search."""
-    return search_service_pb2.Match(
-        image=image(gallery, found.image), score=found.score, query_map=query_map, match_map=match_map
+    matches: Sequence[Match],
+    evidence: Sequence[Evidence] = (),
+    scale: ColorScale | None = None,
+) -> search_service_pb2.SearchResponse:
+    """Return the matches of a search, with their maps if there is evidence."""
+    response = search_service_pb2.SearchResponse(
+        model=model,
+        matches=[search_service_pb2.Match(image=image(gallery, one.image), score=one.score) for one in matches],
+        color_scale=_color_scale(scale),
+    )
+    for message, maps in zip(response.matches, evidence, strict=bool(evidence)):
+        message.match_map.CopyFrom(_similarity_map(maps.match_map, maps.match_picture))
+        if maps.query_map:
+            message.query_map.CopyFrom(_similarity_map(maps.query_map, maps.query_picture))
+    return response
+
+
+def explain_response(
+    model: str, explanation: MatchExplanation, evidence: Evidence, scale: ColorScale | None
+) -> explain_service_pb2.ExplainMatchResponse:
+    """Return why two images match."""
+    return explain_service_pb2.ExplainMatchResponse(
+        model=model,
+        score=explanation.score,
+        query_map=_similarity_map(explanation.query_map, evidence.query_picture),
+        match_map=_similarity_map(explanation.match_map, evidence.match_picture),
+        residual=explanation.residual,
+        color_scale=_color_scale(scale),
     )
 
 
-def similarity_map(values: SimilarityMap, overlay_png: bytes = b"") -> similarity_pb2.SimilarityMap:
-    """Return a map, with its picture if there is one."""
+def embed_response(
+    model: str, features: Features, *, with_feature_map: bool = False
+) -> embed_service_pb2.EmbedImageResponse:
+    """Return what the model makes of an image."""
+    return embed_service_pb2.EmbedImageResponse(
+        model=model,
+        embedding=features.embedding.tolist(),
+        feature_map=_feature_map(features.feature_map) if with_feature_map else None,
+        width_px=features.placement.width_px,
+        height_px=features.placement.height_px,
+    )
+
+
+def stored_embed_response(model: str, stored: StoredImage, embedding: Array) -> embed_service_pb2.EmbedImageResponse:
+    """Return what the model made of a stored image."""
+    return embed_service_pb2.EmbedImageResponse(
+        model=model, embedding=embedding.tolist(), width_px=stored.width_px, height_px=stored.height_px
+    )
+
+
+def model(description: Model) -> embed_service_pb2.Model:
+    """Return the model as the API shows it."""
+    return embed_service_pb2.Model(
+        fingerprint=description.fingerprint,
+        backbone=description.backbone,
+        layer=description.trunk.layer,
+        pooling=description.pooling.kind,
+        precision=description.precision,
+        dimensions=description.dimensions,
+        description_json=json.dumps(description.description),
+    )
+
+
+def _similarity_map(values: SimilarityMap, overlay_png: bytes) -> similarity_pb2.SimilarityMap:
     rows, columns = values.values.shape
     left, top, right, bottom = values.placement.area
     return similarity_pb2.SimilarityMap(
@@ -217,6 +269,26 @@ def similarity_map(values: SimilarityMap, overlay_png: bytes = b"") -> similarit
     )
 
 
-def color_scale(scale: ColorScale | None) -> similarity_pb2.ColorScale | None:
-    """Return the scale of an answer's pictures, None where there are none."""
-    return scale and similarity_pb2.ColorScale(low=scale.low, high=scale.high, color_map=scale.color_map)
+def _feature_map(values: Array) -> embed_service_pb2.FeatureMap:
+    rows, columns, channels = values.shape
+    return embed_service_pb2.FeatureMap(rows=rows, columns=columns, channels=channels, values=values.ravel().tolist())
+
+
+def _color_scale(scale: ColorScale | None) -> similarity_pb2.ColorScale | None:
+    if scale is None:
+        return None
+    return similarity_pb2.ColorScale(low=scale.low, high=scale.high, color_map=scale.color_map)
+
+
+def _timestamp(time: datetime) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromDatetime(time)
+    return timestamp
+
+
+def _page_token(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode()).decode()
+
+
+def _shown(name: str) -> str:
+    return repr(name) if len(name) <= 80 else f"{name[:60]!r}... ({len(name)} characters)"

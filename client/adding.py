@@ -1,0 +1,193 @@
+"""What `whymatch add` does: find the images, send them with a progress bar, and count what became of them."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from whymatch.client import AlreadyExists, Client, MessageTooLarge, NewImage, NotFound, WhymatchError, results
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".avif", ".mpo"}
+)
+"""What a folder is searched for; a file that is named itself is tried whatever its suffix."""
+
+
+class UnusablePaths(ValueError):
+    """The paths of the command line do not make a list of images with different names."""
+
+
+@dataclass(frozen=True)
+class FoundImage:
+    """A file to add, and what to call it."""
+
+    path: Path
+    name: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file that was not added, and why."""
+
+    path: str
+    name: str
+    reason: str
+    message: str
+
+
+@dataclass
+class Summary:
+    """What became of the images."""
+
+    gallery: str
+    added: int = 0
+    """Stored now, including the duplicates."""
+    unchanged: int = 0
+    """Stored before, exactly so."""
+    duplicates: int = 0
+    """Stored now, with the bytes of an image that has another name."""
+    failures: list[Failure] = field(default_factory=list)
+
+    def count(self, added: results.Added) -> None:
+        """Count one image that is stored."""
+        self.unchanged += added.unchanged
+        self.added += not added.unchanged
+        self.duplicates += bool(added.duplicate_of) and not added.unchanged
+
+    def document(self) -> dict[str, object]:
+        """Return the summary for `--json`."""
+        return {**asdict(self), "failed": len(self.failures)}
+
+    def text(self) -> str:
+        """Return the summary as one line."""
+        return (
+            f"gallery {self.gallery}: {self.added} added ({self.duplicates} of them duplicates of other images), "
+            f"{self.unchanged} unchanged, {len(self.failures)} failed"
+        )
+
+
+def find_images(paths: Sequence[Path], *, label: str, labels_from_folders: bool) -> list[FoundImage]:
+    """Return the images that `paths` name: files as they are, folders with all that is in them, in a fixed order."""
+    found = [
+        FoundImage(file, name, file.absolute().parent.name if labels_from_folders else label)
+        for path in paths
+        for file, name in _files(path)
+    ]
+    if not found:
+        raise UnusablePaths(f"no images in {', '.join(map(str, paths))}")
+    _require_different_names(found)
+    return found
+
+
+def ensure_gallery(client: Client) -> None:
+    """Make the client's gallery if it is not there."""
+    try:
+        client.get_gallery(client.gallery)
+    except NotFound:
+        try:
+            client.create_gallery(client.gallery)
+            print(f"made the gallery {client.gallery!r}", file=sys.stderr)
+        except AlreadyExists:  # somebody else was faster
+            pass
+
+
+def add_images(client: Client, images: Sequence[FoundImage], summary: Summary) -> None:
+    """Add `images`, with a progress bar and a line for each failure on stderr; count into `summary`."""
+    waiting = {image.name: image for image in images}
+    with progress_bar(len(images), "adding") as progress:
+
+        def fail(image: FoundImage, error: Exception) -> None:
+            del waiting[image.name]
+            reason = error.reason if isinstance(error, WhymatchError) else ""
+            summary.failures.append(Failure(str(image.path), image.name, reason, str(error)))
+            progress.say(f"{image.path}: {error}")
+            progress.advance()
+
+        def read() -> Iterator[NewImage]:
+            for image in list(waiting.values()):
+                try:
+                    content = image.path.read_bytes()
+                except OSError as error:
+                    fail(image, error)
+                else:
+                    yield NewImage(content, image.name, image.label)
+
+        while waiting:
+            try:
+                for added in client.add(read()):
+                    if added.error:
+                        fail(waiting[added.name], added.error)
+                    else:
+                        del waiting[added.name]
+                        summary.count(added)
+                        progress.advance()
+            except (
+                MessageTooLarge
+            ) as error:  # it ended the stream, and only the largest of the rest is sure to be at fault
+                fail(max(waiting.values(), key=_size_bytes), error)
+
+
+class ProgressBar:
+    """A progress bar on stderr, with rate and time left."""
+
+    def __init__(self, progress: Progress, task: "Task") -> None:
+        self._progress = progress
+        self._task = task
+
+    def advance(self) -> None:
+        """One more image is done."""
+        self._progress.advance(self._task.id)
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress_bar(total: int, what: str) -> Iterator[ProgressBar]:
+    """Show how far `what` is while the block runs."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task_id = progress.add_task(what, total=total)
+        yield ProgressBar(progress, progress.tasks[task_id])
+
+
+class _Rate(ProgressColumn):
+    """Images a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f} images/s" if speed else "")
+
+
+def _files(path: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the files of `path` with their names in the gallery; a name cannot hold `/`, so `~` stands for it."""
+    if not path.is_dir():
+        yield path, path.name
+        return
+    for file in sorted(path.rglob("*")):
+        relative = file.relative_to(path)
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if file.suffix.lower() in SUFFIXES and file.is_file() and not hidden:
+            yield file, relative.as_posix().replace("/", "~")
+
+
+def _size_bytes(image: FoundImage) -> int:
+    return image.path.stat().st_size
+
+
+def _require_different_names(images: Sequence[FoundImage]) -> None:
+    first: dict[str, Path] = {}
+    for image in images:
+        if image.name in first:
+            raise UnusablePaths(
+                f"{first[image.name]} and {image.path} would both be stored as {image.name!r}; "
+                "add the folder that holds both, or add them to different galleries"
+            )
+        first[image.name] = image.path

@@ -1,0 +1,287 @@
+"""The same client for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import Any, Self, TypeVar
+
+import grpc
+import grpc.aio
+
+from whymatch.client import convert, results
+from whymatch.client.channel import (
+    DEFAULT_ADDRESS,
+    DEFAULT_GALLERY,
+    DEFAULT_TIMEOUT_S,
+    PathInput,
+    call_metadata,
+    channel_credentials,
+    channel_options,
+)
+from whymatch.client.client import PAGE_SIZE
+from whymatch.client.failures import from_grpc, stall
+from whymatch.client.inputs import ImageInput, NewImage, Query, Stored
+from whymatch.client.pace import Pace
+from whymatch.v1 import embed_service_pb2, gallery_service_pb2
+from whymatch.v1.embed_service_pb2_grpc import EmbedServiceStub
+from whymatch.v1.explain_service_pb2_grpc import ExplainServiceStub
+from whymatch.v1.gallery_service_pb2_grpc import GalleryServiceStub
+from whymatch.v1.search_service_pb2_grpc import SearchServiceStub
+
+Response = TypeVar("Response")
+
+
+class AsyncClient:
+    """Talks to one server. Make it inside the event loop; close it, or use it in an `async with` block."""
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        gallery: str = DEFAULT_GALLERY,
+        timeout_s: float | None = DEFAULT_TIMEOUT_S,
+        token: str | None = None,
+        tls: bool = False,
+        ca_certificate: PathInput | None = None,
+        client_certificate: PathInput | None = None,
+        client_key: PathInput | None = None,
+    ) -> None:
+        """Take the arguments of `Client`."""
+        self.address = address
+        self.gallery = gallery
+        self.timeout_s = timeout_s
+        self._metadata = call_metadata(token)
+        credentials = channel_credentials(tls, ca_certificate, client_certificate, client_key)
+        options = channel_options(address)
+        if credentials:
+            self._channel = grpc.aio.secure_channel(address, credentials, options)
+        else:
+            self._channel = grpc.aio.insecure_channel(address, options)
+        self._galleries = GalleryServiceStub(self._channel)
+        self._search = SearchServiceStub(self._channel)
+        self._explain = ExplainServiceStub(self._channel)
+        self._embed = EmbedServiceStub(self._channel)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; calls that still run are canceled."""
+        await self._channel.close(None)
+
+    # Finding and explaining
+
+    async def search(
+        self,
+        query: Query,
+        *,
+        limit: int = 10,
+        labels: Sequence[str] = (),
+        with_maps: bool = False,
+        overlays: bool = False,
+        overlay_size_px: int = 512,
+        gallery: str | None = None,
+    ) -> results.SearchResult:
+        """Return the images that are most similar to `query`, best first.
+
+        query: a file's path or bytes, a Pillow picture, a `Stored` image, or an embedding.
+        labels: only images with one of these labels match; empty for all.
+        with_maps: ask where each similarity lies, in the query and in the match.
+        overlays: ask for the maps and their pictures, whose longer side is `overlay_size_px`.
+        """
+        request = await asyncio.to_thread(
+            convert.search_request,
+            query,
+            gallery or self.gallery,
+            limit=limit,
+            labels=labels,
+            with_maps=with_maps,
+            overlays=overlays,
+            overlay_size_px=overlay_size_px,
+        )
+        return convert.search_result(await self._call(self._search.Search, request))
+
+    async def explain_match(
+        self,
+        query: ImageInput | Stored,
+        match: ImageInput | Stored,
+        *,
+        overlays: bool = False,
+        overlay_size_px: int = 512,
+        gallery: str | None = None,
+    ) -> results.Explanation:
+        """Return why two images match: the similarity maps of both, which add up to the score."""
+        request = await asyncio.to_thread(
+            convert.explain_match_request,
+            query,
+            match,
+            gallery or self.gallery,
+            overlays=overlays,
+            overlay_size_px=overlay_size_px,
+        )
+        return convert.explanation(await self._call(self._explain.ExplainMatch, request))
+
+    async def embed(
+        self, image: ImageInput | Stored, *, with_feature_map: bool = False, gallery: str | None = None
+    ) -> results.Embedding:
+        """Return the embedding of an image and, on request, the feature map that it was pooled from."""
+        request = await asyncio.to_thread(
+            convert.embed_request, image, gallery or self.gallery, with_feature_map=with_feature_map
+        )
+        return convert.embedding(await self._call(self._embed.EmbedImage, request))
+
+    async def model(self) -> results.Model:
+        """Return what is known of the server's model."""
+        return convert.model(await self._call(self._embed.GetModel, embed_service_pb2.GetModelRequest()))
+
+    # Images of a gallery
+
+    async def add(
+        self,
+        images: Iterable[NewImage | ImageInput] | AsyncIterable[NewImage | ImageInput],
+        *,
+        gallery: str | None = None,
+    ) -> AsyncIterator[results.Added]:
+        """Add images and yield, in their order, what became of each; nothing is added before you iterate.
+
+        Files are read one by one as the server takes them. An image that the server refuses comes with its `error` and
+        the others go on; a file that cannot be read ends the stream with its own exception, after the answers to all
+        images before it. Whatever was answered is on disk, also if you stop early.
+        """
+        pace = Pace()
+        broken: list[Exception] = []
+
+        async def requests() -> AsyncIterator[gallery_service_pb2.AddImagesRequest]:
+            try:
+                async for image in _each(images):
+                    request = await asyncio.to_thread(convert.add_request, image, gallery or self.gallery)
+                    pace.send()
+                    yield request
+            except Exception as error:
+                broken.append(error)
+
+        call = self._galleries.AddImages(requests(), metadata=self._metadata)
+        watch = asyncio.create_task(self._watch(pace, call))
+        try:
+            pace.listen()
+            async for response in call:
+                pace.answer()
+                yield convert.added(response)
+                pace.listen()
+        except grpc.RpcError as failure:
+            raise from_grpc(failure, self.address) from None
+        except asyncio.CancelledError:
+            if watch.done():
+                raise stall(self.timeout_s) from None
+            raise
+        finally:
+            watch.cancel()
+            call.cancel()
+        if broken:
+            raise broken[0]
+
+    async def add_image(
+        self,
+        content: ImageInput,
+        *,
+        name: str = "",
+        label: str = "",
+        metadata: dict[str, str] | None = None,
+        gallery: str | None = None,
+    ) -> results.Added:
+        """Add one image; a path needs no name. Raises if the server refuses it."""
+        new = NewImage(content, name, label, metadata or {})
+        [added] = [answer async for answer in self.add([new], gallery=gallery)]
+        if added.error:
+            raise added.error
+        return added
+
+    async def get(self, name: str, *, gallery: str | None = None) -> results.Image:
+        """Return what is known of one image."""
+        request = gallery_service_pb2.GetImageRequest(name=convert.image_path(gallery or self.gallery, name))
+        return convert.image(await self._call(self._galleries.GetImage, request))
+
+    async def list(self, *, gallery: str | None = None) -> AsyncIterator[results.Image]:
+        """Yield the images of a gallery by name, a page at a time."""
+        parent = convert.gallery_path(gallery or self.gallery)
+        request = gallery_service_pb2.ListImagesRequest(parent=parent, page_size=PAGE_SIZE)
+        while True:
+            page = await self._call(self._galleries.ListImages, request)
+            for message in page.images:
+                yield convert.image(message)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def delete(self, name: str, *, gallery: str | None = None) -> None:
+        """Delete one image."""
+        request = gallery_service_pb2.DeleteImageRequest(name=convert.image_path(gallery or self.gallery, name))
+        await self._call(self._galleries.DeleteImage, request)
+
+    async def content(self, name: str, *, gallery: str | None = None) -> bytes:
+        """Return the bytes of an image exactly as they were added."""
+        request = gallery_service_pb2.GetImageContentRequest(name=convert.image_path(gallery or self.gallery, name))
+        return (await self._call(self._galleries.GetImageContent, request)).content
+
+    # Galleries
+
+    async def create_gallery(
+        self, name: str, *, index_factory: str = "auto", omit_feature_maps: bool = False
+    ) -> results.Gallery:
+        """Make an empty gallery.
+
+        index_factory: a FAISS factory string, or `auto`: exact while exact is fast.
+        omit_feature_maps: smaller on disk, but each map then embeds the stored image again.
+        """
+        request = convert.create_gallery_request(name, index_factory=index_factory, omit_feature_maps=omit_feature_maps)
+        return convert.gallery(await self._call(self._galleries.CreateGallery, request))
+
+    async def get_gallery(self, name: str) -> results.Gallery:
+        """Return what is known of one gallery."""
+        request = gallery_service_pb2.GetGalleryRequest(name=convert.gallery_path(name))
+        return convert.gallery(await self._call(self._galleries.GetGallery, request))
+
+    async def galleries(self) -> AsyncIterator[results.Gallery]:
+        """Yield the galleries of the server by name, a page at a time."""
+        request = gallery_service_pb2.ListGalleriesRequest(page_size=PAGE_SIZE)
+        while True:
+            page = await self._call(self._galleries.ListGalleries, request)
+            for message in page.galleries:
+                yield convert.gallery(message)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def delete_gallery(self, name: str) -> None:
+        """Delete a gallery and everything in it."""
+        await self._call(
+            self._galleries.DeleteGallery,
+            gallery_service_pb2.DeleteGalleryRequest(name=convert.gallery_path(name)),
+        )
+
+    async def _call(self, method: Callable[..., Awaitable[Response]], request: Any) -> Response:
+        """Call `method` with the deadline and the token; raise our errors."""
+        try:
+            return await method(request, timeout=self.timeout_s, metadata=self._metadata)
+        except grpc.RpcError as failure:
+            raise from_grpc(failure, self.address) from None
+
+    async def _watch(self, pace: Pace, call: grpc.aio.Call) -> None:
+        """Cancel `call` once an answer takes too long."""
+        while self.timeout_s is None or pace.waiting_s() <= self.timeout_s:
+            await asyncio.sleep(min(1.0, (self.timeout_s or 1.0) / 4))
+        call.cancel()
+
+
+async def _each(images: Iterable[Response] | AsyncIterable[Response]) -> AsyncIterator[Response]:
+    """Yield the items of either kind of iterable."""
+    if isinstance(images, AsyncIterable):
+        async for image in images:
+            yield image
+    else:
+        for image in images:
+            yield image

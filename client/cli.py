@@ -1,0 +1,395 @@
+"""The `whymatch` command: parse, call the client, print. Data goes to stdout, talk to stderr.
+
+Whatever takes long to import is imported by the command that needs it, so that `whymatch --help` answers at once.
+"""
+
+import importlib.util
+import runpy
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whymatch.client.connection import with_client
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from whymatch.client import Client, SearchResult, Stored
+
+app = typer.Typer(
+    name="whymatch",
+    help="Image search that shows its reasons.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+explain_app = typer.Typer(help="Say where and why images match.", no_args_is_help=True)
+gallery_app = typer.Typer(help="Make, show and delete galleries.", no_args_is_help=True)
+
+
+def file_or_stdin(path: Path | None) -> Path | None:
+    """Refuse a file that is not there; `-` stands for stdin."""
+    if path is not None and str(path) != "-" and not path.is_file():
+        raise typer.BadParameter(f"there is no file {str(path)!r}")
+    return path
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Maps = Annotated[
+    Path | None, typer.Option(file_okay=False, metavar="DIR", help="Write pictures of the maps into this folder.")
+]
+SERVER_PACKAGES = ("faiss", "grpc_health", "grpc_reflection", "safetensors", "torch", "torchvision")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def serve(context: typer.Context) -> None:
+    """Run the server; `whymatch serve --help` lists its options."""
+    require_server()
+    sys.argv = ["whymatch serve", *context.args]
+    runpy.run_module("whymatch.server", run_name="__main__")
+
+
+@app.command()
+@with_client
+def add(
+    client: "Client",
+    paths: Annotated[list[Path], typer.Argument(exists=True, metavar="PATH", help="Images, and folders of them.")],
+    label: Annotated[str, typer.Option(metavar="LABEL", help="The label of all these images.")] = "",
+    labels_from_folders: Annotated[
+        bool, typer.Option("--labels-from-folders", help="Label each image with the name of its folder.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Add images to a gallery, which is made if it is not there."""
+    from whymatch.client import WhymatchError, adding, documents
+
+    if label and labels_from_folders:
+        raise typer.BadParameter("--label and --labels-from-folders exclude each other")
+    try:
+        images = adding.find_images(paths, label=label, labels_from_folders=labels_from_folders)
+    except adding.UnusablePaths as error:
+        raise typer.BadParameter(str(error)) from None
+    adding.ensure_gallery(client)
+    summary = adding.Summary(client.gallery)
+    try:
+        adding.add_images(client, images, summary)
+    except (WhymatchError, KeyboardInterrupt):
+        print("stopped early; what was added stays, and adding again goes on from here", file=sys.stderr)
+        raise
+    finally:
+        if json:
+            documents.print_document(summary.document())
+        else:
+            print(summary.text())
+    if summary.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+@with_client
+def search(
+    client: "Client",
+    file: Annotated[
+        Path | None,
+        typer.Argument(callback=file_or_stdin, metavar="FILE", help="The query; - reads it from stdin."),
+    ] = None,
+    image: Annotated[str | None, typer.Option(metavar="NAME", help="Search by a stored image.")] = None,
+    embedding: Annotated[
+        Path | None,
+        typer.Option(
+            callback=file_or_stdin,
+            metavar="FILE",
+            help="Search by an embedding: a JSON list, or what `whymatch embed --json` prints.",
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", help="How many matches to return.")] = 10,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="LABEL", help="Only images of this label; may be given repeatedly.")
+    ] = None,
+    with_maps: Annotated[
+        bool, typer.Option("--with-maps", help="Put the maps into the JSON document (with --json).")
+    ] = False,
+    maps: Maps = None,
+    json: Json = False,
+) -> None:
+    """Find the images that are most similar to a query."""
+    from whymatch.client import documents
+
+    given = [value for value in (file, image, embedding) if value is not None]
+    if len(given) != 1:
+        raise typer.BadParameter("give one query: a file, --image NAME or --embedding FILE")
+    query = read_vector(embedding) if embedding else source(file, image)
+    result = client.search(
+        query, limit=limit, labels=label or (), with_maps=with_maps, overlays=maps is not None, overlay_size_px=512
+    )
+    overlays = write_pictures(result, maps) if maps else {}
+    if json:
+        documents.print_document(documents.search(str(given[0]), result, overlays))
+    else:
+        print_matches(result)
+
+
+@app.command()
+@with_client
+def embed(
+    client: "Client",
+    file: Annotated[
+        Path | None,
+        typer.Argument(callback=file_or_stdin, metavar="FILE", help="The image; - reads it from stdin."),
+    ] = None,
+    image: Annotated[str | None, typer.Option(metavar="NAME", help="Embed a stored image.")] = None,
+    feature_map: Annotated[
+        bool, typer.Option("--feature-map", help="Return the feature map, too (with --json).")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Run the server's model on an image."""
+    from whymatch.client import documents
+
+    if (file is None) == (image is None):
+        raise typer.BadParameter("give one image: a file or --image NAME")
+    result = client.embed(source(file, image), with_feature_map=feature_map)
+    if json:
+        documents.print_document(documents.embedding(str(file or image), result))
+    else:
+        print(f"{len(result.embedding)} values of the model {result.model}; --json prints them")
+
+
+@explain_app.command("match")
+@with_client
+def explain_match(
+    client: "Client",
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="A file, or image:NAME for a stored image.")],
+    match: Annotated[str, typer.Argument(metavar="MATCH", help="A file, or image:NAME for a stored image.")],
+    maps: Maps = None,
+    json: Json = False,
+) -> None:
+    """Say where the similarity of two images lies."""
+    from whymatch.client import documents
+
+    explanation = client.explain_match(either_source(query), either_source(match), overlays=maps is not None)
+    overlays = {}
+    if maps:
+        from whymatch.client import pictures
+
+        overlays = pictures.write_maps({"query": explanation.query_map, "match": explanation.match_map}, maps)
+    if json:
+        documents.print_document(documents.explanation(query, match, explanation, overlays))
+        return
+    print(f"score {explanation.score:.4f}")
+    print(f"query map adds up to {explanation.query_map.total:.4f}, match map to {explanation.match_map.total:.4f}")
+    print(f"residual {explanation.residual:.1e}")
+    for overlay in overlays.values():
+        print(overlay)
+
+
+@app.command("list")
+@with_client
+def list_images(client: "Client", json: Json = False) -> None:
+    """List the images of a gallery."""
+    from whymatch.client import documents
+
+    if json:
+        documents.print_document({"images": [documents.image(image) for image in client.list()]})
+        return
+    for image in client.list():
+        print(f"{image.name}\t{image.label}\t{image.width_px} x {image.height_px}\t{image.size_bytes} bytes")
+
+
+@app.command()
+@with_client
+def show(
+    client: "Client",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the image.")],
+    output: Annotated[
+        Path | None, typer.Option(dir_okay=False, metavar="FILE", help="Save the image, exactly as it was added.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show what is known of an image."""
+    from whymatch.client import documents
+
+    document = documents.image(client.get(name))
+    if output:
+        output.write_bytes(client.content(name))
+    print_facts(document, json)
+
+
+@app.command()
+@with_client
+def delete(
+    client: "Client",
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="The names of the images.")],
+) -> None:
+    """Delete images."""
+    for name in names:
+        client.delete(name)
+        print(f"deleted {name}", file=sys.stderr)
+
+
+@gallery_app.command("create")
+@with_client
+def create_gallery(
+    client: "Client",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the new gallery.")],
+    index: Annotated[
+        str, typer.Option(metavar="FACTORY", help="A FAISS factory string; auto is exact while exact is fast.")
+    ] = "auto",
+    omit_feature_maps: Annotated[
+        bool, typer.Option("--omit-feature-maps", help="Smaller on disk; each map then embeds the stored image again.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Make an empty gallery."""
+    from whymatch.client import documents
+
+    gallery = client.create_gallery(name, index_factory=index, omit_feature_maps=omit_feature_maps)
+    print_facts(documents.gallery(gallery), json)
+
+
+@gallery_app.command("list")
+@with_client
+def list_galleries(client: "Client", json: Json = False) -> None:
+    """List the galleries of the server."""
+    from whymatch.client import documents
+
+    if json:
+        documents.print_document({"galleries": [documents.gallery(gallery) for gallery in client.galleries()]})
+        return
+    for gallery in client.galleries():
+        print(f"{gallery.name}\t{gallery.image_count} images\tmodel {gallery.model}")
+
+
+@gallery_app.command("show")
+@with_client
+def show_gallery(
+    client: "Client",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the gallery.")],
+    json: Json = False,
+) -> None:
+    """Show what is known of a gallery."""
+    from whymatch.client import documents
+
+    print_facts(documents.gallery(client.get_gallery(name)), json)
+
+
+@gallery_app.command("delete")
+@with_client
+def delete_gallery(
+    client: "Client", name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the gallery.")]
+) -> None:
+    """Delete a gallery and everything in it."""
+    client.delete_gallery(name)
+    print(f"deleted the gallery {name}", file=sys.stderr)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(file_okay=False, metavar="DIR", help="Where to write the report.")] = Path(
+        "demo-output"
+    ),
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the gallery's data and the queries in DIR, too.")] = False,
+) -> None:
+    """Try everything on real photographs that are already on this machine, and write a report."""
+    require_server()
+    from whymatch.client import WhymatchError
+    from whymatch.client.demo import DemoFailed, run
+    from whymatch.client.local_server import ServerNotStarted
+
+    try:
+        run(output, keep=keep)
+    except (DemoFailed, ServerNotStarted, WhymatchError) as error:
+        print(f"whymatch: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+app.add_typer(explain_app, name="explain")
+app.add_typer(gallery_app, name="gallery")
+
+
+def require_server() -> None:
+    """Say how to install the server if it is not."""
+    missing = [package for package in SERVER_PACKAGES if importlib.util.find_spec(package) is None]
+    if missing:
+        print(
+            f"whymatch: the server needs packages that are not installed ({', '.join(missing)}); "
+            'pip install "whymatch[server]" brings them',
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)
+
+
+def source(file: Path | None, image: str | None) -> "bytes | Path | Stored":
+    """Return the image that the command line names: stdin, a file or a stored image."""
+    from whymatch.client import Stored
+
+    if image is not None:
+        return Stored(image)
+    assert file is not None
+    return sys.stdin.buffer.read() if str(file) == "-" else file
+
+
+def either_source(text: str) -> "Path | Stored":
+    """Return the stored image that `image:NAME` names, or the file."""
+    from whymatch.client import Stored
+
+    if text.startswith("image:"):
+        return Stored(text.removeprefix("image:"))
+    if not Path(text).is_file():
+        raise typer.BadParameter(f"there is no file {text!r}; a stored image is written image:NAME")
+    return Path(text)
+
+
+def read_vector(file: Path) -> "np.ndarray":
+    """Return the embedding of a JSON file, a bare list or the document of `whymatch embed --json`."""
+    import json
+
+    import numpy as np
+
+    text = sys.stdin.read() if str(file) == "-" else file.read_text()
+    try:
+        document = json.loads(text)
+        vector = np.array(document["embedding"] if isinstance(document, dict) else document, np.float32)
+    except (KeyError, TypeError, ValueError) as error:
+        raise typer.BadParameter(f"{file} holds no embedding: {error}") from None
+    if vector.ndim != 1:
+        raise typer.BadParameter(f"{file} holds no embedding, but an array of shape {vector.shape}")
+    return vector
+
+
+def write_pictures(result: "SearchResult", folder: Path) -> dict[str, Path]:
+    """Write the pictures of a search and say where the sheet is."""
+    from whymatch.client import pictures
+
+    written = pictures.write_search(result, folder)
+    print(folder / "sheet.png", file=sys.stderr)
+    return written
+
+
+def print_matches(result: "SearchResult") -> None:
+    """Print the matches as a table."""
+    width = max([len("label"), *(len(match.label) for match in result)])
+    print(f"rank   score  {'label':{width}}  name")
+    for rank, match in enumerate(result, start=1):
+        print(f"{rank:4}  {match.score:6.4f}  {match.label:{width}}  {match.name}")
+
+
+def print_facts(document: dict[str, object], json: bool) -> None:
+    """Print what is known of one thing, as JSON or a line for each fact."""
+    from whymatch.client import documents
+
+    if json:
+        documents.print_document(document)
+        return
+    for key, value in document.items():
+        print(f"{key:18} {value}")

@@ -1,0 +1,277 @@
+"""The client: searches, galleries and explanations, with a deadline on every call."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Self, TypeVar
+
+import grpc
+
+from whymatch.client import convert, results
+from whymatch.client.channel import (
+    DEFAULT_ADDRESS,
+    DEFAULT_GALLERY,
+    DEFAULT_TIMEOUT_S,
+    PathInput,
+    call_metadata,
+    channel_credentials,
+    channel_options,
+)
+from whymatch.client.failures import from_grpc, stall
+from whymatch.client.inputs import ImageInput, NewImage, Query, Stored
+from whymatch.client.pace import Pace
+from whymatch.v1 import embed_service_pb2, gallery_service_pb2
+from whymatch.v1.embed_service_pb2_grpc import EmbedServiceStub
+from whymatch.v1.explain_service_pb2_grpc import ExplainServiceStub
+from whymatch.v1.gallery_service_pb2_grpc import GalleryServiceStub
+from whymatch.v1.search_service_pb2_grpc import SearchServiceStub
+
+Response = TypeVar("Response")
+
+PAGE_SIZE = 1000
+
+
+class Client:
+    """Talks to one server. Safe to share between threads; close it, or use it in a `with` block."""
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        gallery: str = DEFAULT_GALLERY,
+        timeout_s: float | None = DEFAULT_TIMEOUT_S,
+        token: str | None = None,
+        tls: bool = False,
+        ca_certificate: PathInput | None = None,
+        client_certificate: PathInput | None = None,
+        client_key: PathInput | None = None,
+    ) -> None:
+        """Prepare to call the server at `address`; the connection is made with the first call.
+
+        gallery: the gallery of every call that names no other.
+        timeout_s: how long a call, or one answer of a stream, may take; None waits for ever.
+        token: sent with every call; without TLS anyone on the way can read it.
+        tls: encrypt, and trust the certificate authorities of this machine.
+        ca_certificate: encrypt, and trust only the authorities of this PEM file.
+        client_certificate, client_key: PEM files that prove who the client is.
+        """
+        self.address = address
+        self.gallery = gallery
+        self.timeout_s = timeout_s
+        self._metadata = call_metadata(token)
+        credentials = channel_credentials(tls, ca_certificate, client_certificate, client_key)
+        options = channel_options(address)
+        if credentials:
+            self._channel = grpc.secure_channel(address, credentials, options)
+        else:
+            self._channel = grpc.insecure_channel(address, options)
+        self._galleries = GalleryServiceStub(self._channel)
+        self._search = SearchServiceStub(self._channel)
+        self._explain = ExplainServiceStub(self._channel)
+        self._embed = EmbedServiceStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; calls that still run are canceled."""
+        self._channel.close()
+
+    # Finding and explaining
+
+    def search(
+        self,
+        query: Query,
+        *,
+        limit: int = 10,
+        labels: Sequence[str] = (),
+        with_maps: bool = False,
+        overlays: bool = False,
+        overlay_size_px: int = 512,
+        gallery: str | None = None,
+    ) -> results.SearchResult:
+        """Return the images that are most similar to `query`, best first.
+
+        query: a file's path or bytes, a Pillow picture, a `Stored` image, or an embedding.
+        labels: only images with one of these labels match; empty for all.
+        with_maps: ask where each similarity lies, in the query and in the match.
+        overlays: ask for the maps and their pictures, whose longer side is `overlay_size_px`.
+        """
+        request = convert.search_request(
+            query,
+            gallery or self.gallery,
+            limit=limit,
+            labels=labels,
+            with_maps=with_maps,
+            overlays=overlays,
+            overlay_size_px=overlay_size_px,
+        )
+        return convert.search_result(self._call(self._search.Search, request))
+
+    def explain_match(
+        self,
+        query: ImageInput | Stored,
+        match: ImageInput | Stored,
+        *,
+        overlays: bool = False,
+        overlay_size_px: int = 512,
+        gallery: str | None = None,
+    ) -> results.Explanation:
+        """Return why two images match: the similarity maps of both, which add up to the score."""
+        request = convert.explain_match_request(
+            query, match, gallery or self.gallery, overlays=overlays, overlay_size_px=overlay_size_px
+        )
+        return convert.explanation(self._call(self._explain.ExplainMatch, request))
+
+    def embed(
+        self, image: ImageInput | Stored, *, with_feature_map: bool = False, gallery: str | None = None
+    ) -> results.Embedding:
+        """Return the embedding of an image and, on request, the feature map that it was pooled from."""
+        request = convert.embed_request(image, gallery or self.gallery, with_feature_map=with_feature_map)
+        return convert.embedding(self._call(self._embed.EmbedImage, request))
+
+    def model(self) -> results.Model:
+        """Return what is known of the server's model."""
+        return convert.model(self._call(self._embed.GetModel, embed_service_pb2.GetModelRequest()))
+
+    # Images of a gallery
+
+    def add(self, images: Iterable[NewImage | ImageInput], *, gallery: str | None = None) -> Iterator[results.Added]:
+        """Add images and yield, in their order, what became of each; nothing is added before you iterate.
+
+        Files are read one by one as the server takes them, in a thread of their own. An image that the server refuses
+        comes with its `error` and the others go on; a file that cannot be read ends the stream with its own exception,
+        after the answers to all images before it. Whatever was answered is on disk, also if you stop early.
+        """
+        pace = Pace()
+        broken: list[Exception] = []
+        stalled = threading.Event()
+
+        def requests() -> Iterator[gallery_service_pb2.AddImagesRequest]:
+            try:
+                for image in images:
+                    request = convert.add_request(image, gallery or self.gallery)
+                    pace.send()
+                    yield request
+            except Exception as error:
+                broken.append(error)
+
+        call = self._galleries.AddImages(requests(), metadata=self._metadata)
+        ended = self._watch(pace, call, stalled)
+        try:
+            pace.listen()
+            for response in call:
+                pace.answer()
+                yield convert.added(response)
+                pace.listen()
+        except grpc.RpcError as failure:
+            if stalled.is_set():
+                raise stall(self.timeout_s) from None
+            raise from_grpc(failure, self.address) from None
+        finally:
+            ended.set()
+            call.cancel()  # type: ignore[no-untyped-call]
+        if broken:
+            raise broken[0]
+
+    def add_image(
+        self,
+        content: ImageInput,
+        *,
+        name: str = "",
+        label: str = "",
+        metadata: dict[str, str] | None = None,
+        gallery: str | None = None,
+    ) -> results.Added:
+        """Add one image; a path needs no name. Raises if the server refuses it."""
+        [added] = self.add([NewImage(content, name, label, metadata or {})], gallery=gallery)
+        if added.error:
+            raise added.error
+        return added
+
+    def get(self, name: str, *, gallery: str | None = None) -> results.Image:
+        """Return what is known of one image."""
+        request = gallery_service_pb2.GetImageRequest(name=convert.image_path(gallery or self.gallery, name))
+        return convert.image(self._call(self._galleries.GetImage, request))
+
+    def list(self, *, gallery: str | None = None) -> Iterator[results.Image]:
+        """Yield the images of a gallery by name, a page at a time."""
+        parent = convert.gallery_path(gallery or self.gallery)
+        request = gallery_service_pb2.ListImagesRequest(parent=parent, page_size=PAGE_SIZE)
+        while True:
+            page = self._call(self._galleries.ListImages, request)
+            yield from map(convert.image, page.images)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def delete(self, name: str, *, gallery: str | None = None) -> None:
+        """Delete one image."""
+        request = gallery_service_pb2.DeleteImageRequest(name=convert.image_path(gallery or self.gallery, name))
+        self._call(self._galleries.DeleteImage, request)
+
+    def content(self, name: str, *, gallery: str | None = None) -> bytes:
+        """Return the bytes of an image exactly as they were added."""
+        request = gallery_service_pb2.GetImageContentRequest(name=convert.image_path(gallery or self.gallery, name))
+        return self._call(self._galleries.GetImageContent, request).content
+
+    # Galleries
+
+    def create_gallery(
+        self, name: str, *, index_factory: str = "auto", omit_feature_maps: bool = False
+    ) -> results.Gallery:
+        """Make an empty gallery.
+
+        index_factory: a FAISS factory string, or `auto`: exact while exact is fast.
+        omit_feature_maps: smaller on disk, but each map then embeds the stored image again.
+        """
+        request = convert.create_gallery_request(name, index_factory=index_factory, omit_feature_maps=omit_feature_maps)
+        return convert.gallery(self._call(self._galleries.CreateGallery, request))
+
+    def get_gallery(self, name: str) -> results.Gallery:
+        """Return what is known of one gallery."""
+        request = gallery_service_pb2.GetGalleryRequest(name=convert.gallery_path(name))
+        return convert.gallery(self._call(self._galleries.GetGallery, request))
+
+    def galleries(self) -> Iterator[results.Gallery]:
+        """Yield the galleries of the server by name, a page at a time."""
+        request = gallery_service_pb2.ListGalleriesRequest(page_size=PAGE_SIZE)
+        while True:
+            page = self._call(self._galleries.ListGalleries, request)
+            yield from map(convert.gallery, page.galleries)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def delete_gallery(self, name: str) -> None:
+        """Delete a gallery and everything in it."""
+        self._call(
+            self._galleries.DeleteGallery,
+            gallery_service_pb2.DeleteGalleryRequest(name=convert.gallery_path(name)),
+        )
+
+    def _call(self, method: Callable[..., Response], request: Any) -> Response:
+        """Call `method` with the deadline and the token; raise our errors."""
+        try:
+            return method(request, timeout=self.timeout_s, metadata=self._metadata)
+        except grpc.RpcError as failure:
+            raise from_grpc(failure, self.address) from None
+
+    def _watch(self, pace: Pace, call: grpc.Call, stalled: threading.Event) -> threading.Event:
+        """Cancel `call` and set `stalled` once an answer takes too long, until the event that this returns is set."""
+        ended = threading.Event()
+        timeout_s = self.timeout_s
+
+        def watch() -> None:
+            while timeout_s is not None and not ended.wait(min(1.0, timeout_s / 4)):
+                if pace.waiting_s() > timeout_s:
+                    stalled.set()
+                    call.cancel()  # type: ignore[no-untyped-call]
+                    return
+
+        threading.Thread(target=watch, name="whymatch-add-watch", daemon=True).start()
+        return ended

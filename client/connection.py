@@ -1,0 +1,104 @@
+"""The options by which every command reaches a server, and what a command does when a call fails."""
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from whymatch.client import Client
+
+_PANEL = "Connection"
+
+
+def connect(
+    address: Annotated[
+        str,
+        typer.Option(envvar="WHYMATCH_ADDRESS", metavar="HOST:PORT", help="The server.", rich_help_panel=_PANEL),
+    ] = "127.0.0.1:50051",
+    gallery: Annotated[
+        str, typer.Option(metavar="NAME", help="The gallery to work on.", rich_help_panel=_PANEL)
+    ] = "default",
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long an answer may take.", rich_help_panel=_PANEL)
+    ] = 60.0,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="WHYMATCH_TOKEN", metavar="TOKEN", help="The bearer token.", rich_help_panel=_PANEL),
+    ] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Encrypt the connection.", rich_help_panel=_PANEL)] = False,
+    ca_certificate: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="Encrypt, and trust only the authorities of this PEM file.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    client_certificate: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="PEM file that proves who you are.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    client_key: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, metavar="FILE", help="The key of that certificate.", rich_help_panel=_PANEL
+        ),
+    ] = None,
+) -> "Client":
+    """Make the client that the options describe."""
+    from whymatch.client import Client
+
+    if (client_certificate is None) != (client_key is None):
+        raise typer.BadParameter("--client-certificate and --client-key belong together")
+    return Client(
+        address,
+        gallery=gallery,
+        timeout_s=timeout,
+        token=token,
+        tls=tls,
+        ca_certificate=ca_certificate,
+        client_certificate=client_certificate,
+        client_key=client_key,
+    )
+
+
+def with_client(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of `connect` to `command`, and call it with the client they make as its first argument."""
+    options = inspect.signature(connect).parameters
+    own = list(inspect.signature(command).parameters.values())[1:]
+
+    @functools.wraps(command)
+    def run(**arguments: Any) -> None:
+        with connect(**{name: arguments.pop(name) for name in options}) as client:
+            _report_failure(command, client, arguments)
+
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in [*own, *options.values()]]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def _report_failure(command: Callable[..., None], client: "Client", arguments: dict[str, Any]) -> None:
+    """Run `command`; say on stderr why it failed, and exit with 1."""
+    from whymatch.client import WhymatchError
+
+    try:
+        command(client, **arguments)
+    except BrokenPipeError:  # the reader of our output has left, which is no failure of ours
+        raise
+    except (WhymatchError, OSError) as error:
+        print(f"whymatch: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None

@@ -1,0 +1,181 @@
+"""`whymatch demo`: the main job on real photographs, from an empty folder to a report with pictures.
+
+A later capability adds a function to `SECTIONS`; it gets the `Demo`, with a live client, and returns its part.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from whymatch.client import Client, NewImage, SearchResult, demo_photos, demo_report
+from whymatch.client.adding import progress_bar
+from whymatch.client.demo_photos import View
+from whymatch.client.local_server import local_server
+
+LIMIT = 5
+SHOWN = (
+    "chelsea, brighter",
+    "astronaut, mirrored",
+    "coffee, darker, small",
+    "china, brighter",
+    "rocket, mirrored",
+    "flower, darker, small",
+)
+"""The queries whose maps are shown."""
+
+
+class DemoFailed(Exception):
+    """The demo cannot run here, or did not do its job."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one query found."""
+
+    query: View
+    result: SearchResult
+    search_s: float
+
+    @property
+    def found(self) -> bool:
+        """True if the first match shows the query's photograph."""
+        return bool(self.result) and self.result[0].label == self.query.photo
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the sections of the report can use."""
+
+    client: Client
+    photos: dict[str, Path]
+    gallery: list[View]
+    answers: list[Answer]
+    add_s: float
+
+    @property
+    def found(self) -> int:
+        """How many queries found their photograph first."""
+        return sum(answer.found for answer in self.answers)
+
+
+def run(output: Path, *, keep: bool = False) -> Path:
+    """Run the demo, write `output/report.html`, and print its path as the last line."""
+    photos = demo_photos.find_photos()
+    if not photos:
+        raise DemoFailed('the demo\'s photographs come with the server: pip install "whymatch[server]"')
+    output.mkdir(parents=True, exist_ok=True)
+    with _data_folder(output, keep) as data, local_server(data) as address, Client(address, gallery="demo") as client:
+        print(f"a whymatch server listens on {address}")
+        demo = _search_gallery(client, photos)
+        print(f"{demo.found} of {len(demo.answers)} queries found their photo first")
+        report = output / "report.html"
+        report.write_text(demo_report.page([section(demo) for section in SECTIONS]), encoding="utf-8")
+        if keep:
+            _keep_pictures(demo, output)
+    print(report)
+    return report
+
+
+def headline(demo: Demo) -> str:
+    """Say what was done and how it went."""
+    model = demo.client.model()
+    milliseconds = 1000 * statistics.median(answer.search_s for answer in demo.answers)
+    return demo_report.headline(
+        found=demo.found,
+        queries=len(demo.answers),
+        photos=len({view.photo for view in demo.gallery}),
+        images=len(demo.gallery),
+        facts={
+            "model": f"{model.backbone}, {model.pooling} pooling, {model.dimensions} values, {model.precision}",
+            "model fingerprint": model.fingerprint,
+            "adding the gallery": f"{demo.add_s:.1f} s, {len(demo.gallery) / demo.add_s:.0f} images a second",
+            "one search, image to matches": f"{milliseconds:.0f} ms at the median",
+        },
+    )
+
+
+def matches_with_maps(demo: Demo) -> str:
+    """Show some queries with their first three matches and both maps."""
+    shown = [answer.query for answer in demo.answers if answer.query.name in SHOWN]
+    results = [demo.client.search(query.content, limit=3, overlays=True, overlay_size_px=300) for query in shown]
+    return demo_report.matches_with_maps(list(zip(shown, results, strict=True)))
+
+
+def instance_pair(demo: Demo) -> str:
+    """Explain the match of the two views of the motorcycle."""
+    if "motorcycle_left" not in demo.photos:
+        return ""
+    left = next(view for view in demo.gallery if view.name == "motorcycle-whole.jpg")
+    right = demo_photos.other_camera(demo.photos)
+    explanation = demo.client.explain_match(right.content, left.content, overlays=True, overlay_size_px=480)
+    return demo_report.instance_pair(explanation)
+
+
+def misses(demo: Demo) -> str:
+    """Show every query that did not find its photograph first."""
+    missed = [(answer.query, answer.result) for answer in demo.answers if not answer.found]
+    pictures = {view.name: view.content for view in demo.gallery}
+    return demo_report.misses(missed, pictures)
+
+
+SECTIONS: list[Callable[[Demo], str]] = [headline, matches_with_maps, instance_pair, misses]
+"""The report, part by part."""
+
+
+def _search_gallery(client: Client, photos: dict[str, Path]) -> Demo:
+    """Add the gallery and search it with every query."""
+    gallery = list(demo_photos.gallery_views(photos))
+    client.create_gallery(client.gallery)
+    started = time.perf_counter()
+    _add(client, gallery)
+    add_s = time.perf_counter() - started
+    queries = list(demo_photos.queries(photos))
+    with progress_bar(len(queries), "searching") as progress:
+        answers = []
+        for query in queries:
+            answers.append(_search(client, query))
+            progress.advance()
+    return Demo(client, photos, gallery, answers, add_s)
+
+
+def _add(client: Client, views: list[View]) -> None:
+    images = (NewImage(view.content, view.name, view.photo) for view in views)
+    with progress_bar(len(views), "adding") as progress:
+        for added in client.add(images):
+            if added.error:
+                raise DemoFailed(f"{added.name} was not added: {added.error}")
+            progress.advance()
+
+
+def _search(client: Client, query: View) -> Answer:
+    started = time.perf_counter()
+    result = client.search(query.content, limit=LIMIT)
+    return Answer(query, result, time.perf_counter() - started)
+
+
+@contextmanager
+def _data_folder(output: Path, keep: bool) -> Iterator[Path]:
+    """Yield a folder for the server's data that goes away at the end, unless it is to be kept."""
+    if keep:
+        data = output / "data"
+        if data.exists():
+            raise DemoFailed(f"{data} is left from an earlier run; remove it, or choose another --output")
+        yield data
+    else:
+        with tempfile.TemporaryDirectory(prefix="whymatch-demo-") as folder:
+            yield Path(folder)
+
+
+def _keep_pictures(demo: Demo, output: Path) -> None:
+    """Write the gallery, a folder for each photograph, and the queries beside the report."""
+    queries = [answer.query for answer in demo.answers]
+    files = {f"gallery/{view.photo}/{view.name}": view.content for view in demo.gallery}
+    files |= {f"queries/{query.name}.jpg": query.content for query in queries}
+    for name, content in files.items():
+        file = output / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)

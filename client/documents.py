@@ -1,0 +1,107 @@
+"""The JSON documents of the command line, and how they are printed. Their names are promises to other programs."""
+
+import json
+from pathlib import Path
+
+from whymatch.client import results
+
+
+def print_document(document: dict[str, object]) -> None:
+    """Print one JSON document on stdout."""
+    print(json.dumps(document, ensure_ascii=False, allow_nan=False))
+
+
+def image(image: results.Image) -> dict[str, object]:
+    """Return all that is known of an image."""
+    return {
+        "name": image.name,
+        "label": image.label,
+        "metadata": dict(image.metadata),
+        "width_px": image.width_px,
+        "height_px": image.height_px,
+        "size_bytes": image.size_bytes,
+        "content_sha256": image.content_sha256,
+        "create_time": image.create_time.isoformat(),
+    }
+
+
+def gallery(gallery: results.Gallery) -> dict[str, object]:
+    """Return all that is known of a gallery."""
+    return {
+        "name": gallery.name,
+        "model": gallery.model,
+        "index_factory": gallery.index_factory,
+        "omit_feature_maps": gallery.omit_feature_maps,
+        "image_count": gallery.image_count,
+        "create_time": gallery.create_time.isoformat(),
+    }
+
+
+def search(query: str, result: results.SearchResult, overlays: dict[str, Path]) -> dict[str, object]:
+    """Return the matches of a search, with their maps if they have them."""
+    return {
+        "query": query,
+        "model": result.model,
+        "matches": [_match(rank, match, overlays) for rank, match in enumerate(result, start=1)],
+    }
+
+
+def explanation(
+    query: str, match: str, explanation: results.Explanation, overlays: dict[str, Path]
+) -> dict[str, object]:
+    """Return why two images match."""
+    return {
+        "query": query,
+        "match": match,
+        "model": explanation.model,
+        "score": explanation.score,
+        "residual": explanation.residual,
+        "query_map": _similarity_map(explanation.query_map, overlays.get("query")),
+        "match_map": _similarity_map(explanation.match_map, overlays.get("match")),
+    }
+
+
+def embedding(query: str, embedding: results.Embedding) -> dict[str, object]:
+    """Return an embedding and, if it came, its feature map as values[row][column][channel]."""
+    document: dict[str, object] = {
+        "query": query,
+        "model": embedding.model,
+        "width_px": embedding.width_px,
+        "height_px": embedding.height_px,
+        "embedding": embedding.embedding.tolist(),
+    }
+    if embedding.feature_map is not None:
+        rows, columns, channels = embedding.feature_map.shape
+        document["feature_map"] = {
+            "rows": rows,
+            "columns": columns,
+            "channels": channels,
+            "values": embedding.feature_map.tolist(),
+        }
+    return document
+
+
+def _match(rank: int, match: results.Match, overlays: dict[str, Path]) -> dict[str, object]:
+    document: dict[str, object] = {
+        "name": match.name,
+        "label": match.label,
+        "score": match.score,
+        "metadata": dict(match.image.metadata),
+    }
+    if match.query_map:
+        document["query_map"] = _similarity_map(match.query_map, overlays.get(f"{rank:02}-query"))
+    if match.match_map:
+        document["match_map"] = _similarity_map(match.match_map, overlays.get(f"{rank:02}-match"))
+    return document
+
+
+def _similarity_map(similarity_map: results.SimilarityMap, overlay: Path | None) -> dict[str, object]:
+    """Return a map as values[row][column], and the file of its picture if one was written."""
+    rows, columns = similarity_map.values.shape
+    document: dict[str, object] = {
+        "rows": rows,
+        "columns": columns,
+        "values": similarity_map.values.tolist(),
+        "total": similarity_map.total,
+    }
+    return document | {"overlay": str(overlay)} if overlay else document

@@ -1,0 +1,78 @@
+"""What the client takes: images as files, bytes or Pillow pictures, stored images by name, and images to add."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, Union
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+ImageInput: TypeAlias = Union[str, "os.PathLike[str]", bytes, "PIL.Image.Image"]
+"""The path of a file, the bytes of a file, or a Pillow picture."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An image that a gallery holds."""
+
+    name: str
+    gallery: str | None = None
+    """Where it is; None means the gallery of the call."""
+
+
+Query: TypeAlias = Union[ImageInput, Stored, "NDArray[np.floating]"]
+"""What can be searched for: an image, a stored image, or an embedding as a vector."""
+
+
+@dataclass(frozen=True)
+class NewImage:
+    """One image to add."""
+
+    content: ImageInput
+    name: str = ""
+    """Its name in the gallery; empty means the name of its file."""
+    label: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def image_bytes(image: ImageInput) -> bytes:
+    """Return the bytes of an image file: a file's own, or a Pillow picture as PNG."""
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, (str, os.PathLike)):
+        return Path(image).read_bytes()
+    return _png(image)
+
+
+def image_name(new: NewImage) -> str:
+    """Return the name to store `new` under."""
+    if new.name:
+        return new.name
+    if isinstance(new.content, (str, os.PathLike)):
+        return Path(new.content).name
+    raise ValueError("an image given as bytes or as a picture needs a name: NewImage(content, name=...)")
+
+
+def _png(picture: PIL.Image.Image) -> bytes:
+    import PIL.Image
+    import PIL.ImageOps
+
+    if not isinstance(picture, PIL.Image.Image):
+        raise TypeError(
+            f"an image is a path, bytes or a Pillow picture, not {type(picture).__name__}; "
+            "turn an array of pixels into one with PIL.Image.fromarray"
+        )
+    upright = PIL.ImageOps.exif_transpose(picture)
+    if upright.mode not in ("1", "L", "LA", "I;16", "P", "RGB", "RGBA"):
+        upright = upright.convert("RGB")
+    file = io.BytesIO()
+    upright.save(file, "PNG", compress_level=1)
+    return file.getvalue()

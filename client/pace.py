@@ -1,0 +1,34 @@
+"""Notices a stream that has stopped moving: all of it may take hours, but no answer may take longer than a call."""
+
+from __future__ import annotations
+
+import time
+
+
+class Pace:
+    """Counts what a stream sent and what was answered, to tell how long the server has kept us waiting."""
+
+    def __init__(self) -> None:
+        self._unanswered = 0
+        self._listening = False
+        self._since = time.monotonic()
+
+    def send(self) -> None:
+        """A request goes out; if none was on its way, the waiting begins now."""
+        if self._unanswered == 0:
+            self._since = time.monotonic()
+        self._unanswered += 1
+
+    def listen(self) -> None:
+        """The caller wants the next answer; before that, the pause was the caller's own."""
+        self._since = time.monotonic()
+        self._listening = True
+
+    def answer(self) -> None:
+        """The next answer is here."""
+        self._unanswered -= 1
+        self._listening = False
+
+    def waiting_s(self) -> float:
+        """Return for how long an answer has been due, in seconds."""
+        return time.monotonic() - self._since if self._listening and self._unanswered else 0.0

@@ -1,0 +1,200 @@
+"""What the client returns: plain values with NumPy arrays, and names without their `galleries/.../images/` part."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whymatch.client.errors import WhymatchError
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image of a gallery."""
+
+    name: str
+    label: str
+    metadata: Mapping[str, str]
+    width_px: int
+    """Of the upright image, as is `height_px`."""
+    height_px: int
+    size_bytes: int
+    content_sha256: str
+    create_time: datetime
+    """In UTC."""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A named collection of images that one model embedded."""
+
+    name: str
+    model: str
+    """The fingerprint of the model."""
+    index_factory: str
+    omit_feature_maps: bool
+    image_count: int
+    create_time: datetime
+    """In UTC."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """The network that a server runs."""
+
+    fingerprint: str
+    backbone: str
+    layer: str
+    pooling: str
+    precision: str
+    dimensions: int
+    """Length of an embedding."""
+    description: Mapping[str, object]
+    """Everything that the fingerprint covers."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels of the upright original image. The first pixel spans 0 to 1."""
+
+    left_px: float
+    top_px: float
+    right_px: float
+    bottom_px: float
+
+
+@dataclass(frozen=True)
+class ColorScale:
+    """The values that the two ends of the color map stand for, shared by all overlays of one answer."""
+
+    low: float
+    high: float
+    color_map: str
+    """Its matplotlib name."""
+
+
+@dataclass(frozen=True, eq=False)
+class SimilarityMap:
+    """Where in one image its similarity to another lies: one value for each cell of a grid, adding up to the score."""
+
+    values: NDArray[np.float32]
+    """(rows, columns); each is a share of the cosine score, positive for a match."""
+    total: float
+    """The sum of the values."""
+    width_px: int
+    """Of the upright image, as is `height_px`."""
+    height_px: int
+    area: Box
+    """The part of the image that the grid covers; the cells divide it evenly."""
+    overlay_png: bytes = field(default=b"", repr=False)
+    """The map drawn over the image; empty unless asked for."""
+
+    def overlay(self) -> PIL.Image.Image:
+        """Return the map drawn over the image."""
+        import PIL.Image
+
+        if not self.overlay_png:
+            raise ValueError("this map came without its picture; ask for it with overlays=True")
+        return PIL.Image.open(io.BytesIO(self.overlay_png))
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """One image that a search found."""
+
+    image: Image
+    score: float
+    """Cosine similarity of the two embeddings, -1 to 1."""
+    query_map: SimilarityMap | None
+    """Where in the query the similarity lies; None unless asked for, and in a search by embedding."""
+    match_map: SimilarityMap | None
+    """Where in the match the similarity lies; None unless asked for."""
+
+    @property
+    def name(self) -> str:
+        """The name of the image."""
+        return self.image.name
+
+    @property
+    def label(self) -> str:
+        """The label of the image."""
+        return self.image.label
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult(Sequence[Match]):
+    """The matches of a search, best first."""
+
+    matches: tuple[Match, ...]
+    model: str
+    """The fingerprint of the model."""
+    color_scale: ColorScale | None
+    """The scale of the overlays, if there are any."""
+
+    def __iter__(self) -> Iterator[Match]:
+        return iter(self.matches)
+
+    def __len__(self) -> int:
+        return len(self.matches)
+
+    @overload
+    def __getitem__(self, index: int) -> Match: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Match, ...]: ...
+    def __getitem__(self, index: int | slice) -> Match | tuple[Match, ...]:
+        return self.matches[index]
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why two images match."""
+
+    score: float
+    """Cosine similarity of the two embeddings, -1 to 1."""
+    query_map: SimilarityMap
+    match_map: SimilarityMap
+    residual: float
+    """How far the maps are from adding up: the larger |total - score| of the two."""
+    model: str
+    """The fingerprint of the model."""
+    color_scale: ColorScale | None
+    """The scale of the overlays, if there are any."""
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """What the model makes of an image."""
+
+    embedding: NDArray[np.float32]
+    """(dimensions,), a vector of length 1."""
+    feature_map: NDArray[np.float32] | None
+    """(rows, columns, channels); None unless asked for."""
+    model: str
+    """The fingerprint of the model."""
+    width_px: int
+    """Of the upright image, as is `height_px`."""
+    height_px: int
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of one image of a stream."""
+
+    name: str
+    image: Image | None
+    """The image as stored; None if it was not added."""
+    error: WhymatchError | None
+    """Why it was not added."""
+    unchanged: bool
+    """True if the gallery already held exactly this image, name, label and metadata."""
+    duplicate_of: str
+    """The name of an image with the same bytes, stored earlier under another name; empty if there is none."""

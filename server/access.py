@@ -1,0 +1,67 @@
+"""Who may call what: bearer tokens that only read and tokens that do everything."""
+
+import hmac
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from whymatch.server.errors import CannotStart, ReadOnlyToken, Unauthenticated
+
+READING = ("Get", "List", "Search", "Explain", "Embed")
+"""How the names of methods begin that change nothing; all others want a token that may write."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens that a server knows; with none of either kind everybody may do everything."""
+
+    read: tuple[bytes, ...] = ()
+    write: tuple[bytes, ...] = ()
+
+    def check(self, method: str, authorization: str) -> None:
+        """Let a call pass, or raise Unauthenticated or ReadOnlyToken.
+
+        method: `Service/Method`. authorization: the value of that metadata, or an empty string.
+        """
+        if not self.read and not self.write:
+            return
+        kind, _, token = authorization.partition(" ")
+        if kind.lower() != "bearer":
+            raise Unauthenticated
+        if _contains(self.write, token):
+            return
+        if not _contains(self.read, token):
+            raise Unauthenticated
+        if not method.partition("/")[2].startswith(READING):
+            raise ReadOnlyToken(method)
+
+
+def read_tokens(read: Path | None, write: Path | None) -> Tokens:
+    """Read the files of tokens. Raises CannotStart."""
+    return Tokens(_lines(read), _lines(write))
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _contains(tokens: tuple[bytes, ...], token: str) -> bool:
+    """Look for a token in a time that says nothing of how much of it was right."""
+    same = [hmac.compare_digest(known, token.encode()) for known in tokens]
+    return any(same)
+
+
+def _lines(file: Path | None) -> tuple[bytes, ...]:
+    if file is None:
+        return ()
+    try:
+        tokens = tuple(line.strip() for line in file.read_bytes().splitlines() if line.strip())
+    except OSError as err:
+        raise CannotStart(f"the token file {str(file)!r} cannot be read: {err.strerror}") from err
+    if not tokens:
+        raise CannotStart(f"the token file {str(file)!r} is empty; write one token on each line")
+    return tokens

@@ -1,0 +1,32 @@
+"""EmbedService: what the model makes of an image."""
+
+import asyncio
+
+from whymatch.embed import Model
+from whymatch.server import convert
+from whymatch.server.calls import Context
+from whymatch.server.images import Images
+from whymatch.v1 import embed_service_pb2 as pb
+from whymatch.v1.embed_service_pb2_grpc import EmbedServiceServicer
+
+
+class EmbedServicer(EmbedServiceServicer):
+    """Runs the model."""
+
+    def __init__(self, model: Model, images: Images) -> None:
+        self._model = model
+        self._images = images
+
+    async def EmbedImage(self, request: pb.EmbedImageRequest, context: Context) -> pb.EmbedImageResponse:
+        """Return the embedding of an image and, on request, its feature map."""
+        source = convert.source(request.source, "source")
+        if isinstance(source, bytes) or request.with_feature_map:
+            features = await self._images.features(source)
+            return await asyncio.to_thread(
+                convert.embed_response, self._model.fingerprint, features, with_feature_map=request.with_feature_map
+            )
+        return convert.stored_embed_response(self._model.fingerprint, *await self._images.stored(source))
+
+    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
+        """Describe the model."""
+        return convert.model(self._model)

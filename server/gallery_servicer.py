@@ -1,0 +1,116 @@
+"""GalleryService: galleries and the images in them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from google.protobuf.empty_pb2 import Empty
+
+from whymatch.embed import Embedder, media_type
+from whymatch.index import Added, BadRequest, Galleries, GalleryFacts, StoredImage
+from whymatch.server import convert
+from whymatch.server.adding import Adding, Arrival, Result
+from whymatch.server.calls import Context
+from whymatch.server.images import ImageName
+from whymatch.server.metrics import Metrics
+from whymatch.v1 import gallery_service_pb2 as pb
+from whymatch.v1.gallery_service_pb2_grpc import GalleryServiceServicer
+
+
+class GalleryServicer(GalleryServiceServicer):
+    """Keeps galleries."""
+
+    def __init__(self, galleries: Galleries, embedder: Embedder, metrics: Metrics) -> None:
+        self._galleries = galleries
+        self._embedder = embedder
+        self._metrics = metrics
+
+    async def CreateGallery(self, request: pb.CreateGalleryRequest, context: Context) -> pb.Gallery:
+        """Make an empty gallery."""
+        return convert.gallery(await asyncio.to_thread(self._create, request.gallery_id, request.gallery))
+
+    async def GetGallery(self, request: pb.GetGalleryRequest, context: Context) -> pb.Gallery:
+        """Return one gallery."""
+        name = convert.gallery_name(request.name)
+        return convert.gallery(await asyncio.to_thread(self._galleries.describe, name))
+
+    async def ListGalleries(self, request: pb.ListGalleriesRequest, context: Context) -> pb.ListGalleriesResponse:
+        """List the galleries."""
+        size, after = convert.page_size(request.page_size), convert.last_name(request.page_token)
+        facts = await asyncio.to_thread(self._galleries.list_galleries)
+        return convert.galleries_page([one for one in facts if one.name > after], size)
+
+    async def DeleteGallery(self, request: pb.DeleteGalleryRequest, context: Context) -> Empty:
+        """Delete a gallery."""
+        await asyncio.to_thread(self._galleries.delete, convert.gallery_name(request.name))
+        return Empty()
+
+    async def AddImages(
+        self, request_iterator: AsyncIterator[pb.AddImagesRequest], context: Context
+    ) -> AsyncIterator[pb.AddImagesResponse]:
+        """Add images; a bad one fails alone."""
+        requests = aiter(request_iterator)
+        first = await anext(requests, None)
+        if first is None:
+            return
+        if not first.parent:
+            raise BadRequest("`parent` is missing; the first request of a stream must name the gallery")
+        gallery = convert.gallery_name(first.parent)
+        adding = Adding(await asyncio.to_thread(self._galleries.open, gallery), self._embedder)
+        async with aclosing(adding.results(_arrivals(first, requests))) as groups:
+            async for group in groups:
+                self._metrics.images_added.inc(sum(_is_new(result) for result in group))
+                for arrival, result in group:
+                    yield convert.added(gallery, arrival.name, result)
+
+    async def GetImage(self, request: pb.GetImageRequest, context: Context) -> pb.Image:
+        """Return what is known of an image."""
+        name = convert.image_name(request.name)
+        return convert.image(name.gallery, await asyncio.to_thread(self._get, name))
+
+    async def ListImages(self, request: pb.ListImagesRequest, context: Context) -> pb.ListImagesResponse:
+        """List the images of a gallery."""
+        gallery = convert.gallery_name(request.parent)
+        size, after = convert.page_size(request.page_size), convert.last_name(request.page_token)
+        return convert.images_page(gallery, await asyncio.to_thread(self._list, gallery, after, size + 1), size)
+
+    async def DeleteImage(self, request: pb.DeleteImageRequest, context: Context) -> Empty:
+        """Delete an image."""
+        await asyncio.to_thread(self._delete, convert.image_name(request.name))
+        return Empty()
+
+    async def GetImageContent(self, request: pb.GetImageContentRequest, context: Context) -> pb.GetImageContentResponse:
+        """Return the bytes of an image."""
+        content, kind = await asyncio.to_thread(self._content, convert.image_name(request.name))
+        return pb.GetImageContentResponse(content=content, content_type=kind)
+
+    # What runs off the event loop.
+
+    def _create(self, name: str, settings: pb.Gallery) -> GalleryFacts:
+        factory = settings.index_factory or "auto"
+        return self._galleries.create(name, index_factory=factory, omit_feature_maps=settings.omit_feature_maps).facts()
+
+    def _get(self, name: ImageName) -> StoredImage:
+        return self._galleries.open(name.gallery).get(name.image)
+
+    def _list(self, gallery: str, after: str, limit: int) -> list[StoredImage]:
+        return self._galleries.open(gallery).list_images(after, limit)
+
+    def _delete(self, name: ImageName) -> None:
+        self._galleries.open(name.gallery).delete(name.image)
+
+    def _content(self, name: ImageName) -> tuple[bytes, str]:
+        content = self._galleries.open(name.gallery).content(name.image)
+        return content, media_type(content)
+
+
+async def _arrivals(first: pb.AddImagesRequest, rest: AsyncIterator[pb.AddImagesRequest]) -> AsyncIterator[Arrival]:
+    yield convert.arrival(first)
+    async for request in rest:
+        if request.parent not in ("", first.parent):
+            raise BadRequest("`parent` changed within the stream; use one stream for each gallery")
+        yield convert.arrival(request)
+
+
+def _is_new(result: Result) -> bool:
+    return isinstance(result[1], Added) and not result[1].unchanged

@@ -1,0 +1,49 @@
+"""SearchService: the most similar images, and where each similarity lies."""
+
+import numpy as np
+
+from whymatch.server import convert
+from whymatch.server.calls import Context
+from whymatch.server.errors import BadLimit
+from whymatch.server.evidence import draw, find_evidence
+from whymatch.server.images import ImageName, Images
+from whymatch.server.search_batcher import SearchBatcher
+from whymatch.v1 import search_service_pb2 as pb
+from whymatch.v1.search_service_pb2_grpc import SearchServiceServicer
+
+MAX_DRAWN = 100
+"""Matches of one answer that can have pictures; a picture takes about 50 ms and up to some MB."""
+
+
+class SearchServicer(SearchServiceServicer):
+    """Searches galleries."""
+
+    def __init__(self, model: str, images: Images, batcher: SearchBatcher, *, max_limit: int) -> None:
+        self._model = model
+        self._images = images
+        self._batcher = batcher
+        self._max_limit = max_limit
+
+    async def Search(self, request: pb.SearchRequest, context: Context) -> pb.SearchResponse:
+        """Return the most similar images, best first."""
+        gallery, query = convert.gallery_name(request.parent), convert.query(request)
+        limit, size_px = convert.limit(request, self._max_limit), convert.overlay_px(request)
+        with_maps = request.with_maps or size_px is not None
+        if size_px is not None and limit > MAX_DRAWN:
+            raise BadLimit(
+                f"at most {MAX_DRAWN} matches can have pictures, not {limit}; lower the limit or leave out `overlays`"
+            )
+
+        features = await self._images.features(query) if with_maps and not isinstance(query, np.ndarray) else None
+        embedding = await self._images.embedding(query) if features is None else features.embedding
+        matches = await self._batcher.search(gallery, embedding, limit, request.labels)
+        if not with_maps:
+            return convert.search_response(self._model, gallery, matches)
+
+        evidence = await find_evidence(self._images, features, embedding, gallery, matches)
+        if size_px is None:
+            return convert.search_response(self._model, gallery, matches, evidence)
+
+        names = [ImageName(gallery, match.image.name) for match in matches]
+        drawn, scale = await draw(self._images, query, list(zip(evidence, names, strict=True)), size_px)
+        return convert.search_response(self._model, gallery, matches, drawn, scale)

@@ -1,0 +1,189 @@
+"""The life of a server: load everything, listen, and stop gracefully."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, closing
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from whymatch.embed import DecodeLimits, Embedder, Model, Pooling, WhymatchError, load_model
+from whymatch.index import Galleries
+from whymatch.server.access import Tokens, is_loopback, read_tokens
+from whymatch.server.calls import CallInterceptor
+from whymatch.server.config import ServerConfig
+from whymatch.server.embed_servicer import EmbedServicer
+from whymatch.server.errors import CannotStart
+from whymatch.server.explain_servicer import ExplainServicer
+from whymatch.server.gallery_servicer import GalleryServicer
+from whymatch.server.images import Images
+from whymatch.server.logs import logger
+from whymatch.server.metrics import Metrics, MetricsPage
+from whymatch.server.search_batcher import SearchBatcher
+from whymatch.server.search_servicer import SearchServicer
+from whymatch.server.tls import server_credentials
+from whymatch.v1 import (
+    embed_service_pb2,
+    embed_service_pb2_grpc,
+    explain_service_pb2,
+    explain_service_pb2_grpc,
+    gallery_service_pb2,
+    gallery_service_pb2_grpc,
+    search_service_pb2,
+    search_service_pb2_grpc,
+)
+
+THREADS = 16
+"""For disk, FAISS and pictures; the model has its own."""
+LAST_WORDS_S = 1.0
+"""For answers that are on their way when the last call has ended."""
+SERVICES = (
+    gallery_service_pb2.DESCRIPTOR.services_by_name["GalleryService"],
+    search_service_pb2.DESCRIPTOR.services_by_name["SearchService"],
+    explain_service_pb2.DESCRIPTOR.services_by_name["ExplainService"],
+    embed_service_pb2.DESCRIPTOR.services_by_name["EmbedService"],
+)
+
+
+def serve(config: ServerConfig, *, ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; call `ready` with HOST:PORT when calls are welcome.
+
+    Raises:
+        CannotStart: the port is taken, or a file of tokens or TLS cannot be used.
+        WhymatchError: the model or the data directory cannot be used.
+    """
+    asyncio.run(_serve(config, ready))
+
+
+async def _serve(config: ServerConfig, ready: Callable[[str], None]) -> None:
+    stop = asyncio.Event()
+    async with running(config) as address:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        ready(address)
+        await stop.wait()
+        logger.info("stopping: running calls have %g s to finish", config.grace_s)
+
+
+@asynccontextmanager
+async def running(config: ServerConfig, model: Model | None = None) -> AsyncIterator[str]:
+    """Run a server in this event loop and yield its HOST:PORT; at the end it stops gracefully.
+
+    model: by default the one that `config` describes.
+    """
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(THREADS, "server"))
+    metrics = Metrics()
+    calls = _interceptor(config, metrics)
+    with ExitStack() as resources:
+        model = model or _load_model(config)
+        limits = DecodeLimits(config.max_image_bytes, config.max_image_pixels)
+        embedder = resources.enter_context(closing(Embedder(model, limits=limits, batch_size=config.batch_size)))
+        galleries = resources.enter_context(Galleries(config.data, model))
+        _open_all(galleries, model)
+        if config.metrics_port is not None:
+            resources.enter_context(closing(MetricsPage(metrics, config.host, config.metrics_port)))
+
+        server = grpc.aio.server(interceptors=[calls], options=_options(config))
+        _add_services(server, config, model, galleries, embedder, metrics)
+        health = await _add_health_and_reflection(server)
+        port = _bind(server, config)
+        await server.start()
+        try:
+            yield _address(config.host, port)
+        finally:
+            await health.enter_graceful_shutdown()
+            await calls.drain(config.grace_s)
+            await server.stop(LAST_WORDS_S)
+            await loop.shutdown_default_executor()
+
+
+def _load_model(config: ServerConfig) -> Model:
+    return load_model(
+        config.backbone,
+        weights=config.weights,
+        pooling=Pooling(config.pooling, config.gem_power),
+        geometry=config.geometry,
+        size_px=config.size_px,
+        mean=config.mean,
+        std=config.std,
+        precision=config.precision,
+        device=config.device,
+    )
+
+
+def _interceptor(config: ServerConfig, metrics: Metrics) -> CallInterceptor:
+    tokens = read_tokens(config.read_token_file, config.write_token_file)
+    if tokens != Tokens() and not config.tls_certificate and not is_loopback(config.host):
+        logger.warning("tokens travel in plain text to %s; give the server --tls-certificate", config.host)
+    return CallInterceptor(
+        tokens, metrics, max_calls=config.max_concurrent_calls, default_deadline_s=config.default_deadline_s
+    )
+
+
+def _open_all(galleries: Galleries, model: Model) -> None:
+    """Load every gallery of this model, so that no call has to wait for it."""
+    for facts in galleries.list_galleries():
+        if facts.model not in ("", model.fingerprint):
+            logger.warning("gallery %r is of another model, %s, and can only be listed", facts.name, facts.model)
+            continue
+        try:
+            galleries.open(facts.name)
+        except WhymatchError as err:
+            logger.warning("gallery %r cannot be opened: %s", facts.name, err)
+
+
+def _options(config: ServerConfig) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", config.max_image_bytes + 2**20),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),  # a port in use is an error, not a port shared
+        ("grpc.keepalive_time_ms", 60_000),  # a stream whose client vanished would hold its place for hours
+        ("grpc.keepalive_timeout_ms", 20_000),
+    ]
+
+
+def _add_services(
+    server: grpc.aio.Server,
+    config: ServerConfig,
+    model: Model,
+    galleries: Galleries,
+    embedder: Embedder,
+    metrics: Metrics,
+) -> None:
+    images, batcher = Images(galleries, embedder), SearchBatcher(galleries)
+    gallery = GalleryServicer(galleries, embedder, metrics)
+    search = SearchServicer(model.fingerprint, images, batcher, max_limit=config.max_limit)
+    gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server(gallery, server)
+    search_service_pb2_grpc.add_SearchServiceServicer_to_server(search, server)
+    explain_service_pb2_grpc.add_ExplainServiceServicer_to_server(ExplainServicer(model.fingerprint, images), server)
+    embed_service_pb2_grpc.add_EmbedServiceServicer_to_server(EmbedServicer(model, images), server)
+
+
+async def _add_health_and_reflection(server: grpc.aio.Server) -> Any:
+    names = [service.full_name for service in SERVICES]
+    servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # its stubs know only the one of threads
+    for name in names:
+        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    return servicer
+
+
+def _bind(server: grpc.aio.Server, config: ServerConfig) -> int:
+    address = _address(config.host, config.port)
+    try:
+        if config.tls_certificate is None or config.tls_key is None:
+            return server.add_insecure_port(address)
+        credentials = server_credentials(config.tls_certificate, config.tls_key, config.tls_client_ca)
+        return server.add_secure_port(address, credentials)
+    except RuntimeError as err:  # gRPC says no more than that it failed
+        raise CannotStart(f"cannot listen on {address}; is the port in use? --port 0 takes a free one") from err
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
