@@ -15,6 +15,7 @@ from benchmarks.report import Figure, seconds
 from whymatch.client import Client
 from whymatch.client.local_server import local_server
 from whymatch.embed import DecodeLimits, Model, load_model
+from whymatch.embed.model import DTYPES
 from whymatch.embed.torchvision_models import import_models
 
 SIZE_PX = 224
@@ -48,7 +49,8 @@ def _measure(name: str, files: list[Path], folder: Path) -> list[Figure]:
             ratios.append(alone / adding)
             rates.append(len(timed) / adding)
     plain = _plain_eager(name)
-    ours = BATCH / _best(lambda: _forward(model))
+    inputs = _inputs(model)
+    ours = BATCH / _best(lambda: _forward(model, inputs))
     return [
         Figure(
             f"adding JPEGs, {name} at {SIZE_PX} px, share of what the cores allow",
@@ -76,13 +78,17 @@ def _add(client: Client, gallery: str, files: list[Path]) -> float:
 
 
 def _network_alone(model: Model, count: int) -> float:
-    return seconds(lambda: [_forward(model) for _ in range(count // BATCH)])
+    inputs = _inputs(model)
+    return seconds(lambda: [_forward(model, inputs) for _ in range(count // BATCH)])
 
 
-def _forward(model: Model) -> object:
-    inputs = torch.rand(BATCH, SIZE_PX, SIZE_PX, 3).permute(0, 3, 1, 2)
+def _inputs(model: Model) -> torch.Tensor:
+    return torch.rand(BATCH, SIZE_PX, SIZE_PX, 3).permute(0, 3, 1, 2).to(DTYPES[model.precision])
+
+
+def _forward(model: Model, inputs: torch.Tensor) -> object:
     with torch.inference_mode():
-        return model.trunk.module(inputs.bfloat16() if model.precision == "bfloat16" else inputs)
+        return model.trunk.module(inputs)
 
 
 def _decoding_alone(model: Model, files: list[Path]) -> float:

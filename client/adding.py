@@ -127,10 +127,8 @@ def add_images(client: Client, images: Sequence[FoundImage], summary: Summary) -
                         del waiting[added.name]
                         summary.count(added)
                         progress.advance()
-            except (
-                MessageTooLarge
-            ) as error:  # it ended the stream, and only the largest of the rest is sure to be at fault
-                fail(max(waiting.values(), key=_size_bytes), error)
+            except MessageTooLarge as error:  # it ended the stream; of the rest the largest is surely at fault
+                fail(max(list(waiting.values()), key=_size_bytes), error)
 
 
 class ProgressBar:

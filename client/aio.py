@@ -20,7 +20,7 @@ from whymatch.client.channel import (
     channel_options,
 )
 from whymatch.client.client import PAGE_SIZE
-from whymatch.client.failures import from_grpc, stall
+from whymatch.client.failures import from_grpc, stall, unanswered
 from whymatch.client.inputs import ImageInput, NewImage, Query, Stored
 from whymatch.client.pace import Pace
 from whymatch.v1 import embed_service_pb2, gallery_service_pb2
@@ -183,6 +183,8 @@ class AsyncClient:
             call.cancel()
         if broken:
             raise broken[0]
+        if pace.unanswered:
+            raise unanswered(pace.unanswered)
 
     async def add_image(
         self,

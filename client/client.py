@@ -18,7 +18,7 @@ from whymatch.client.channel import (
     channel_credentials,
     channel_options,
 )
-from whymatch.client.failures import from_grpc, stall
+from whymatch.client.failures import from_grpc, stall, unanswered
 from whymatch.client.inputs import ImageInput, NewImage, Query, Stored
 from whymatch.client.pace import Pace
 from whymatch.v1 import embed_service_pb2, gallery_service_pb2
@@ -177,6 +177,8 @@ class Client:
             call.cancel()  # type: ignore[no-untyped-call]
         if broken:
             raise broken[0]
+        if pace.unanswered:
+            raise unanswered(pace.unanswered)
 
     def add_image(
         self,

@@ -30,6 +30,11 @@ def stall(timeout_s: float | None) -> errors.DeadlineExceeded:
     return errors.DeadlineExceeded(f"the server answered none of the images on their way for {timeout_s:g} s")
 
 
+def unanswered(count: int) -> errors.Internal:
+    """Return the error for a stream that the server ended too early."""
+    return errors.Internal(f"the server ended the stream without an answer to {count} images; add them again")
+
+
 def _reason(failure: grpc.RpcError) -> str:
     """Return the reason that a whymatch server gives, or an empty string."""
     try:

@@ -9,15 +9,16 @@ class Pace:
     """Counts what a stream sent and what was answered, to tell how long the server has kept us waiting."""
 
     def __init__(self) -> None:
-        self._unanswered = 0
+        self.unanswered = 0
+        """How many requests are on their way."""
         self._listening = False
         self._since = time.monotonic()
 
     def send(self) -> None:
         """A request goes out; if none was on its way, the waiting begins now."""
-        if self._unanswered == 0:
+        if self.unanswered == 0:
             self._since = time.monotonic()
-        self._unanswered += 1
+        self.unanswered += 1
 
     def listen(self) -> None:
         """The caller wants the next answer; before that, the pause was the caller's own."""
@@ -26,9 +27,9 @@ class Pace:
 
     def answer(self) -> None:
         """The next answer is here."""
-        self._unanswered -= 1
+        self.unanswered -= 1
         self._listening = False
 
     def waiting_s(self) -> float:
         """Return for how long an answer has been due, in seconds."""
-        return time.monotonic() - self._since if self._listening and self._unanswered else 0.0
+        return time.monotonic() - self._since if self._listening and self.unanswered else 0.0

@@ -111,7 +111,7 @@ def run(config: ServerConfig) -> None:
     configure_logging(config.log_level)
     try:
         serve_forever(config, ready=lambda address: print(f"whymatch listening on {address}", flush=True))
-    except (CannotStart, WhymatchError) as err:
+    except (CannotStart, WhymatchError, OSError) as err:
         print(f"whymatch: {err}", file=sys.stderr)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:  # before the server was ready

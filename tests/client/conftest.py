@@ -48,6 +48,8 @@ class World:
     page_size: int = 2
     answer_delay_s: float = 0.0
     token: str = ""
+    max_message_bytes: int = -1
+    answers_before_end: int = 10**9
     received: list[str] = field(default_factory=list)
 
     def images(self, path: str) -> dict[str, tuple[gallery.Image, bytes]]:
@@ -125,7 +127,9 @@ class Galleries(gallery_grpc.GalleryServiceServicer):
 
     def AddImages(self, requests, context):
         parent = ""
-        for request in requests:
+        for number, request in enumerate(requests):
+            if number == self.world.answers_before_end:
+                return
             self.world.received.append(request.image_id)
             time.sleep(self.world.answer_delay_s)
             parent = parent or request.parent
@@ -319,8 +323,8 @@ def world() -> World:
 
 @pytest.fixture
 def address(world: World) -> Iterator[str]:
-    unlimited = [("grpc.max_receive_message_length", -1)]
-    server = grpc.server(futures.ThreadPoolExecutor(8), interceptors=[Failures(world)], options=unlimited)
+    options = [("grpc.max_receive_message_length", world.max_message_bytes)]
+    server = grpc.server(futures.ThreadPoolExecutor(8), interceptors=[Failures(world)], options=options)
     gallery_grpc.add_GalleryServiceServicer_to_server(Galleries(world), server)
     search_grpc.add_SearchServiceServicer_to_server(Search(world), server)
     explain_grpc.add_ExplainServiceServicer_to_server(Explain(world), server)

@@ -109,6 +109,27 @@ def test_add_reports_each_failure_and_goes_on(run, save, tmp_path):
     ]
 
 
+def test_a_file_that_is_too_large_to_send_fails_alone(world, request, save, tmp_path):
+    """gRPC itself refuses it, which ends the stream; the command goes on with the others."""
+    world.max_message_bytes = 10_000
+    for name in ("large.png", "larger.png"):
+        save(f"photos/{name}").write_bytes(bytes(20_000 + len(name)))
+    for name in ("a.png", "n.png", "z.png"):
+        save(f"photos/{name}")
+    result = request.getfixturevalue("run")("add", tmp_path / "photos", "--json")
+    summary = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert len(world.galleries["default"]) == 3
+    assert sorted(failure["name"] for failure in summary["failures"]) == ["large.png", "larger.png"]
+
+
+def test_a_broken_link_in_a_folder_is_no_file(run, save, world):
+    good = save("photos/b.png")
+    good.with_name("a.png").symlink_to("gone.png")
+    assert run("add", good.parent).exit_code == 0
+    assert list(world.galleries["default"]) == ["galleries/default/images/b.png"]
+
+
 def test_adding_twice_changes_nothing(run, save):
     path = save("a.png")
     run("add", path, "--label", "red")
@@ -274,6 +295,14 @@ def test_serve_without_its_packages_says_how_to_install_them(monkeypatch, run):
     result = run("serve", "--port", "0")
     assert result.exit_code == 1
     assert 'pip install "whymatch[server]"' in result.stderr
+
+
+def test_serve_shows_the_servers_own_help():
+    pytest.importorskip("torch")
+    command = [sys.executable, "-m", "whymatch.client", "serve", "--help"]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert "whymatch serve" in shown
+    assert "--pooling" in shown
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")

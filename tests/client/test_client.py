@@ -14,6 +14,7 @@ from whymatch.client import (
     Client,
     ColorScale,
     DeadlineExceeded,
+    Internal,
     InvalidArgument,
     NewImage,
     NotFound,
@@ -196,6 +197,12 @@ def test_images_are_read_only_as_the_server_takes_them(client, world):
     next(answers)
     assert len(read) < 10
     answers.close()
+
+
+def test_a_stream_that_the_server_ends_too_early_is_an_error(client, world, picture):
+    world.answers_before_end = 1
+    with pytest.raises(Internal, match="without an answer"):
+        list(client.add([NewImage(picture("red"), name) for name in "ab"]))
 
 
 def test_stopping_early_keeps_what_was_answered(client, picture):

@@ -1,4 +1,4 @@
-"""The parts of the demo that need no model; `tests/` runs the whole of it against the real server."""
+"""The demo: its parts with known answers, and the whole of it against the real server."""
 
 import io
 from html.parser import HTMLParser
@@ -7,7 +7,17 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from whymatch.client import Box, ColorScale, Explanation, Match, SearchResult, SimilarityMap, demo_photos, demo_report
+from whymatch.client import (
+    Box,
+    ColorScale,
+    Explanation,
+    Match,
+    SearchResult,
+    SimilarityMap,
+    demo,
+    demo_photos,
+    demo_report,
+)
 from whymatch.client.demo_photos import View
 from whymatch.client.local_server import ServerNotStarted, local_server
 from whymatch.client.results import Image
@@ -93,6 +103,21 @@ def test_the_report_is_one_file_with_its_pictures_inside(picture):
     assert "linear-gradient(90deg, #000004" in page
     assert 'class="good">right' in page
     assert 'class="bad">wrong' in page
+
+
+def test_the_whole_demo_finds_the_photographs_and_cleans_up(photos, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    (tmp_path / "temporary").mkdir()
+    report = demo.run(tmp_path / "output")
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[-1] == str(report)
+    found, total = (int(word) for word in lines[-2].split()[:3:2])
+    assert total == 61
+    assert found >= 58
+    assert [path.name for path in report.parent.iterdir()] == ["report.html"]
+    assert list((tmp_path / "temporary").glob("whymatch*")) == []
+    assert len(Pictures(report.read_text()).sources) >= 6 * 7 + 2
 
 
 def test_a_server_that_does_not_start_shows_its_words(tmp_path):

@@ -53,7 +53,7 @@ class SearchRequest(_message.Message):
 
     @_builtins.property
     def overlays(self) -> _similarity_pb2.OverlayOptions:
-        """Set, it asks for the maps and their pictures."""
+        """Set, it asks for the maps and their pictures; the limit is then at most 100."""
 
     def __init__(
         self,

@@ -1,0 +1,97 @@
+import grpc
+import pytest
+from sample_pictures import png
+from server_harness import Sender, api_of, connected, eventually, failure, outcome, reason, serving
+
+from whymatch.server import ServerConfig
+from whymatch.v1.embed_service_pb2 import EmbedImageRequest, GetModelRequest
+from whymatch.v1.gallery_service_pb2 import AddImagesRequest
+from whymatch.v1.search_service_pb2 import SearchRequest
+
+
+@pytest.fixture
+def small(model, tmp_path):
+    """A server that accepts little."""
+    config = ServerConfig(
+        data=tmp_path, port=0, max_image_bytes=20_000, max_image_pixels=100 * 100, max_limit=5, max_concurrent_calls=2
+    )
+    with api_of(config, model) as api:
+        yield api
+
+
+def embed(api, content: bytes):
+    return api.embed(EmbedImageRequest(source={"content": content}))
+
+
+def test_an_image_with_too_many_bytes_is_refused(small):
+    assert failure(lambda: embed(small, bytes(20_001))) == ("INVALID_ARGUMENT", "IMAGE_TOO_LARGE")
+
+
+def test_an_image_with_too_many_pixels_is_refused_though_its_file_is_small(small):
+    assert failure(lambda: embed(small, png(1, 200, 51))) == ("INVALID_ARGUMENT", "TOO_MANY_PIXELS")
+    assert len(embed(small, png(1, 100, 100)).embedding) == 512
+
+
+def test_a_message_beyond_all_bounds_is_refused_by_grpc(small):
+    with pytest.raises(grpc.RpcError) as caught:
+        embed(small, bytes(2_000_000))
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_the_largest_limit_is_the_servers_and_bounds_the_default(small):
+    parent = small.fill("g", range(7))
+    assert len(small.search(SearchRequest(parent=parent, image={"content": png(1)})).matches) == 5
+    request = SearchRequest(parent=parent, image={"content": png(1)}, limit=6)
+    with pytest.raises(grpc.RpcError, match="6 is not from 1 to 5") as caught:
+        small.search(request)
+    assert reason(caught.value) == "BAD_LIMIT"
+
+
+def test_calls_over_the_limit_are_refused_until_one_ends(small):
+    parent, model = small.create("g"), lambda: small.model(GetModelRequest())
+    senders = [Sender(), Sender()]
+    streams = [small.galleries.AddImages(sender) for sender in senders]
+    for sender, stream in zip(senders, streams, strict=True):
+        sender.send(AddImagesRequest(parent=parent, image_id="a", content=png(1)))
+        next(stream)
+    assert failure(model) == ("RESOURCE_EXHAUSTED", "TOO_MANY_CALLS")
+    senders[0].end()
+    assert list(streams[0]) == []
+    assert eventually(lambda: outcome(model), lambda found: found == ("OK", ""))
+    senders[1].end()
+
+
+def test_a_call_without_a_deadline_gets_the_servers(model, tmp_path):
+    config = ServerConfig(data=tmp_path, port=0, default_deadline_s=0.001)
+    with api_of(config, model) as api:
+        assert failure(lambda: embed(api, png(1, 640, 480))) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
+        own = EmbedImageRequest(source={"content": png(1, 640, 480)})
+        assert len(api.embed(own, timeout=30).embedding) == 512
+
+
+def test_a_server_that_stops_finishes_its_calls_and_refuses_new_ones(model, tmp_path):
+    with serving(ServerConfig(data=tmp_path, port=0), model) as server, connected(server) as api:
+        parent, sender = api.create("g"), Sender()
+        stream = api.galleries.AddImages(sender)
+        sender.send(AddImagesRequest(parent=parent, image_id="0", content=png(0)))
+        assert next(stream).image.name == f"{parent}/images/0"
+        server.stop()
+        refused = eventually(lambda: outcome(lambda: api.model(GetModelRequest())), lambda found: found[0] != "OK")
+        assert refused == ("UNAVAILABLE", "SHUTTING_DOWN")
+        sender.send(AddImagesRequest(image_id="1", content=png(1)))
+        sender.end()
+        assert [answer.image_id for answer in stream] == ["1"]
+
+
+def test_a_call_that_outlasts_the_grace_is_cut_off(model, tmp_path):
+    config = ServerConfig(data=tmp_path, port=0, grace_s=0.1)
+    with serving(config, model) as server, connected(server) as api:
+        parent, sender = api.create("g"), Sender()
+        stream = api.galleries.AddImages(sender)
+        sender.send(AddImagesRequest(parent=parent, image_id="0", content=png(0)))
+        next(stream)
+        server.stop()
+        with pytest.raises(grpc.RpcError):
+            next(stream)
+        sender.end()
+        server.join()

@@ -1,0 +1,151 @@
+"""`whymatch serve` as a process of its own."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sample_pictures import png
+from server_harness import Api, Sender, connected
+
+from whymatch.server.config import ServerConfig
+from whymatch.v1.gallery_service_pb2 import AddImagesRequest, GetGalleryRequest, GetImageRequest
+
+COMMAND = [sys.executable, "-m", "whymatch.server"]
+LISTENING = "whymatch listening on "
+
+
+@contextmanager
+def served(data: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], Api]]:
+    command = [*COMMAND, "--data", str(data), "--port", "0", *flags]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        try:
+            line = process.stdout.readline()
+            assert line.startswith(LISTENING), process.stderr.read()
+            with connected(address=line.removeprefix(LISTENING).strip()) as api:
+                yield process, api
+        finally:
+            process.kill()
+
+
+def refused(*flags: object) -> tuple[int, str]:
+    """Return exit code and stderr of a server that does not start; it says nothing on stdout."""
+    done = subprocess.run([*COMMAND, *map(str, flags)], capture_output=True, text=True, timeout=60)
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_server_after_its_calls_and_what_was_added_stays(tmp_path, number):
+    with served(tmp_path) as (process, api):
+        parent, sender = api.create("g"), Sender()
+        stream = api.galleries.AddImages(sender)
+        sender.send(AddImagesRequest(parent=parent, image_id="a", content=png(1)))
+        next(stream)
+        process.send_signal(number)
+        sender.send(AddImagesRequest(image_id="b", content=png(2)))
+        assert next(stream).image.name == f"{parent}/images/b"
+        sender.end()
+        assert process.wait(20) == 0
+        assert (tmp_path / "galleries" / "g" / "index.faiss").exists()
+    with served(tmp_path) as (_, api):
+        assert api.galleries.GetGallery(GetGalleryRequest(name=parent)).image_count == 2
+
+
+def test_each_call_is_one_line_of_json_with_the_request_id(tmp_path):
+    with served(tmp_path) as (process, api):
+        parent = api.create("g")
+        request = GetImageRequest(name=f"{parent}/images/no")
+        _, call = api.galleries.GetGallery.with_call(
+            GetGalleryRequest(name=parent), metadata=(("x-request-id", "mine-1"),)
+        )
+        assert ("x-request-id", "mine-1") in call.trailing_metadata()
+        failed = api.galleries.GetImage.future(request, metadata=(("x-request-id", "not sane!"),))
+        made = dict(failed.trailing_metadata())["x-request-id"]
+        process.terminate()
+        lines = [json.loads(line) for line in process.stderr]
+    calls = [line for line in lines if line["message"] == "call"]
+    assert [(line["method"], line["code"], line["reason"]) for line in calls] == [
+        ("GalleryService/CreateGallery", "OK", ""),
+        ("GalleryService/GetGallery", "OK", ""),
+        ("GalleryService/GetImage", "NOT_FOUND", "UNKNOWN_IMAGE"),
+    ]
+    assert [line["request_id"] for line in calls[1:]] == ["mine-1", made]
+    assert made != "not sane!"
+    assert all(line["duration_ms"] > 0 and line["peer"] and line["time"] for line in calls)
+
+
+def test_metrics_count_calls_and_images(tmp_path):
+    port = free_port()
+    with served(tmp_path, "--metrics-port", str(port)) as (_, api):
+        api.add(api.create("g"), {"a": png(1), "b": b"no image"})
+        page = urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://127.0.0.1:{port}/metrics")
+        with page:
+            text = page.read().decode()
+    assert 'whymatch_calls_total{code="OK",method="GalleryService/AddImages"} 1.0' in text
+    assert 'whymatch_call_duration_seconds_count{method="GalleryService/CreateGallery"} 1.0' in text
+    assert "whymatch_images_added_total 1.0" in text
+    assert "whymatch_calls_in_flight 0.0" in text
+
+
+def test_a_port_in_use_is_one_line_and_exit_code_1(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, said = refused("--data", tmp_path, "--port", taken.getsockname()[1])
+    assert code == 1
+    assert said.splitlines()[-1].startswith("whymatch: cannot listen on 127.0.0.1:")
+
+
+def test_a_data_directory_in_use_is_one_line_and_exit_code_1(tmp_path):
+    with served(tmp_path):
+        code, said = refused("--data", tmp_path, "--port", 0)
+    assert (code, said.count("\n")) == (1, 1)
+    assert "another server uses the data directory" in said
+
+
+def test_a_model_that_does_not_exist_is_one_line_and_exit_code_1(tmp_path):
+    code, said = refused("--data", tmp_path, "--port", 0, "--backbone", "no_such_network")
+    assert (code, said.count("\n")) == (1, 1)
+    assert "no_such_network" in said
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--pooling", "median"),
+        ("--port", "70000"),
+        ("--mean", "1,2"),
+        ("--tls-key", "key.pem"),
+        ("--tls-client-ca", "ca.pem"),
+        ("--weights", "missing.pth"),
+        ("--max-limit", "0"),
+        ("surplus",),
+    ],
+)
+def test_misuse_is_exit_code_2(flags):
+    assert refused(*flags)[0] == 2
+
+
+def test_help_names_every_setting_and_imports_nothing_heavy():
+    program = (
+        "import sys; sys.argv = ['serve', '--help']\n"
+        "from whymatch.server.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: print(sorted({'torch', 'faiss', 'grpc', 'numpy'} & set(sys.modules)))"
+    )
+    wide = {"COLUMNS": "200", "TERM": "dumb", "PATH": ""}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=wide)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert all(f"--{name.replace('_', '-')}" in done.stdout for name in ServerConfig.__dataclass_fields__)
+    assert "whymatch serve" in done.stdout
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]

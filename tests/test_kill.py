@@ -1,0 +1,82 @@
+"""`kill -9` while images are added: what was acknowledged stays, and nothing else is there than what was sent."""
+
+import itertools
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sample_pictures import png
+
+from whymatch.client import Client, NewImage, Unavailable
+from whymatch.client.local_server import FIRST_LINE
+
+LATEST_KILL_S = 0.6
+"""About a hundred images into the stream."""
+
+
+@contextmanager
+def served(data: Path) -> Iterator[tuple[subprocess.Popen[str], Client]]:
+    """Start a server, and kill it at the end if the test has not."""
+    command = [sys.executable, "-m", "whymatch.server", "--data", str(data), "--port", "0", "--log-level", "error"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline()
+            assert line.startswith(FIRST_LINE)
+            with Client(line.removeprefix(FIRST_LINE).strip()) as client:
+                yield process, client
+        finally:
+            process.kill()
+
+
+class Record:
+    """What a client sent over several streams, and what the server acknowledged."""
+
+    def __init__(self) -> None:
+        self.sent: dict[str, bytes] = {}
+        self.acknowledged: set[str] = set()
+        self._seeds = itertools.count()
+
+    def images(self) -> Iterator[NewImage]:
+        """Images without end, each noted before it is sent."""
+        for seed in self._seeds:
+            self.sent[f"{seed}.png"] = png(seed)
+            yield NewImage(png(seed), f"{seed}.png")
+
+    def add_until_killed(self, server: subprocess.Popen[str], client: Client, after_s: float) -> None:
+        threading.Timer(after_s, server.kill).start()
+        with pytest.raises(Unavailable):
+            for added in client.add(self.images()):
+                assert added.error is None
+                self.acknowledged.add(added.name)
+        server.wait()
+
+    def compare(self, client: Client) -> None:
+        """Check that every acknowledged image is stored, and that every stored image is whole and can be found."""
+        stored = {image.name for image in client.list()}
+        assert self.acknowledged <= stored <= set(self.sent)
+        for name in stored:
+            assert client.content(name) == self.sent[name]
+            [match] = client.search(self.sent[name], limit=1, with_maps=True)
+            assert (match.name, match.score) == (name, pytest.approx(1, abs=1e-5))
+            assert match.match_map.total == pytest.approx(match.score, abs=1e-3)
+
+
+def test_a_killed_server_keeps_what_it_acknowledged_and_goes_on(tmp_path):
+    dice, record = random.Random(2), Record()
+    with served(tmp_path) as (server, client):
+        client.create_gallery("default")
+        record.add_until_killed(server, client, dice.uniform(0, LATEST_KILL_S))
+    for _ in range(3):
+        with served(tmp_path) as (server, client):
+            record.compare(client)
+            record.add_until_killed(server, client, dice.uniform(0, LATEST_KILL_S))
+    with served(tmp_path) as (_, client):
+        record.compare(client)
+        client.add_image(png(10**6), name="after.png")
+        assert client.search(png(10**6), limit=1)[0].name == "after.png"
+    assert 0 < len(record.acknowledged) < len(record.sent)
