@@ -44,28 +44,25 @@ def shared_scale(maps: Iterable[SimilarityMap]) -> ColorScale:
     return ColorScale(0.0, high, SEQUENTIAL)
 
 
-def render_overlay(
-    content: bytes,
-    similarity_map: SimilarityMap,
-    scale: ColorScale,
-    *,
-    size_px: int = 512,
-    limits: DecodeLimits = DecodeLimits(),
-) -> bytes:
-    """Draw a map over its image and return a PNG.
+def load_picture(content: bytes, *, size_px: int = 512, limits: DecodeLimits = DecodeLimits()) -> Image.Image:
+    """Decode an image file for drawing; its longer side becomes `size_px`, a smaller image is not enlarged.
 
-    content: the image file. size_px: the longer side of the picture; a smaller image is not enlarged.
     Raises the errors of `decode_image`.
     """
     picture = decode_image(content, limits)
-    shrink = min(1.0, size_px / max(picture.size))
     picture.thumbnail((size_px, size_px))
+    return picture
+
+
+def render_overlay(picture: Image.Image, similarity_map: SimilarityMap, scale: ColorScale) -> bytes:
+    """Draw a map over its image, in whatever size that is, and return a PNG."""
+    shrink = picture.width / similarity_map.placement.width_px
     left, top, right, bottom = (round(edge * shrink) for edge in similarity_map.placement.area)
-    area = (left, top, max(right, left + 1), max(bottom, top + 1))
-    faded = _faded(picture)
-    faded.paste(_blended(picture.crop(area), similarity_map.values, scale), area[:2])
+    area = (left, top, min(max(right, left + 1), picture.width), min(max(bottom, top + 1), picture.height))
+    drawn = _faded(picture)
+    drawn.paste(_blended(picture.crop(area), similarity_map.values, scale), area[:2])
     png = io.BytesIO()
-    faded.save(png, "PNG", compress_level=1)
+    drawn.save(png, "PNG", compress_level=1)
     return png.getvalue()
 
 

@@ -5,8 +5,10 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from PIL.Image import Image
+
 from whymatch.embed import Array, Features
-from whymatch.explain import ColorScale, SimilarityMap, render_overlay, shared_scale, similarity_map
+from whymatch.explain import ColorScale, SimilarityMap, load_picture, render_overlay, shared_scale, similarity_map
 from whymatch.index import Match
 from whymatch.server.images import ImageName, Images, Query, Source
 
@@ -48,23 +50,28 @@ async def draw(
     if not pairs:
         return [], None
     scale = shared_scale(_maps(evidence for evidence, _ in pairs))
-    query_content = await images.content(query) if isinstance(query, bytes | ImageName) else b""
-    paint = functools.partial(render_overlay, scale=scale, size_px=size_px, limits=images.limits)
+    load = functools.partial(load_picture, size_px=size_px, limits=images.limits)
+    query_picture = None
+    if isinstance(query, bytes | ImageName):
+        query_picture = await asyncio.to_thread(load, await images.content(query))
     drawn = []
     for evidence, match in pairs:  # one after the other, so that a cancelled call stops soon
         match_content = await images.content(match)
-        drawn.append(await asyncio.to_thread(_drawn, paint, evidence, query_content, match_content))
+        drawn.append(await asyncio.to_thread(_drawn, evidence, scale, query_picture, load, match_content))
     return drawn, scale
 
 
 def _drawn(
-    paint: Callable[[bytes, SimilarityMap], bytes], evidence: Evidence, query_content: bytes, match_content: bytes
+    evidence: Evidence,
+    scale: ColorScale,
+    query_picture: Image | None,
+    load: Callable[[bytes], Image],
+    match_content: bytes,
 ) -> Evidence:
-    return replace(
-        evidence,
-        query_picture=paint(query_content, evidence.query_map) if evidence.query_map else b"",
-        match_picture=paint(match_content, evidence.match_map),
-    )
+    drawn = replace(evidence, match_picture=render_overlay(load(match_content), evidence.match_map, scale))
+    if query_picture is None or evidence.query_map is None:
+        return drawn
+    return replace(drawn, query_picture=render_overlay(query_picture, evidence.query_map, scale))
 
 
 def _compare(query: Features | None, embedding: Array, matches: Sequence[Features]) -> list[Evidence]:

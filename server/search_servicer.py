@@ -1,12 +1,17 @@
 """SearchService: the most similar images, and where each similarity lies."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from whymatch.embed import Array, Features
+from whymatch.explain import ColorScale
+from whymatch.index import Match, UnknownImage
 from whymatch.server import convert
 from whymatch.server.calls import Context
 from whymatch.server.errors import BadLimit
-from whymatch.server.evidence import draw, find_evidence
-from whymatch.server.images import ImageName, Images
+from whymatch.server.evidence import Evidence, draw, find_evidence
+from whymatch.server.images import ImageName, Images, Query
 from whymatch.server.search_batcher import SearchBatcher
 from whymatch.v1 import search_service_pb2 as pb
 from whymatch.v1.search_service_pb2_grpc import SearchServiceServicer
@@ -36,14 +41,30 @@ class SearchServicer(SearchServiceServicer):
 
         features = await self._images.features(query) if with_maps and not isinstance(query, np.ndarray) else None
         embedding = await self._images.embedding(query) if features is None else features.embedding
-        matches = await self._batcher.search(gallery, embedding, limit, request.labels)
-        if not with_maps:
-            return convert.search_response(self._model, gallery, matches)
+        while True:
+            matches = await self._batcher.search(gallery, embedding, limit, request.labels)
+            if not with_maps:
+                return convert.search_response(self._model, gallery, matches)
+            try:
+                evidence, scale = await self._explained(query, features, embedding, gallery, matches, size_px)
+            except UnknownImage as err:
+                if err.name in {match.image.name for match in matches}:
+                    continue  # deleted since it was found, so the next search passes it by
+                raise
+            return convert.search_response(self._model, gallery, matches, evidence, scale)
 
+    async def _explained(
+        self,
+        query: Query,
+        features: Features | None,
+        embedding: Array,
+        gallery: str,
+        matches: Sequence[Match],
+        size_px: int | None,
+    ) -> tuple[list[Evidence], ColorScale | None]:
+        """Return the maps of all matches and, if `size_px` asks for them, their pictures and the scale of these."""
         evidence = await find_evidence(self._images, features, embedding, gallery, matches)
         if size_px is None:
-            return convert.search_response(self._model, gallery, matches, evidence)
-
+            return evidence, None
         names = [ImageName(gallery, match.image.name) for match in matches]
-        drawn, scale = await draw(self._images, query, list(zip(evidence, names, strict=True)), size_px)
-        return convert.search_response(self._model, gallery, matches, drawn, scale)
+        return await draw(self._images, query, list(zip(evidence, names, strict=True)), size_px)

@@ -6,7 +6,7 @@ from PIL import Image
 from sample_pictures import encoded
 
 from whymatch.embed import Geometry, NotAnImage
-from whymatch.explain import ColorScale, SimilarityMap, render_overlay, shared_scale
+from whymatch.explain import ColorScale, SimilarityMap, load_picture, render_overlay, shared_scale
 from whymatch.explain.rendering import DIVERGING, SEQUENTIAL, upscale
 
 GRAY = encoded(Image.new("RGB", (40, 20), (128, 128, 128)))
@@ -16,8 +16,8 @@ def map_of(values, mode="keep") -> SimilarityMap:
     return SimilarityMap(np.array(values, np.float32), Geometry(mode).placement(40, 20))
 
 
-def rendered(similarity_map, scale, content=GRAY, **options) -> Image.Image:
-    return Image.open(io.BytesIO(render_overlay(content, similarity_map, scale, **options)))
+def rendered(similarity_map, scale, **options) -> Image.Image:
+    return Image.open(io.BytesIO(render_overlay(load_picture(GRAY, **options), similarity_map, scale)))
 
 
 def test_maps_of_one_answer_share_a_scale_from_zero():
@@ -66,4 +66,4 @@ def test_what_the_network_does_not_see_stays_gray():
 
 def test_bytes_that_are_no_image_are_refused():
     with pytest.raises(NotAnImage):
-        render_overlay(b"?", map_of([[1]]), ColorScale(0, 1, SEQUENTIAL))
+        load_picture(b"?")
