@@ -53,8 +53,7 @@ def _measure(name: str, model: Model, folder: Path) -> Figure:
 
 
 def _maps(gallery: Gallery, names: list[str], embedding: np.ndarray) -> None:
-    for name in names:
-        features = gallery.features(name)
+    for features in gallery.features(names):
         assert features is not None
         similarity_map(features, embedding)
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from whymatch.embed import Array, Features, Model, WhymatchError, unit
-from whymatch.index.errors import ModelMismatch, UnknownLabel
+from whymatch.index.errors import ModelMismatch, UnknownImage, UnknownLabel
 from whymatch.index.faiss_index import FaissIndex
 from whymatch.index.images import (
     Added,
@@ -22,7 +22,7 @@ from whymatch.index.images import (
     check_label,
     check_metadata,
 )
-from whymatch.index.store import Store
+from whymatch.index.store import Store, StoredFeatures
 from whymatch.index.vector_index import Ids, VectorIndex
 
 CANDIDATES = 10
@@ -115,13 +115,13 @@ class Gallery:
         """Return the embedding of an image, (C,) float32 of length 1. Raises UnknownImage."""
         return unit(self._store.pooled(name))
 
-    def features(self, name: str) -> Features | None:
-        """Return the features of an image, None if the gallery keeps no feature maps. Raises UnknownImage."""
-        stored = self._store.features(name)
-        if stored is None:
-            return None
-        placement = self._model.geometry.placement(stored.width_px, stored.height_px)
-        return Features(stored.feature_map, stored.pooled, self._model.pooling, placement)
+    def features(self, names: Sequence[str]) -> list[Features | None]:
+        """Return the features of images, None for all if the gallery keeps no feature maps. Raises UnknownImage."""
+        stored = self._store.features(names)
+        for name in names:
+            if name not in stored:
+                raise UnknownImage(name)
+        return [self._features(stored[name]) for name in names]
 
     def search(self, embeddings: Array, limit: int, labels: Sequence[str] = ()) -> list[list[Match]]:
         """Return the `limit` most similar images for each embedding (n, C), best first; of these labels only, if given.
@@ -169,6 +169,12 @@ class Gallery:
             rounded_up = (half == peak) & (feature_map < feature_map.max(axis=(0, 1)))
             half = np.where(rounded_up, np.nextafter(peak, np.float16(-np.inf)), half)
         return half.tobytes()
+
+    def _features(self, stored: StoredFeatures | None) -> Features | None:
+        if stored is None:
+            return None
+        placement = self._model.geometry.placement(stored.width_px, stored.height_px)
+        return Features(stored.feature_map, stored.pooled, self._model.pooling, placement)
 
     def _load_index(self) -> int:
         """Take up the saved index, or build it anew and remove what a crash left; return the saved generation."""

@@ -75,7 +75,7 @@ class Images:
     def _kept_features(self, gallery: str, names: Sequence[str]) -> list[Features | bytes]:
         """Return for each image its features or, where the gallery kept none, its file."""
         images = self._galleries.open(gallery)
-        return [images.features(name) or images.content(name) for name in names]
+        return [features or images.content(name) for name, features in zip(names, images.features(names), strict=True)]
 
 
 async def _itself(features: Features) -> Features:

@@ -38,7 +38,7 @@ def test_an_added_image_comes_back_whole(gallery, new_image):
 def test_stored_features_are_the_added_ones_to_half_precision(gallery, new_image):
     image = new_image(1)
     gallery.add([image])
-    features = gallery.features("1.jpg")
+    [features] = gallery.features(["1.jpg"])
     assert np.array_equal(features.pooled, image.features.pooled)
     assert np.allclose(features.feature_map, image.features.feature_map, rtol=1e-3, atol=1e-6)
     assert np.allclose(features.contributions().sum(axis=(0, 1)), image.features.embedding, atol=1e-6)
@@ -153,7 +153,13 @@ def test_a_deleted_name_can_be_used_again(gallery, new_image):
     assert names(gallery.search(new_image(2).features.embedding[None], 5)[0]) == ["a"]
 
 
-@pytest.mark.parametrize("ask", ["get", "delete", "content", "embedding", "features"])
+def test_an_unknown_image_among_others_says_so(gallery, new_image):
+    gallery.add([new_image(1)])
+    with pytest.raises(UnknownImage, match="nothing"):
+        gallery.features(["1.jpg", "nothing"])
+
+
+@pytest.mark.parametrize("ask", ["get", "delete", "content", "embedding"])
 def test_an_unknown_image_says_so(gallery, ask):
     with pytest.raises(UnknownImage, match="whymatch list"):
         getattr(gallery, ask)("nothing")
@@ -227,7 +233,7 @@ def test_an_impossible_factory_is_refused_and_leaves_nothing(galleries):
 def test_feature_maps_can_be_left_out(galleries, new_image):
     gallery = galleries.create("slim", omit_feature_maps=True)
     gallery.add([new_image(1)])
-    assert gallery.features("1.jpg") is None
+    assert gallery.features(["1.jpg"]) == [None]
     assert np.allclose(gallery.embedding("1.jpg"), new_image(1).features.embedding)
 
 
@@ -250,6 +256,7 @@ def test_rounding_makes_no_new_ties_in_a_max_pooled_map(tmp_path, new_image):
     with Galleries(tmp_path, model) as galleries:
         gallery = galleries.create("max")
         gallery.add([replace(image, features=features)])
-        contributions = gallery.features(image.name).contributions()
+        [features] = gallery.features([image.name])
+        contributions = features.contributions()
     assert not contributions[0, 0].any()
     assert np.allclose(contributions[0, 1], features.embedding)

@@ -41,7 +41,8 @@ def install() -> None:
     except subprocess.TimeoutExpired:
         pytest.skip("npm install takes too long here")
     except subprocess.CalledProcessError as err:
-        pytest.skip(f"npm install fails here: {err.stderr.strip()[:300]}")
+        first_line = err.stderr.split("\n")[0]
+        pytest.skip(f"npm install fails here: {first_line}")
 
 
 @pytest.fixture(scope="module")
