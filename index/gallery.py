@@ -177,11 +177,10 @@ class Gallery:
         return Features(stored.feature_map, stored.pooled, self._model.pooling, placement)
 
     def _load_index(self) -> int:
-        """Take up the saved index, or build it anew and remove what a crash left; return the saved generation."""
+        """Take up the saved index, or build it anew; return the saved generation."""
         generation = self._store.generation()
         if self._index.load(generation):
             return generation
-        self._store.sweep()
         self._rebuild_index()
         return -1
 

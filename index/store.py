@@ -27,6 +27,8 @@ Row = tuple[Any, ...]
 FORMAT = 1  # of the tables below; older ones are migrated when they exist
 DATABASE = "gallery.sqlite"
 CONTENTS = "contents"
+ADDING = "adding"
+"""An empty file, there from the first image that is added until the store is closed."""
 
 SCHEMA = """
 CREATE TABLE facts (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
@@ -77,7 +79,7 @@ class Store:
     """One gallery's rows and files; thread-safe.
 
     Every change is one transaction, on disk when the method returns. Image files are written before the transaction
-    that refers to them, so a crash can leave a file too many, never one too few; `sweep` removes those.
+    that refers to them, so a crash can leave a file too many, never one too few; the next start removes those.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -91,6 +93,8 @@ class Store:
         self._writing = threading.Lock()
         self._reading = threading.Lock()
         self._closed = False
+        if (folder / ADDING).exists():
+            self._sweep()
 
     @staticmethod
     def create(folder: Path, model: str, index_factory: str, omit_feature_maps: bool) -> None:
@@ -116,6 +120,7 @@ class Store:
             self._closed = True
             self._reader.close()
             self._writer.close()
+            (self.folder / ADDING).unlink(missing_ok=True)
 
     def facts(self) -> GalleryFacts:
         """Return what the gallery is."""
@@ -148,6 +153,7 @@ class Store:
         """
         written: list[Path] = []
         with self._changing():
+            (self.folder / ADDING).touch()
             try:
                 with _transaction(self._writer) as connection:
                     results = [
@@ -206,7 +212,7 @@ class Store:
                 self._content_path(digest).unlink(missing_ok=True)
         return image_id
 
-    def sweep(self) -> None:
+    def _sweep(self) -> None:
         """Remove image files that a crash left without a row."""
         with self._changing():
             known = {digest for (digest,) in self._writer.execute("SELECT sha256 FROM contents")}

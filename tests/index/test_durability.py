@@ -81,6 +81,21 @@ def test_what_was_acknowledged_survives_kill_9_and_nothing_else_is_there(tmp_pat
                 assert match.image.name == name
 
 
+def test_image_files_of_a_transaction_that_never_was_are_removed(tmp_path, model, new_image):
+    crash = (
+        "import os; from whymatch.index import store; store._sync_folder = lambda _: os._exit(9); gallery.add(images)"
+    )
+    with Galleries(tmp_path, model) as galleries:
+        galleries.create("default").add([new_image(1)])
+    contents = tmp_path / "galleries/default/contents"
+    writer = WRITER.replace("gallery.add(images)", crash)
+    assert subprocess.run([sys.executable, "-c", writer, str(tmp_path), "5"], capture_output=True).returncode == 9
+    assert len(list(contents.iterdir())) == 4
+    with Galleries(tmp_path, model) as galleries:
+        assert len(galleries.open("default").list_images()) == 1
+        assert len(list(contents.iterdir())) == 1
+
+
 @pytest.fixture
 def folder(tmp_path, model, new_image):
     """A gallery of 20 images, closed properly."""
