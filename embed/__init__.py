@@ -14,6 +14,7 @@ from whymatch.embed.features import Features, check_embedding, unit
 from whymatch.embed.geometry import Geometry, Placement
 from whymatch.embed.image import DecodeLimits, decode_image, media_type
 from whymatch.embed.model import Model, Prepared, load_model
+from whymatch.embed.pieces import in_pieces
 from whymatch.embed.pooling import Array, Pooling
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "WhymatchError",
     "check_embedding",
     "decode_image",
+    "in_pieces",
     "load_model",
     "media_type",
     "unit",

@@ -93,9 +93,10 @@ class Model:
     def feature_maps(self, pixels: NDArray[np.uint8]) -> Array:
         """Return the feature maps (B, H, W, C) float32 of pixels (B, h, w, 3)."""
         mean, std = (torch.tensor(values, device=self.device) * 255 for values in (self.mean, self.std))
-        inputs = torch.from_numpy(pixels).to(self.device).float().sub_(mean).div_(std)
-        # (B, h, w, 3) memory seen as (B, 3, h, w) is torch's channels_last, the fast order for convolutions.
-        outputs = self.trunk.module(inputs.to(DTYPES[self.precision]).permute(0, 3, 1, 2))
+        # (B, h, w, 3) memory seen as (B, 3, h, w) is torch's channels_last, the fast order for convolutions. bfloat16
+        # holds 0 to 255 exactly, and batch_norm computes (x - mean) / std in float32: one pass, rounded once.
+        inputs = torch.from_numpy(pixels).to(self.device, DTYPES[self.precision]).permute(0, 3, 1, 2)
+        outputs = self.trunk.module(torch.nn.functional.batch_norm(inputs, mean, std**2, eps=0.0))
         result: Array = outputs.permute(0, 2, 3, 1).float().contiguous().cpu().numpy()
         return result
 

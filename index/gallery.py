@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from whymatch.embed import Array, Features, Model, WhymatchError, unit
+from whymatch.embed import Array, Features, Model, WhymatchError, in_pieces, unit
 from whymatch.index.errors import ModelMismatch, UnknownImage, UnknownLabel
 from whymatch.index.faiss_index import FaissIndex
 from whymatch.index.images import (
@@ -162,8 +162,8 @@ class Gallery:
         """Round a feature map to float16, without making new ties at the maximum of a channel."""
         if not self._keeps_feature_maps:
             return None
-        # torch rounds ten times as fast as NumPy
-        half: NDArray[np.float16] = torch.from_numpy(feature_map).clamp(-MAX_HALF, MAX_HALF).half().numpy()
+        rounded = in_pieces(_clamped, torch.from_numpy(feature_map), torch.float16)
+        half: NDArray[np.float16] = rounded.numpy()
         if self._model.pooling.kind == "max":
             peak = half.max(axis=(0, 1))
             rounded_up = (half == peak) & (feature_map < feature_map.max(axis=(0, 1)))
@@ -206,6 +206,10 @@ class Gallery:
                 best = np.argsort(-exact, kind="stable")[:limit]
                 scores[row, : len(best)], ids[row, : len(best)] = exact[best], found[best]
         return scores, ids
+
+
+def _clamped(values: torch.Tensor) -> torch.Tensor:
+    return values.clamp(-MAX_HALF, MAX_HALF)
 
 
 def _check(name: str, label: str, metadata: Mapping[str, str]) -> None:

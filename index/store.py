@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from whymatch.embed import Array
+from whymatch.embed import Array, in_pieces
 from whymatch.index.disk import disk_errors
 from whymatch.index.errors import BrokenGallery, ImageExists, NewerFormat, UnknownGallery, UnknownImage
 from whymatch.index.images import Added, GalleryFacts, NewImage, StoredImage
@@ -160,7 +160,8 @@ class Store:
                         self._add(connection, image, alpha, written)
                         for image, alpha in zip(images, feature_maps, strict=True)
                     ]
-                    _sync_folder(self.folder / CONTENTS)
+                    for path in (*written, self.folder / CONTENTS):
+                        _sync(path)
             except BaseException:
                 for path in written:
                     path.unlink(missing_ok=True)
@@ -189,10 +190,7 @@ class Store:
 
     def _write_content(self, digest: str, content: bytes) -> Path:
         path = self._content_path(digest)
-        with path.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        path.write_bytes(content)
         return path
 
     def delete(self, name: str) -> int:
@@ -340,8 +338,9 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]
         raise
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Wait until a file or folder is on disk; many files are faster written first and synced afterwards."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -365,8 +364,8 @@ def _features(
 ) -> StoredFeatures | None:
     if alpha is None:
         return None
-    half = np.frombuffer(alpha, np.float16).reshape(rows, columns, -1)
-    wide: Array = torch.asarray(half, dtype=torch.float32, copy=True).numpy()  # torch widens ten times as fast as NumPy
+    half = torch.frombuffer(bytearray(alpha), dtype=torch.float16).reshape(rows, columns, -1)
+    wide: Array = in_pieces(torch.Tensor.float, half, torch.float32).numpy()
     return StoredFeatures(width, height, np.frombuffer(pooled, np.float32), wide)
 
 

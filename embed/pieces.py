@@ -1,0 +1,23 @@
+"""Element-wise torch arithmetic on the calling thread alone.
+
+torch is ten times as fast as NumPy at half precision and powers, but from 32,768 elements on it starts a team of
+threads, one for each thread that calls it. Beside a network that wants every core, each such team waits for its slowest
+member: a millisecond and more for what takes ten microseconds.
+"""
+
+from collections.abc import Callable
+
+import torch
+
+PIECE = 32_000
+
+
+def in_pieces(
+    function: Callable[[torch.Tensor], torch.Tensor], values: torch.Tensor, dtype: torch.dtype
+) -> torch.Tensor:
+    """Apply an element-wise function to a tensor, in pieces too small for a team of threads."""
+    flat = values.reshape(-1)
+    result = torch.empty(len(flat), dtype=dtype)
+    for start in range(0, len(flat), PIECE):
+        result[start : start + PIECE] = function(flat[start : start + PIECE])
+    return result.reshape(values.shape)
