@@ -110,16 +110,19 @@ class Embedder:
         queues = [queue for queue in self._queues.values() if queue]
         if not queues:
             return None
-        urgent = [queue for queue in queues if any(job.urgent for job in queue)]
-        if urgent:
-            return urgent[0]
-        oldest = min(queues, key=lambda queue: queue[0].turn)
+        oldest = min(queues, key=_turn)
         if self._turn - oldest[0].turn >= self._patience:
             return oldest
+        if urgent := [queue for queue in queues if any(job.urgent for job in queue)]:
+            return min(urgent, key=_turn)
         fullest = max(queues, key=len)
         if len(fullest) >= self._batch_size or not self._decoding:
             return fullest
         return None
+
+
+def _turn(queue: deque[_Job]) -> int:
+    return queue[0].turn
 
 
 def _fail(result: "Future[Features]", err: Exception) -> None:

@@ -10,6 +10,11 @@ from whymatch.embed.errors import BrokenImage, ImageTooLarge, NotAnImage, TooMan
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 
+JPEG_SCAN = b"\xff\xda"
+"""Where a scan of a JPEG begins; between markers 0xff is always followed by 0x00 or a restart."""
+MAX_JPEG_SCANS = 50
+"""A progressive JPEG has about ten; each is a pass over all pixels, and may take as few as 31 bytes."""
+TILE_WIDTH, TILE_LENGTH = 322, 323  # TIFF tags
 ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -75,11 +80,27 @@ def _open(content: bytes, limits: DecodeLimits) -> Image.Image:
         raise NotAnImage(f"the {len(content)} bytes are not an image of a known format ({known})") from err
     except Exception as err:  # see decode_image
         raise BrokenImage(f"the image's header cannot be read ({err}); send a complete file") from err
+    _refuse_traps(image, content, limits)
     if image.width * image.height > limits.max_pixels:
         raise TooManyPixels(
             f"the image has {image.width} x {image.height} pixels; at most {limits.max_pixels} are accepted"
         )
     return image
+
+
+def _refuse_traps(image: Image.Image, content: bytes, limits: DecodeLimits) -> None:
+    """Refuse files that cost far more than their pixels say."""
+    scans = content.count(JPEG_SCAN) if image.format in ("JPEG", "MPO") else 0
+    if scans > MAX_JPEG_SCANS:
+        raise BrokenImage(f"the JPEG image goes over its pixels {scans} times; at most {MAX_JPEG_SCANS} are decoded")
+    tags = getattr(image, "tag_v2", {})
+    tile = tags.get(TILE_WIDTH, 1) * tags.get(TILE_LENGTH, 1)
+    if tile > limits.max_pixels:
+        raise TooManyPixels(f"the TIFF image has tiles of {tile} pixels; at most {limits.max_pixels} are accepted")
+    if content[:2] in (b"P1", b"P2", b"P3"):
+        raise NotAnImage("pixels written as text are not read; save the image as binary PPM or as PNG")
+    if image.format == "BMP" and image.info.get("compression") in (1, 2):
+        raise NotAnImage("run-length BMP is not read; save the image as PNG")
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -99,8 +120,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return _from_16_bits(image).convert("RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
+        white = Image.new("RGB", rgba.size, "white")
+        white.paste(rgba, mask=rgba)
+        return white
     return image.convert("RGB")
 
 

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from whymatch.embed.networks import Triple, load_network
 from whymatch.embed.pooling import Array, Pooling
 from whymatch.embed.trunk import Trunk, cut_trunk, output_shape, stride_and_min_side
 
+VERSION = 1
+"""Of decoding, resizing and all else between a file and its vector: a change that changes vectors counts it up."""
 Precision = Literal["float32", "bfloat16"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -58,6 +61,7 @@ class Model:
         """Everything that decides what vector an image gets, ready for JSON."""
         pooling = asdict(self.pooling) if self.pooling.kind == "gem" else {"kind": self.pooling.kind}
         return {
+            "version": VERSION,
             "backbone": self.backbone,
             "layer": self.trunk.layer,
             "weights_sha256": self.trunk.weights_sha256,
@@ -84,6 +88,8 @@ class Model:
         """Run the network on images of one input size."""
         feature_maps = self.feature_maps(np.stack([image.pixels for image in batch]))
         pooled = self.pooling.pool(feature_maps)
+        if not np.isfinite(pooled).all():
+            raise FloatingPointError("the network's output is not finite; are its weights damaged?")
         return [
             Features(feature_map, vector, self.pooling, image.placement)
             for image, feature_map, vector in zip(batch, feature_maps, pooled, strict=True)
@@ -122,7 +128,8 @@ def load_model(
     Raises:
         BadModel: the message says what does not fit.
     """
-    _check(pooling, size_px, std, device)
+    _check(pooling, size_px, mean, std, device)
+    torch.backends.cudnn.allow_tf32 = False  # on a GPU float32 means float32
     network = load_network(backbone, weights)
     trunk = cut_trunk(network)
     stride, min_side = stride_and_min_side(trunk) if geometry == "keep" else (1, 1)
@@ -143,13 +150,15 @@ def load_model(
     )
 
 
-def _check(pooling: Pooling, size_px: int | None, std: Triple | None, device: str) -> None:
+def _check(pooling: Pooling, size_px: int | None, mean: Triple | None, std: Triple | None, device: str) -> None:
     if pooling.kind == "gem" and not 1 <= pooling.power < 1000:
         raise BadModel(f"the power of GeM pooling must be from 1 to 1000, not {pooling.power}")
     if size_px is not None and not 1 <= size_px <= 4096:
         raise BadModel(f"the input size must be from 1 to 4096 px, not {size_px}")
-    if std is not None and min(std) <= 0:
+    if std is not None and not all(0 < value < math.inf for value in std):
         raise BadModel(f"the standard deviations must be positive, not {std}")
+    if mean is not None and not all(map(math.isfinite, mean)):
+        raise BadModel(f"the means must be numbers, not {mean}")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as err:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,9 +17,13 @@ from whymatch.index.disk import disk_errors
 from whymatch.index.errors import BadIndexFactory
 from whymatch.index.vector_index import Ids
 
-FLAT = "Flat"
+AUTO, FLAT = "auto", "Flat"
 EXACT_UP_TO = 200_000
 """`auto` is exact up to here: about 30 ms for 512 dimensions on one core."""
+CANDIDATES = 10
+"""An approximate search finds this many times the limit, for the gallery to score exactly."""
+MAX_SIZE = 2**20
+"""Largest number in a factory string; FAISS would try to allocate whatever it is told."""
 TRAINING_VECTORS = 39
 """FAISS wants this many vectors for each centroid that it trains."""
 PRODUCT_FROM = 8
@@ -28,7 +33,9 @@ PRODUCT_FROM = 8
 class FaissIndex:
     """A `VectorIndex` of FAISS; thread-safe.
 
-    A factory that must be trained waits until there are enough vectors and searches exactly until then.
+    A factory that must be trained waits until there are enough vectors and searches exactly until then. Only the flat
+    index forgets a vector at once: the others go on finding it, the gallery drops what its store does not know, and the
+    next rebuild leaves it out.
     """
 
     def __init__(self, path: Path, dimensions: int, factory: str) -> None:
@@ -38,15 +45,9 @@ class FaissIndex:
         self._dimensions = dimensions
         self._factory = factory
         self._lock = threading.Lock()
-        self._removed = 0
-        _build(self._planned(10**9), dimensions)  # a wrong factory string fails here
-        self._kind = self._planned(0)
-        self._index = _with_ids(_build(self._kind, dimensions))
-
-    @property
-    def exact(self) -> bool:
-        """Whether it is flat."""
-        return self._kind == FLAT
+        self._trained_from = 0 if factory == AUTO else _try(factory, dimensions)
+        self._kind = FLAT
+        self._index = _with_ids(_build(FLAT, dimensions))
 
     def add(self, ids: Ids, vectors: Array) -> None:
         """Add unit vectors (n, C) under new ids (n)."""
@@ -54,26 +55,27 @@ class FaissIndex:
             self._index.add_with_ids(vectors, ids)
 
     def remove(self, image_id: int) -> None:
-        """Remove one vector, or count it as removed where the structure cannot."""
+        """Remove one vector from a flat index."""
         with self._lock:
-            try:
+            if self._kind == FLAT:
                 self._index.remove_ids(np.array([image_id], np.int64))
-            except RuntimeError:  # graphs cannot forget a vector; the next rebuild does
-                self._removed += 1
 
-    def search(self, queries: Array, limit: int, allowed: Ids | None = None) -> tuple[Array, Ids]:
-        """Return scores and ids, at most as many as there are vectors."""
-        options = {} if allowed is None else {"params": faiss.SearchParameters(sel=faiss.IDSelectorBatch(allowed))}
+    def search(self, queries: Array, limit: int, allowed: Ids | None = None) -> tuple[Array, Ids, bool]:
+        """Return scores, ids and whether they are final; see `VectorIndex`."""
         with self._lock:
+            exact = self._kind == FLAT
+            if allowed is not None and not exact:
+                return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64), False
+            wanted = limit if exact else limit * CANDIDATES
+            options = {} if allowed is None else {"params": faiss.SearchParameters(sel=faiss.IDSelectorBatch(allowed))}
             # A scan for one query runs on one core whatever the team; half of the cores stay free for everything else.
             faiss.omp_set_num_threads(1 if len(queries) == 1 else max(1, (os.cpu_count() or 1) // 2))
-            scores, ids = self._index.search(queries, max(1, min(limit, self._index.ntotal)), **options)
-        return scores, ids
+            scores, ids = self._index.search(queries, max(1, min(wanted, self._index.ntotal)), **options)
+        return scores, ids, exact
 
-    def stale(self) -> bool:
-        """Whether its count calls for another structure, or many removed vectors are still in it."""
-        count = self._index.ntotal
-        return self._kind != self._planned(count) or self._removed > count // 10
+    def stale(self, count: int) -> bool:
+        """Whether `count` vectors call for another structure, or many removed ones are still in it."""
+        return self._kind != self._planned(count) or self._index.ntotal - count > count // 10
 
     def rebuild(self, count: int, vectors: Iterable[tuple[Ids, Array]]) -> None:
         """Build anew, then change over in one step."""
@@ -82,12 +84,16 @@ class FaissIndex:
         batches = vectors
         if not inner.is_trained:
             batches = list(vectors)
-            inner.train(_sample([batch for _, batch in batches], _wanted(inner)))
+            inner.train(_sample([batch for _, batch in batches], _training_vectors(inner)))
         index = _with_ids(inner)
         for ids, batch in batches:
             index.add_with_ids(batch, ids)
         with self._lock:
-            self._index, self._kind, self._removed = index, kind, 0
+            self._index, self._kind = index, kind
+
+    def give_up(self) -> None:
+        """Be flat from the next rebuild on: what the factory asks for cannot be built."""
+        self._factory, self._trained_from = FLAT, 0
 
     def save(self, generation: int) -> None:
         """Write the index and, last, the facts that vouch for it; each file appears whole or not at all."""
@@ -126,38 +132,64 @@ class FaissIndex:
 
     def _planned(self, count: int) -> str:
         """Return the factory string that `count` vectors call for."""
-        if self._factory != "auto":
-            return self._factory if count >= _wanted(_build(self._factory, self._dimensions)) else FLAT
-        if count <= EXACT_UP_TO:
+        if self._factory != AUTO:
+            return self._factory if count >= self._trained_from else FLAT
+        if count <= (EXACT_UP_TO if self._kind == FLAT else EXACT_UP_TO // 2):  # no going to and fro at the border
             return FLAT
         return f"IVF{2 ** round(np.log2(4 * np.sqrt(min(count, 10**8))))},Flat"  # FAISS's guideline, in steps
+
+
+def _try(factory: str, dimensions: int) -> int:
+    """Return how many vectors a factory wants before it is built. Raises BadIndexFactory where it cannot work."""
+    sizes = [int(size) for size in re.findall(r"\d+", factory)]
+    if any(not 1 <= size <= MAX_SIZE for size in sizes) or re.search(r"HNSW1\b", factory):
+        raise _bad_factory(factory, dimensions, f"its numbers must be from 1 to {MAX_SIZE}, of HNSW from 2")
+    index = _build(factory, dimensions)
+    if not index.is_trained:
+        return _training_vectors(index)
+    try:
+        trial = _with_ids(index)
+        trial.add_with_ids(np.eye(2, dimensions, dtype=np.float32), np.arange(2))
+        trial.search(np.eye(1, dimensions, dtype=np.float32), 1)
+    except (RuntimeError, MemoryError) as err:
+        raise _bad_factory(factory, dimensions, str(err)) from err
+    return 0
 
 
 def _build(factory: str, dimensions: int) -> Any:
     try:
         index = faiss.index_factory(dimensions, factory, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as err:
-        reason = str(err).rsplit(": ", 1)[-1]
-        raise BadIndexFactory(
-            f"FAISS cannot build an index {factory!r} for {dimensions} dimensions ({reason}); try `auto`, `Flat`, "
-            "`IVF256,Flat` or `HNSW32`"
-        ) from err
-    if hasattr(index, "nprobe"):
-        index.nprobe = max(8, index.nlist // 16)
+    except (RuntimeError, MemoryError) as err:
+        raise _bad_factory(factory, dimensions, str(err)) from err
+    if (lists := _inverted_lists(index)) is not None:
+        lists.nprobe = max(8, lists.nlist // 16)
     return index
+
+
+def _bad_factory(factory: str, dimensions: int, why: str) -> BadIndexFactory:
+    return BadIndexFactory(
+        f"FAISS cannot build an index {factory!r} for {dimensions} dimensions ({why.rsplit(': ', 1)[-1]}); try `auto`, "
+        "`Flat`, `IVF256,Flat` or `HNSW32`"
+    )
 
 
 def _with_ids(index: Any) -> Any:
     return faiss.IndexIDMap2(index)
 
 
-def _wanted(index: Any) -> int:
+def _inverted_lists(index: Any) -> Any:
+    """Return the inverted lists in an index, also behind a transformation, None if it has none."""
+    try:
+        return faiss.extract_index_ivf(index)
+    except RuntimeError:
+        return None
+
+
+def _training_vectors(index: Any) -> int:
     """Return how many vectors an empty index wants to be trained with."""
-    if index.is_trained:
-        return 0
-    lists = int(getattr(index, "nlist", 0))
+    lists = _inverted_lists(index)
     codes = 0 if isinstance(index, faiss.IndexIVFFlat) else 256
-    return TRAINING_VECTORS * max(lists, codes)
+    return TRAINING_VECTORS * max(lists.nlist if lists is not None else 0, codes)
 
 
 def _sample(batches: list[Array], count: int) -> Array:

@@ -1,5 +1,6 @@
 """The galleries of one data directory."""
 
+import logging
 import shutil
 import threading
 import uuid
@@ -16,7 +17,9 @@ from whymatch.index.errors import GalleryExists, StorageInUse, UnknownGallery
 from whymatch.index.faiss_index import FaissIndex
 from whymatch.index.gallery import Gallery
 from whymatch.index.images import GalleryFacts, check_gallery_name
-from whymatch.index.store import Store
+from whymatch.index.store import Store, sync
+
+LOGGER = logging.getLogger(__name__)
 
 REMOVED = ".removed-"
 NEW = ".new-"
@@ -62,10 +65,17 @@ class Galleries:
         with self._lock:
             try:
                 for gallery in self._opened.values():
-                    gallery.close()
+                    self._close(gallery)
             finally:
                 self._opened.clear()
                 self._file_lock.release()
+
+    def _close(self, gallery: Gallery) -> None:
+        """Close one gallery; that its index cannot be saved costs time at the next start, nothing else."""
+        try:
+            gallery.close()
+        except WhymatchError:
+            LOGGER.exception("the index of gallery %r is not saved and will be built anew", gallery.name)
 
     def create(self, name: str, *, index_factory: str = "auto", omit_feature_maps: bool = False) -> Gallery:
         """Make an empty gallery. Raises BadName, GalleryExists, BadIndexFactory, StorageFull."""
@@ -79,6 +89,7 @@ class Galleries:
                 shutil.rmtree(new, ignore_errors=True)
                 Store.create(new, self._model.fingerprint, index_factory, omit_feature_maps)
                 new.rename(self._folder(name))
+                sync(self._path)
             return self.open(name)
 
     def open(self, name: str) -> Gallery:

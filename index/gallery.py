@@ -1,17 +1,17 @@
 """A gallery: remembers images and finds the most similar ones."""
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from whymatch.embed import Array, Features, Model, WhymatchError, in_pieces, unit
+from whymatch.embed import Array, Features, Model, WhymatchError, unit
 from whymatch.index.errors import ModelMismatch, UnknownImage, UnknownLabel
 from whymatch.index.faiss_index import FaissIndex
+from whymatch.index.half_maps import HalfMap, compress
 from whymatch.index.images import (
     Added,
     GalleryFacts,
@@ -25,9 +25,7 @@ from whymatch.index.images import (
 from whymatch.index.store import Store, StoredFeatures
 from whymatch.index.vector_index import Ids, VectorIndex
 
-CANDIDATES = 10
-"""An approximate index is asked for this many times the limit, and the best of them by exact score are returned."""
-MAX_HALF = float(np.finfo(np.float16).max)
+LOGGER = logging.getLogger(__name__)
 
 
 class Gallery:
@@ -49,6 +47,7 @@ class Gallery:
         self._keeps_feature_maps = not facts.omit_feature_maps
         self._adding = threading.Lock()  # keeps the order of changes the same in store and index
         self._index: VectorIndex = FaissIndex(folder / "index.faiss", model.dimensions, facts.index_factory)
+        self._index_is_current = True
         self._saved_generation = self._load_index()
 
     def facts(self) -> GalleryFacts:
@@ -106,6 +105,7 @@ class Gallery:
         """Delete an image. Raises UnknownImage."""
         with self._adding:
             self._index.remove(self._store.delete(name))
+            self._update_index({})
 
     def content(self, name: str) -> bytes:
         """Return the bytes of an image as they were added. Raises UnknownImage."""
@@ -129,19 +129,50 @@ class Gallery:
         Raises:
             UnknownLabel: no image has one of the labels.
         """
+        self._require_index()
         allowed = self._ids_of_labels(labels) if labels else None
-        if self._index.exact:
-            scores, ids = self._index.search(embeddings, limit, allowed)
-        elif allowed is not None:
-            scores, ids = self._rescored(embeddings, np.tile(allowed, (len(embeddings), 1)), limit)
-        else:
-            _, candidates = self._index.search(embeddings, limit * CANDIDATES)
-            scores, ids = self._rescored(embeddings, candidates, limit)
+        found = self._search(embeddings, limit, allowed)
+        if any(match is None for matches in found for match in matches):
+            with self._adding:  # an image was deleted between the index and the store: nothing is in here
+                found = self._search(embeddings, limit, allowed)
+        return [[match for match in matches if match is not None] for matches in found]
+
+    def _search(self, embeddings: Array, limit: int, allowed: Ids | None) -> list[list[Match | None]]:
+        """Return the matches of each embedding, None where the store does not know the image any more."""
+        scores, ids, final = self._index.search(embeddings, limit, allowed)
+        if not final:
+            scores, ids = self._scored(embeddings, self._candidates(ids, limit, allowed), limit)
         images = self._store.by_id({int(image_id) for image_id in ids.flat})
         return [
-            [Match(images[i], float(score)) for i, score in zip(row, row_scores, strict=True) if i in images]
-            for row, row_scores in zip(ids.tolist(), scores, strict=True)
+            [
+                Match(images[i], float(score)) if i in images else None
+                for i, score in zip(row, best, strict=True)
+                if i >= 0
+            ]
+            for row, best in zip(ids.tolist(), scores, strict=True)
         ]
+
+    def _candidates(self, ids: Ids, limit: int, allowed: Ids | None) -> Ids | None:
+        """Return whose exact scores to compute: what was found, or, where that is too little, all that is allowed."""
+        if allowed is not None:
+            return allowed
+        found = np.unique(ids[ids >= 0])
+        known = set(self._store.by_id(found.tolist()))
+        enough = min(limit, self._store.count())
+        if all(len(known.intersection(row)) >= enough for row in ids.tolist()):
+            return found
+        return None
+
+    def _scored(self, embeddings: Array, candidates: Ids | None, limit: int) -> tuple[Array, Ids]:
+        """Return the best of the candidates, or of all images, for each embedding (n, C), by exact score."""
+        scores = np.empty((len(embeddings), 0), np.float32)
+        ids = np.empty((len(embeddings), 0), np.int64)
+        for batch, pooled in self._store.vectors(candidates):
+            scores = np.hstack([scores, embeddings @ unit(pooled).T])
+            ids = np.hstack([ids, np.tile(batch, (len(embeddings), 1))])
+            best = np.argsort(-scores, axis=1, kind="stable")[:, :limit]
+            scores, ids = np.take_along_axis(scores, best, axis=1), np.take_along_axis(ids, best, axis=1)
+        return scores, ids
 
     def _add(self, images: list[NewImage]) -> list[Added | WhymatchError]:
         maps = [self._compressed(image.features.feature_map) for image in images]
@@ -152,23 +183,45 @@ class Gallery:
                 for result, image in zip(results, images, strict=True)
                 if isinstance(result, tuple) and not result[1].unchanged
             }
-            if new:
-                self._index.add(np.array(list(new), np.int64), np.stack(list(new.values())))
-            if self._index.stale():
-                self._rebuild_index()
+            self._update_index(new)
         return [result if isinstance(result, WhymatchError) else result[1] for result in results]
 
-    def _compressed(self, feature_map: Array) -> bytes | None:
-        """Round a feature map to float16, without making new ties at the maximum of a channel."""
-        if not self._keeps_feature_maps:
-            return None
-        rounded = in_pieces(_clamped, torch.from_numpy(feature_map), torch.float16)
-        half: NDArray[np.float16] = rounded.numpy()
-        if self._model.pooling.kind == "max":
-            peak = half.max(axis=(0, 1))
-            rounded_up = (half == peak) & (feature_map < feature_map.max(axis=(0, 1)))
-            half = np.where(rounded_up, np.nextafter(peak, np.float16(-np.inf)), half)
-        return half.tobytes()
+    def _compressed(self, feature_map: Array) -> HalfMap | None:
+        return compress(feature_map, keep_peaks=self._model.pooling.kind == "max") if self._keeps_feature_maps else None
+
+    def _update_index(self, new: Mapping[int, Array]) -> None:
+        """Bring new vectors into the index, and build it anew when it is due, or when that fails."""
+        try:
+            if new:
+                self._index.add(np.array(list(new), np.int64), np.stack(list(new.values())))
+            due = self._index.stale(self._store.count())
+        except Exception:
+            LOGGER.exception("the index of gallery %r failed and is built anew", self.name)
+            self._index_is_current, due = False, True
+        if due:
+            self._rebuild_index()
+
+    def _rebuild_index(self) -> None:
+        """Build the index anew from the store; a simpler one, if the one that was asked for cannot be built."""
+        try:
+            self._fill_index()
+        except Exception:
+            LOGGER.exception("the index of gallery %r cannot be built as asked and becomes flat", self.name)
+            self._index_is_current = False
+            self._index.give_up()
+            self._fill_index()
+        self._index_is_current = True
+
+    def _fill_index(self) -> None:
+        batches = ((ids, unit(pooled)) for ids, pooled in self._store.vectors())
+        self._index.rebuild(self._store.count(), batches)
+
+    def _require_index(self) -> None:
+        """Build the index before anything is searched, if that failed when it was due."""
+        if not self._index_is_current:
+            with self._adding:
+                if not self._index_is_current:
+                    self._rebuild_index()
 
     def _features(self, stored: StoredFeatures | None) -> Features | None:
         if stored is None:
@@ -184,32 +237,14 @@ class Gallery:
         self._rebuild_index()
         return -1
 
-    def _rebuild_index(self) -> None:
-        batches = ((ids, unit(pooled)) for ids, pooled in self._store.all_pooled())
-        self._index.rebuild(self._store.facts().image_count, batches)
-
     def _ids_of_labels(self, labels: Sequence[str]) -> Ids:
-        ids = [self._store.ids_of_label(label) for label in labels]
-        for label, found in zip(labels, ids, strict=True):
+        ids = []
+        for label in labels:
+            found = self._store.ids_of_label(label)
             if not len(found):
                 raise UnknownLabel(label)
+            ids.append(found)
         return np.unique(np.concatenate(ids))
-
-    def _rescored(self, embeddings: Array, candidates: Ids, limit: int) -> tuple[Array, Ids]:
-        """Return the best candidates (n, m) of each embedding (n, C) by exact score, best first; id -1 where none."""
-        scores = np.full((len(embeddings), limit), -np.inf, np.float32)
-        ids = np.full((len(embeddings), limit), -1, np.int64)
-        for row, embedding in enumerate(embeddings):
-            found, pooled = self._store.pooled_by_id(candidates[row])
-            if len(found):
-                exact = unit(pooled) @ embedding
-                best = np.argsort(-exact, kind="stable")[:limit]
-                scores[row, : len(best)], ids[row, : len(best)] = exact[best], found[best]
-        return scores, ids
-
-
-def _clamped(values: torch.Tensor) -> torch.Tensor:
-    return values.clamp(-MAX_HALF, MAX_HALF)
 
 
 def _check(name: str, label: str, metadata: Mapping[str, str]) -> None:

@@ -1,6 +1,7 @@
 """What is said about images on the way into a gallery and out of it, and the names they may have."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,6 +10,7 @@ from whymatch.embed import Features
 from whymatch.index.errors import BadName, BadRequest
 
 MAX_NAME_BYTES = 255
+DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 MAX_METADATA_KEYS = 64
 MAX_METADATA_BYTES = 16 * 1024
 
@@ -89,7 +91,7 @@ def check_gallery_name(name: str) -> None:
 
 def check_image_name(name: str) -> None:
     """Raise BadName unless an image can be called so."""
-    if not name or name in (".", "..") or not name.isprintable() or "/" in name or "\\" in name or _too_long(name):
+    if not name or name in (".", "..") or not _is_printable(name) or "/" in name or "\\" in name or _too_long(name):
         raise BadName(
             f"{_shown(name)} cannot name an image; take 1 to {MAX_NAME_BYTES} bytes of printable text without `/` "
             "and `\\`, other than `.` and `..`"
@@ -98,7 +100,7 @@ def check_image_name(name: str) -> None:
 
 def check_label(label: str) -> None:
     """Raise BadRequest if a label is too long or not printable."""
-    if not label.isprintable() or _too_long(label):
+    if not _is_printable(label) or _too_long(label):
         raise BadRequest(f"the label {_shown(label)} must be printable text of at most {MAX_NAME_BYTES} bytes")
 
 
@@ -110,6 +112,11 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
             f"the metadata has {len(metadata)} keys and {size} bytes; at most {MAX_METADATA_KEYS} keys and "
             f"{MAX_METADATA_BYTES} bytes are kept"
         )
+
+
+def _is_printable(text: str) -> bool:
+    """Whether a text shows as it is: no control characters, line breaks or overrides of the reading direction."""
+    return not any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") or letter in DIRECTIONS for letter in text)
 
 
 def _too_long(text: str) -> bool:

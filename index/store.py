@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from whymatch.embed import Array, in_pieces
+from whymatch.embed import Array
 from whymatch.index.disk import disk_errors
 from whymatch.index.errors import BrokenGallery, ImageExists, NewerFormat, UnknownGallery, UnknownImage
+from whymatch.index.half_maps import HalfMap, expand
 from whymatch.index.images import Added, GalleryFacts, NewImage, StoredImage
 
 Row = tuple[Any, ...]
@@ -44,7 +44,8 @@ CREATE TABLE feature_maps (
     content_id INTEGER PRIMARY KEY REFERENCES contents (id) ON DELETE CASCADE,
     rows INTEGER NOT NULL,
     columns INTEGER NOT NULL,
-    alpha BLOB NOT NULL  -- float16, the channel running fastest
+    exponent INTEGER NOT NULL,
+    alpha BLOB NOT NULL  -- float16 times 2^exponent, the channel running fastest
 );
 CREATE TABLE images (
     id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice: the vector index knows images by it
@@ -61,6 +62,8 @@ IMAGE = """
 SELECT images.id, name, label, metadata, width_px, height_px, size_bytes, sha256, create_time
 FROM images JOIN contents ON contents.id = content_id
 """
+VECTORS = "SELECT images.id, pooled FROM images JOIN contents ON contents.id = content_id"
+VECTORS_AT_A_TIME = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +93,7 @@ class Store:
             self._writer = _connect(folder)
             self._check_format()
             self._reader = _connect(folder)
+        self._count: int = self._reader.execute("SELECT count(*) FROM images").fetchone()[0]
         self._writing = threading.Lock()
         self._reading = threading.Lock()
         self._closed = False
@@ -130,9 +134,13 @@ class Store:
             facts["model"],
             facts["index_factory"],
             bool(facts["omit_feature_maps"]),
-            self._read("SELECT count(*) FROM images")[0][0],
+            self.count(),
             datetime.fromtimestamp(facts["create_time"], UTC),
         )
+
+    def count(self) -> int:
+        """Return how many images there are."""
+        return self._count
 
     def generation(self) -> int:
         """Return a number that grows with every change."""
@@ -142,11 +150,11 @@ class Store:
     # Changes.
 
     def add(
-        self, images: Sequence[NewImage], feature_maps: Sequence[bytes | None]
+        self, images: Sequence[NewImage], feature_maps: Sequence[HalfMap | None]
     ) -> list[tuple[int, Added] | ImageExists]:
         """Add images in one transaction; each becomes its row's id and what became of it, or its own error.
 
-        feature_maps: for each image alpha as float16 bytes, or None to keep none.
+        feature_maps: for each image its feature map, or None to keep none.
 
         Raises:
             StorageFull, ReadOnlyStorage, BrokenGallery: nothing was added.
@@ -157,19 +165,20 @@ class Store:
             try:
                 with _transaction(self._writer) as connection:
                     results = [
-                        self._add(connection, image, alpha, written)
-                        for image, alpha in zip(images, feature_maps, strict=True)
+                        self._add(connection, image, feature_map, written)
+                        for image, feature_map in zip(images, feature_maps, strict=True)
                     ]
                     for path in (*written, self.folder / CONTENTS):
-                        _sync(path)
+                        sync(path)
             except BaseException:
                 for path in written:
                     path.unlink(missing_ok=True)
                 raise
+            self._count += sum(isinstance(result, tuple) and not result[1].unchanged for result in results)
         return results
 
     def _add(
-        self, connection: sqlite3.Connection, image: NewImage, alpha: bytes | None, written: list[Path]
+        self, connection: sqlite3.Connection, image: NewImage, feature_map: HalfMap | None, written: list[Path]
     ) -> tuple[int, Added] | ImageExists:
         digest = sha256(image.content).hexdigest()
         if (stored := _find(connection, image.name)) is not None:
@@ -177,8 +186,9 @@ class Store:
         content = connection.execute("SELECT id FROM contents WHERE sha256 = ?", (digest,)).fetchone()
         twin = content and connection.execute("SELECT name FROM images WHERE content_id = ?", content).fetchone()
         if content is None:
-            written.append(self._write_content(digest, image.content))
-            content = _insert_content(connection, image, digest, alpha)
+            written.append(self._content_path(digest))
+            written[-1].write_bytes(image.content)
+            content = _insert_content(connection, image, digest, feature_map)
         row = connection.execute(
             "INSERT INTO images (name, label, metadata, content_id, create_time) VALUES (?, ?, ?, ?, ?)",
             (image.name, image.label, _metadata_text(image.metadata), content[0], time.time()),
@@ -187,11 +197,6 @@ class Store:
         found = _find(connection, image.name)
         assert found is not None
         return row.lastrowid, Added(found[1], duplicate_of=twin[0] if twin else "")
-
-    def _write_content(self, digest: str, content: bytes) -> Path:
-        path = self._content_path(digest)
-        path.write_bytes(content)
-        return path
 
     def delete(self, name: str) -> int:
         """Delete an image and return its row's id. Raises UnknownImage."""
@@ -206,6 +211,7 @@ class Store:
                        AND NOT EXISTS (SELECT * FROM images WHERE content_id = contents.id) RETURNING sha256""",
                     (image.content_sha256,),
                 ).fetchall()
+            self._count -= 1
             for (digest,) in unused:
                 self._content_path(digest).unlink(missing_ok=True)
         return image_id
@@ -265,24 +271,27 @@ class Store:
 
     def features(self, names: Sequence[str]) -> dict[str, StoredFeatures | None]:
         """Return the features of images, None where the feature map is not kept; no entry for unknown images."""
-        query = """SELECT name, width_px, height_px, pooled, rows, columns, alpha
+        query = """SELECT name, width_px, height_px, pooled, rows, columns, exponent, alpha
                    FROM images JOIN contents ON contents.id = images.content_id
                    LEFT JOIN feature_maps ON feature_maps.content_id = contents.id
                    WHERE name IN (SELECT value FROM json_each(?))"""
         return {name: _features(*row) for name, *row in self._read(query, (json.dumps(list(names)),))}
 
-    def pooled_by_id(self, ids: Iterable[int]) -> tuple[NDArray[np.int64], Array]:
-        """Return those of the row ids (n) that still exist, and their pooled vectors (n, C)."""
-        query = """SELECT images.id, pooled FROM images JOIN contents ON contents.id = content_id
-                   WHERE images.id IN (SELECT value FROM json_each(?))"""
-        return _vectors(self._read(query, (json.dumps([int(image_id) for image_id in ids]),)))
+    def vectors(self, ids: NDArray[np.int64] | None = None) -> Iterator[tuple[NDArray[np.int64], Array]]:
+        """Return row ids (n) and pooled vectors (n, C), some thousands at a time: of all images, or of those named."""
+        if ids is None:
+            yield from self._all_vectors()
+            return
+        query = f"{VECTORS} WHERE images.id IN (SELECT value FROM json_each(?))"
+        for start in range(0, len(ids), VECTORS_AT_A_TIME):
+            if rows := self._read(query, (json.dumps(ids[start : start + VECTORS_AT_A_TIME].tolist()),)):
+                yield _vectors(rows)
 
-    def all_pooled(self, batch: int = 4096) -> Iterator[tuple[NDArray[np.int64], Array]]:
-        """Return the row ids and pooled vectors of all images, at most `batch` at a time."""
+    def _all_vectors(self) -> Iterator[tuple[NDArray[np.int64], Array]]:
         last = 0
-        query = """SELECT images.id, pooled FROM images JOIN contents ON contents.id = content_id
-                   WHERE images.id > ? ORDER BY images.id LIMIT ?"""
-        while rows := self._read(query, (last, batch)):
+        while rows := self._read(
+            f"{VECTORS} WHERE images.id > ? ORDER BY images.id LIMIT ?", (last, VECTORS_AT_A_TIME)
+        ):
             yield _vectors(rows)
             last = rows[-1][0]
 
@@ -338,7 +347,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]
         raise
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Wait until a file or folder is on disk; many files are faster written first and synced afterwards."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -360,13 +369,12 @@ def _image(row: Row) -> StoredImage:
 
 
 def _features(
-    width: int, height: int, pooled: bytes, rows: int, columns: int, alpha: bytes | None
+    width: int, height: int, pooled: bytes, rows: int, columns: int, exponent: int, alpha: bytes | None
 ) -> StoredFeatures | None:
     if alpha is None:
         return None
-    half = torch.frombuffer(bytearray(alpha), dtype=torch.float16).reshape(rows, columns, -1)
-    wide: Array = in_pieces(torch.Tensor.float, half, torch.float32).numpy()
-    return StoredFeatures(width, height, np.frombuffer(pooled, np.float32), wide)
+    feature_map = expand(HalfMap(rows, columns, exponent, alpha))
+    return StoredFeatures(width, height, np.frombuffer(pooled, np.float32), feature_map)
 
 
 def _same_or_error(image_id: int, stored: StoredImage, image: NewImage, digest: str) -> tuple[int, Added] | ImageExists:
@@ -375,7 +383,7 @@ def _same_or_error(image_id: int, stored: StoredImage, image: NewImage, digest: 
 
 
 def _insert_content(
-    connection: sqlite3.Connection, image: NewImage, digest: str, alpha: bytes | None
+    connection: sqlite3.Connection, image: NewImage, digest: str, feature_map: HalfMap | None
 ) -> tuple[int | None]:
     features = image.features
     placement = features.placement
@@ -383,9 +391,11 @@ def _insert_content(
         "INSERT INTO contents (sha256, size_bytes, width_px, height_px, pooled) VALUES (?, ?, ?, ?, ?)",
         (digest, len(image.content), placement.width_px, placement.height_px, features.pooled.tobytes()),
     )
-    if alpha is not None:
-        rows, columns, _ = features.feature_map.shape
-        connection.execute("INSERT INTO feature_maps VALUES (?, ?, ?, ?)", (row.lastrowid, rows, columns, alpha))
+    if feature_map is not None:
+        connection.execute(
+            "INSERT INTO feature_maps VALUES (?, ?, ?, ?, ?)",
+            (row.lastrowid, feature_map.rows, feature_map.columns, feature_map.exponent, feature_map.alpha),
+        )
     return (row.lastrowid,)
 
 
@@ -396,4 +406,4 @@ def _metadata_text(metadata: object) -> str:
 def _vectors(rows: list[Row]) -> tuple[NDArray[np.int64], Array]:
     ids = np.array([row[0] for row in rows], np.int64)
     vectors = np.frombuffer(b"".join(row[1] for row in rows), np.float32)
-    return ids, vectors.reshape(len(rows), -1) if rows else np.empty((0, 0), np.float32)
+    return ids, vectors.reshape(len(rows), -1)

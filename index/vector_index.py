@@ -17,27 +17,28 @@ class VectorIndex(Protocol):
     It is derived from the store, which can always build it again, and need be no more durable than that.
     """
 
-    @property
-    def exact(self) -> bool:
-        """Whether a search is exact; the gallery re-scores what an approximate one finds."""
-
     def add(self, ids: Ids, vectors: Array) -> None:
         """Add unit vectors (n, C) under new ids (n)."""
 
     def remove(self, image_id: int) -> None:
         """Remove one vector. An approximate index may go on finding it; the gallery drops what is not in its store."""
 
-    def search(self, queries: Array, limit: int, allowed: Ids | None = None) -> tuple[Array, Ids]:
-        """Return scores and ids (n, limit) of the best vectors for each query (n, C), best first; id -1 where none.
+    def search(self, queries: Array, limit: int, allowed: Ids | None = None) -> tuple[Array, Ids, bool]:
+        """Find the best vectors for each query (n, C).
 
-        allowed: search only these ids; only exact indexes are asked to.
+        allowed: search only these ids; an approximate index that cannot returns nothing.
+        Returns scores (n, m) and ids (n, m), best first, id -1 where there are fewer; and whether they are final. If
+        not, they are candidates, more than `limit`, whose exact scores the gallery computes itself.
         """
 
-    def stale(self) -> bool:
-        """Whether it is worth building anew: it has outgrown its structure."""
+    def stale(self, count: int) -> bool:
+        """Whether it is worth building anew for the `count` vectors that are still wanted."""
 
     def rebuild(self, count: int, vectors: Iterable[tuple[Ids, Array]]) -> None:
         """Replace everything by `count` vectors, given a batch at a time, while the old ones go on being found."""
+
+    def give_up(self) -> None:
+        """Take a structure that always works from the next `rebuild` on: the one asked for cannot be built."""
 
     def save(self, generation: int) -> None:
         """Keep it for the next start, marked with the store's generation."""

@@ -68,6 +68,24 @@ def test_an_urgent_image_goes_before_those_that_wait(gated, gate):
     assert order[0] == "urgent"
 
 
+def test_no_image_waits_for_ever_while_others_are_urgent(gated, gate):
+    gated.submit(png(0), urgent=True)
+    gate.entered.wait()
+    patient = gated.submit(png(1, 64, 96))
+    while gated._decoding:
+        threading.Event().wait(0.01)
+    urgent = [gated.submit(png(seed), urgent=True) for seed in range(2, 70)]
+    order: list[str] = []
+    patient.add_done_callback(lambda _: order.append("patient"))
+    urgent[-1].add_done_callback(lambda _: order.append("the last urgent one"))
+    while gated._decoding:
+        threading.Event().wait(0.01)
+    gate.open.set()
+    patient.result()
+    urgent[-1].result()
+    assert order == ["patient", "the last urgent one"]
+
+
 def test_a_cancelled_image_is_not_embedded(gated, gate):
     gated.submit(png(0), urgent=True)
     gate.entered.wait()

@@ -157,6 +157,36 @@ def huge_png(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
+def test_a_jpeg_that_goes_over_its_pixels_again_and_again_is_refused():
+    content = encoded(picture(1), "JPEG", progressive=True)
+    assert decode(content).size == (96, 64)
+    scan = content.rindex(b"\xff\xda")
+    repeated = content[:scan] + content[scan:-2] * 60 + content[-2:]
+    with pytest.raises(BrokenImage, match="times"):
+        decode(repeated)
+
+
+def test_a_small_tiff_of_one_huge_tile_is_refused():
+    with pytest.raises(TooManyPixels, match="tiles"):
+        decode(tiled_tiff(side=64, tile=30_000))
+
+
+def tiled_tiff(side: int, tile: int) -> bytes:
+    """Write the header of a gray TIFF of one deflated tile."""
+    data = zlib.compress(bytes(1000))
+    tags = [(256, side), (257, side), (258, 8), (259, 8), (262, 1), (277, 1), (322, tile), (323, tile), (324, 8)]
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in [*tags, (325, len(data))]]
+    start = 8 + len(data)
+    return (
+        struct.pack("<2sHI", b"II", 42, start) + data + struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    )
+
+
+def test_pixels_written_as_text_are_refused():
+    with pytest.raises(NotAnImage, match="binary"):
+        decode(b"P3 1 1 255 1 2 3")
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_give_an_image_or_one_of_our_errors(content):
     decode_or_refuse(content)

@@ -112,6 +112,8 @@ def test_a_file_that_holds_no_weights_says_so(tmp_path, suffix):
         ({"size_px": 16}, "at least 32"),
         ({"device": "cuda:77"}, "cannot be used"),
         ({"std": (0.2, 0.0, 0.2)}, "positive"),
+        ({"std": (0.2, float("nan"), 0.2)}, "positive"),
+        ({"mean": (0.2, float("nan"), 0.2)}, "numbers"),
     ],
 )
 def test_a_model_that_cannot_be_says_why(arguments, message):
@@ -134,6 +136,14 @@ def test_everything_that_changes_a_vector_changes_the_fingerprint(tmp_path, mode
     fingerprints = {other.fingerprint for other in [model, *others]}
     assert len(fingerprints) == len(others) + 1
     assert load_model().fingerprint == model.fingerprint
+
+
+def test_a_network_that_gives_nan_says_so(tmp_path):
+    state = {name: tensor * torch.nan for name, tensor in untrained("squeezenet1_1").module.state_dict().items()}
+    save_file(state, tmp_path / "nan.safetensors")
+    model = load_model("squeezenet1_1", weights=tmp_path / "nan.safetensors")
+    with pytest.raises(FloatingPointError, match="weights"):
+        model.features([model.prepare(png(1), DecodeLimits())])
 
 
 def test_the_fingerprint_of_the_bundled_model_is_stable(model):

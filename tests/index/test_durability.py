@@ -82,9 +82,7 @@ def test_what_was_acknowledged_survives_kill_9_and_nothing_else_is_there(tmp_pat
 
 
 def test_image_files_of_a_transaction_that_never_was_are_removed(tmp_path, model, new_image):
-    crash = (
-        "import os; from whymatch.index import store; store._sync = lambda _: os._exit(9); gallery.add(images)"
-    )
+    crash = "import os; from whymatch.index import store; store.sync = lambda _: os._exit(9); gallery.add(images)"
     with Galleries(tmp_path, model) as galleries:
         galleries.create("default").add([new_image(1)])
     contents = tmp_path / "galleries/default/contents"
