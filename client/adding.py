@@ -22,6 +22,10 @@ class UnusablePaths(ValueError):
     """The paths of the command line do not make a list of images with different names."""
 
 
+class UnusableName(ValueError):
+    """The name or label of one file cannot be sent."""
+
+
 @dataclass(frozen=True)
 class FoundImage:
     """A file to add, and what to call it."""
@@ -112,8 +116,8 @@ def add_images(client: Client, images: Sequence[FoundImage], summary: Summary) -
         def read() -> Iterator[NewImage]:
             for image in list(waiting.values()):
                 try:
-                    content = image.path.read_bytes()
-                except OSError as error:
+                    content = _content(image)
+                except (OSError, UnusableName) as error:
                     fail(image, error)
                 else:
                     yield NewImage(content, image.name, image.label)
@@ -174,6 +178,15 @@ def _files(path: Path) -> Iterator[tuple[Path, str]]:
         hidden = any(part.startswith(".") for part in relative.parts)
         if file.suffix.lower() in SUFFIXES and file.is_file() and not hidden:
             yield file, relative.as_posix().replace("/", "~")
+
+
+def _content(image: FoundImage) -> bytes:
+    """Read a file. Raises OSError, and UnusableName for what protobuf cannot carry."""
+    try:
+        (image.name + image.label).encode()
+    except UnicodeEncodeError:
+        raise UnusableName("the name of the file or its label is not UTF-8; rename it") from None
+    return image.path.read_bytes()
 
 
 def _size_bytes(image: FoundImage) -> int:

@@ -48,6 +48,24 @@ def main() -> None:
     app()
 
 
+def print_version(wanted: bool) -> None:
+    """Print the version and end, if that is `wanted`."""
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"whymatch {version('whymatch')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Hold what is no command's own."""
+
+
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     add_help_option=False,
@@ -112,7 +130,7 @@ def search(
             help="Search by an embedding: a JSON list, or what `whymatch embed --json` prints.",
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", help="How many matches to return.")] = 10,
+    limit: Annotated[int, typer.Option(min=1, max=2**31 - 1, metavar="N", help="How many matches to return.")] = 10,
     label: Annotated[
         list[str] | None, typer.Option(metavar="LABEL", help="Only images of this label; may be given repeatedly.")
     ] = None,
@@ -128,6 +146,8 @@ def search(
     given = [value for value in (file, image, embedding) if value is not None]
     if len(given) != 1:
         raise typer.BadParameter("give one query: a file, --image NAME or --embedding FILE")
+    if with_maps and not json:
+        raise typer.BadParameter("--with-maps needs --json, which prints them; --maps DIR writes them as pictures")
     query = read_vector(embedding) if embedding else source(file, image)
     result = client.search(
         query, limit=limit, labels=label or (), with_maps=with_maps, overlays=maps is not None, overlay_size_px=512
@@ -158,6 +178,8 @@ def embed(
 
     if (file is None) == (image is None):
         raise typer.BadParameter("give one image: a file or --image NAME")
+    if feature_map and not json:
+        raise typer.BadParameter("--feature-map needs --json, which prints it")
     result = client.embed(source(file, image), with_feature_map=feature_map)
     if json:
         documents.print_document(documents.embedding(str(file or image), result))

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from whymatch.client import Client
 
 _PANEL = "Connection"
+MAX_TIMEOUT_S = 1e9
+
+
+def positive(seconds: float) -> float:
+    """Refuse a time that is no time, or that gRPC cannot count."""
+    if not 0 < seconds <= MAX_TIMEOUT_S:
+        raise typer.BadParameter(f"{seconds:g} seconds; take more than 0 and at most {MAX_TIMEOUT_S:g}")
+    return seconds
 
 
 def connect(
@@ -24,7 +32,8 @@ def connect(
         str, typer.Option(metavar="NAME", help="The gallery to work on.", rich_help_panel=_PANEL)
     ] = "default",
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="How long an answer may take.", rich_help_panel=_PANEL)
+        float,
+        typer.Option(callback=positive, metavar="SECONDS", help="How long an answer may take.", rich_help_panel=_PANEL),
     ] = 60.0,
     token: Annotated[
         str | None,

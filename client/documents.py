@@ -8,7 +8,8 @@ from whymatch.client import results
 
 def print_document(document: dict[str, object]) -> None:
     """Print one JSON document on stdout."""
-    print(json.dumps(document, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    print(text.encode(errors="backslashreplace").decode())  # what is not UTF-8 in a path becomes an escape of JSON
 
 
 def image(image: results.Image) -> dict[str, object]:

@@ -10,7 +10,7 @@ from whymatch.embed import Embedder, Features, WhymatchError
 from whymatch.index import Added, Gallery, NewImage, check_image_name
 from whymatch.server.logs import logger
 
-MAX_IMAGES = 64
+MAX_IMAGES = 128
 """Of one stream in memory at once: enough for the network to find full batches."""
 MAX_BYTES = 32 * 2**20
 """Of one stream's files in memory at once; a single larger file passes alone."""

@@ -30,14 +30,22 @@ Handler: TypeAlias = Any  # grpc.RpcMethodHandler, whose stubs know only the han
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """The one layer between gRPC and the servicers, which therefore only read, call and write."""
 
-    def __init__(self, tokens: Tokens, metrics: Metrics, *, max_calls: int, default_deadline_s: float) -> None:
+    def __init__(
+        self,
+        tokens: Tokens,
+        metrics: Metrics,
+        *,
+        max_calls: int,
+        default_deadline_s: float,
+        stopping: asyncio.Event,
+    ) -> None:
         self._tokens = tokens
         self._metrics = metrics
         self._max_calls = max_calls
         self._default_deadline_s = default_deadline_s
         self._handlers: dict[str, Handler] = {}
         self._running = 0
-        self._stopping = False
+        self._stopping = stopping
         self._idle = asyncio.Event()
         metrics.in_flight.set_function(lambda: self._running)
 
@@ -54,7 +62,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     async def drain(self, grace_s: float) -> None:
         """Refuse new calls, and wait for the running ones to end, but not longer than `grace_s`."""
-        self._stopping = True
+        self._stopping.set()
         if self._running:
             try:
                 await asyncio.wait_for(self._idle.wait(), grace_s)
@@ -108,7 +116,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     @contextmanager
     def _admitted(self, method: str, authorization: str) -> Iterator[None]:
         self._tokens.check(method, authorization)
-        if self._stopping:
+        if self._stopping.is_set():
             raise ShuttingDown
         if self._running >= self._max_calls:
             raise TooManyCalls(self._max_calls)
@@ -120,7 +128,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             self._notice_end()
 
     def _notice_end(self) -> None:
-        if self._stopping and not self._running:
+        if self._stopping.is_set() and not self._running:
             self._idle.set()
 
     @asynccontextmanager
@@ -134,7 +142,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 yield
         except TimeoutError as err:
             if timeout.expired():
-                raise DeadlineExceeded(self._default_deadline_s) from err
+                raise DeadlineExceeded(
+                    "the call has no deadline and took longer than", self._default_deadline_s
+                ) from err
             raise
 
 

@@ -1,5 +1,6 @@
 """`whymatch serve`: flags to a `ServerConfig`. What takes long to import waits until the flags are right."""
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -16,9 +17,26 @@ def main() -> None:
     app(prog_name="whymatch serve")
 
 
-def three_numbers(text: str) -> Triple:
-    """Read `R,G,B`."""
-    red, green, blue = (float(number) for number in text.split(","))
+def finite(value: float) -> float:
+    """Refuse NaN and infinity, which pass every `min`."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
+
+
+def three_numbers(text: str | None, flag: str, *, lowest: float = -math.inf) -> Triple | None:
+    """Read `R,G,B`; each number is finite and above `lowest`."""
+    if text is None:
+        return None
+    try:
+        red, green, blue = (float(number) for number in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is not R,G,B; write three numbers and two commas", param_hint=flag
+        ) from None
+    if not all(lowest < number < math.inf for number in (red, green, blue)):
+        wanted = "finite" if lowest == -math.inf else f"finite and above {lowest:g}"
+        raise typer.BadParameter(f"each number of {text!r} must be {wanted}", param_hint=flag)
     return red, green, blue
 
 
@@ -38,19 +56,17 @@ def serve(
         typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Weights of the network (.pth, .safetensors)."),
     ] = ServerConfig.weights,
     pooling: Annotated[PoolingKind, typer.Option(help="How a feature map becomes a vector.")] = ServerConfig.pooling,
-    gem_power: Annotated[float, typer.Option(help="The power of GeM pooling.")] = ServerConfig.gem_power,
+    gem_power: Annotated[
+        float, typer.Option(callback=finite, help="The power of GeM pooling.")
+    ] = ServerConfig.gem_power,
     geometry: Annotated[
         GeometryMode, typer.Option(help="keep sees the whole image in its own shape; the others make it square.")
     ] = ServerConfig.geometry,
     size_px: Annotated[
         int | None, typer.Option(min=1, help="Input size; by default what the weights were trained with.")
     ] = ServerConfig.size_px,
-    mean: Annotated[
-        Triple | None, typer.Option(parser=three_numbers, metavar="R,G,B", help="Mean of the training images, 0 to 1.")
-    ] = ServerConfig.mean,
-    std: Annotated[
-        Triple | None, typer.Option(parser=three_numbers, metavar="R,G,B", help="Their standard deviation.")
-    ] = ServerConfig.std,
+    mean: Annotated[str | None, typer.Option(metavar="R,G,B", help="Mean of the training images, 0 to 1.")] = None,
+    std: Annotated[str | None, typer.Option(metavar="R,G,B", help="Their standard deviation.")] = None,
     precision: Annotated[Precision, typer.Option(help="Of the network's arithmetic.")] = ServerConfig.precision,
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda or cuda:N.")] = ServerConfig.device,
     batch_size: Annotated[
@@ -67,8 +83,11 @@ def serve(
         int, typer.Option(min=1, help="Calls at a time; more are refused.")
     ] = ServerConfig.max_concurrent_calls,
     default_deadline_s: Annotated[
-        float, typer.Option(min=0.001, help="Deadline of calls whose client set none.")
+        float, typer.Option(min=0.001, callback=finite, help="Deadline of calls whose client set none.")
     ] = ServerConfig.default_deadline_s,
+    stream_idle_s: Annotated[
+        float, typer.Option(min=0.001, callback=finite, help="How long a stream may send nothing before it is ended.")
+    ] = ServerConfig.stream_idle_s,
     tls_certificate: Annotated[
         Path | None, typer.Option(metavar="FILE", help="PEM file of the certificate chain; turns TLS on.")
     ] = ServerConfig.tls_certificate,
@@ -90,7 +109,7 @@ def serve(
     ] = ServerConfig.metrics_port,
     log_level: Annotated[LogLevel, typer.Option(help="info logs one line for each call.")] = ServerConfig.log_level,
     grace_s: Annotated[
-        float, typer.Option(min=0, help="How long running calls may take to finish after SIGTERM.")
+        float, typer.Option(min=0, callback=finite, help="How long running calls may take to finish after SIGTERM.")
     ] = ServerConfig.grace_s,
 ) -> None:
     """Run the server until SIGTERM or Ctrl-C. Its first line on stdout says where it listens."""
@@ -98,7 +117,8 @@ def serve(
         raise typer.BadParameter("--tls-certificate and --tls-key belong together")
     if tls_client_ca and not tls_certificate:
         raise typer.BadParameter("--tls-client-ca needs --tls-certificate and --tls-key")
-    run(ServerConfig(**context.params))
+    numbers = {"mean": three_numbers(mean, "--mean"), "std": three_numbers(std, "--std", lowest=0)}
+    run(ServerConfig(**context.params | numbers))
 
 
 def run(config: ServerConfig) -> None:

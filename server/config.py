@@ -52,6 +52,8 @@ class ServerConfig:
     """Calls over it are refused with RESOURCE_EXHAUSTED."""
     default_deadline_s: float = 60.0
     """For calls whose client set none; streams have none."""
+    stream_idle_s: float = 300.0
+    """A stream that sends nothing for so long is ended, for it holds one of the calls."""
 
     tls_certificate: Path | None = None
     """PEM file of the server's certificate chain; without it the server speaks plain text."""

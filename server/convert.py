@@ -8,7 +8,7 @@ from datetime import datetime
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from whymatch.embed import Array, Features, Model
+from whymatch.embed import Array, BadVector, Features, Model
 from whymatch.explain import ColorScale, MatchExplanation, SimilarityMap
 from whymatch.index import (
     Added,
@@ -36,6 +36,7 @@ from whymatch.v1 import (
 
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 100, 1000
 DEFAULT_LIMIT = 10
+MAX_LABELS = 1000
 DEFAULT_OVERLAY_PX, MAX_OVERLAY_PX = 512, 2048
 
 
@@ -71,12 +72,14 @@ def source(message: similarity_pb2.ImageSource, field: str) -> Source:
     raise BadRequest(f"`{field}` is missing; give the bytes of an image as `content` or a stored one as `image`")
 
 
-def query(request: search_service_pb2.SearchRequest) -> Query:
-    """Return what to search for; an embedding is (n,) float32, unchecked. Raises BadName, BadRequest."""
+def query(request: search_service_pb2.SearchRequest, dimensions: int) -> Query:
+    """Return what to search for; of an embedding only the length is checked. Raises BadName, BadRequest, BadVector."""
     match request.WhichOneof("query"):
         case "image":
             return source(request.image, "image")
         case "embedding":
+            if (size := len(request.embedding.values)) != dimensions:
+                raise BadVector(f"the embedding has {size} values; this model's have {dimensions}")
             return np.array(request.embedding.values, np.float32)
     raise BadRequest("the query is missing; give an `image` or an `embedding`")
 
@@ -88,6 +91,13 @@ def limit(request: search_service_pb2.SearchRequest, maximum: int) -> int:
     if not 1 <= request.limit <= maximum:
         raise BadLimit(f"the limit {request.limit} is not from 1 to {maximum}; ask for as many matches as that")
     return request.limit
+
+
+def labels(request: search_service_pb2.SearchRequest) -> Sequence[str]:
+    """Return the labels that a search is for. Raises BadRequest."""
+    if len(request.labels) > MAX_LABELS:
+        raise BadRequest(f"`labels` holds {len(request.labels)} labels; give at most {MAX_LABELS}")
+    return request.labels
 
 
 def arrival(request: gallery_service_pb2.AddImagesRequest) -> Arrival:

@@ -61,10 +61,10 @@ class ShuttingDown(WhymatchError):
 
 
 class DeadlineExceeded(WhymatchError):
-    """A call without a deadline of its own took longer than the server allows."""
+    """A call without a deadline of its own took longer than the server allows, or its client was silent for longer."""
 
     reason = "DEADLINE_EXCEEDED"
 
-    def __init__(self, limit_s: float) -> None:
-        super().__init__(f"the call took longer than {limit_s:g} s, the server's limit for calls without a deadline")
+    def __init__(self, what: str, limit_s: float) -> None:
+        super().__init__(f"{what} {limit_s:g} s, the server's limit")
         self.limit_s = limit_s

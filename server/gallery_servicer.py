@@ -12,6 +12,7 @@ from whymatch.server import convert
 from whymatch.server.adding import Adding, Arrival, Result
 from whymatch.server.calls import Context
 from whymatch.server.images import ImageName
+from whymatch.server.incoming import incoming
 from whymatch.server.metrics import Metrics
 from whymatch.v1 import gallery_service_pb2 as pb
 from whymatch.v1.gallery_service_pb2_grpc import GalleryServiceServicer
@@ -20,10 +21,20 @@ from whymatch.v1.gallery_service_pb2_grpc import GalleryServiceServicer
 class GalleryServicer(GalleryServiceServicer):
     """Keeps galleries."""
 
-    def __init__(self, galleries: Galleries, embedder: Embedder, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        galleries: Galleries,
+        embedder: Embedder,
+        metrics: Metrics,
+        *,
+        stream_idle_s: float,
+        stopping: asyncio.Event,
+    ) -> None:
         self._galleries = galleries
         self._embedder = embedder
         self._metrics = metrics
+        self._stream_idle_s = stream_idle_s
+        self._stopping = stopping
 
     async def CreateGallery(self, request: pb.CreateGalleryRequest, context: Context) -> pb.Gallery:
         """Make an empty gallery."""
@@ -49,19 +60,20 @@ class GalleryServicer(GalleryServiceServicer):
         self, request_iterator: AsyncIterator[pb.AddImagesRequest], context: Context
     ) -> AsyncIterator[pb.AddImagesResponse]:
         """Add images; a bad one fails alone."""
-        requests = aiter(request_iterator)
-        first = await anext(requests, None)
-        if first is None:
-            return
-        if not first.parent:
-            raise BadRequest("`parent` is missing; the first request of a stream must name the gallery")
-        gallery = convert.gallery_name(first.parent)
-        adding = Adding(await asyncio.to_thread(self._galleries.open, gallery), self._embedder)
-        async with aclosing(adding.results(_arrivals(first, requests))) as groups:
-            async for group in groups:
-                self._metrics.images_added.inc(sum(_is_new(result) for result in group))
-                for arrival, result in group:
-                    yield convert.added(gallery, arrival.name, result)
+        every = incoming(aiter(request_iterator), idle_s=self._stream_idle_s, stopping=self._stopping)
+        async with aclosing(every) as requests:
+            first = await anext(requests, None)
+            if first is None:
+                return
+            if not first.parent:
+                raise BadRequest("`parent` is missing; the first request of a stream must name the gallery")
+            gallery = convert.gallery_name(first.parent)
+            adding = Adding(await asyncio.to_thread(self._galleries.open, gallery), self._embedder)
+            async with aclosing(adding.results(_arrivals(first, requests))) as groups:
+                async for group in groups:
+                    self._metrics.images_added.inc(sum(_is_new(result) for result in group))
+                    for arrival, result in group:
+                        yield convert.added(gallery, arrival.name, result)
 
     async def GetImage(self, request: pb.GetImageRequest, context: Context) -> pb.Image:
         """Return what is known of an image."""

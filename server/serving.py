@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,8 @@ from whymatch.v1 import (
 
 THREADS = 16
 """For disk, FAISS and pictures; the model has its own."""
+SPARE_CALLS = 16
+"""Calls that gRPC admits beyond ours: health, and those that we refuse with a reason; yet more it refuses unread."""
 LAST_WORDS_S = 1.0
 """For answers that are on their way when the last call has ended."""
 SERVICES = (
@@ -52,6 +55,8 @@ SERVICES = (
 
 def serve(config: ServerConfig, *, ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; call `ready` with HOST:PORT when calls are welcome.
+
+    SIGINT while it stops ends the process at once, with exit code 1.
 
     Raises:
         CannotStart: the port is taken, or a file of tokens or TLS cannot be used.
@@ -67,6 +72,8 @@ async def _serve(config: ServerConfig, ready: Callable[[str], None]) -> None:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         ready(address)
         await stop.wait()
+        # Not through the loop, which may be busy; what was acknowledged is on disk.
+        signal.signal(signal.SIGINT, lambda *_: os._exit(1))
         logger.info("stopping: running calls have %g s to finish", config.grace_s)
 
 
@@ -78,8 +85,8 @@ async def running(config: ServerConfig, model: Model | None = None) -> AsyncIter
     """
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(THREADS, "server"))
-    metrics = Metrics()
-    calls = _interceptor(config, metrics)
+    metrics, stopping = Metrics(), asyncio.Event()
+    calls = _interceptor(config, metrics, stopping)
     with ExitStack() as resources:
         model = model or _load_model(config)
         limits = DecodeLimits(config.max_image_bytes, config.max_image_pixels)
@@ -89,8 +96,12 @@ async def running(config: ServerConfig, model: Model | None = None) -> AsyncIter
         if config.metrics_port is not None:
             resources.enter_context(closing(MetricsPage(metrics, config.host, config.metrics_port)))
 
-        server = grpc.aio.server(interceptors=[calls], options=_options(config))
-        _add_services(server, config, model, galleries, embedder, metrics)
+        server = grpc.aio.server(
+            interceptors=[calls],
+            options=_options(config),
+            maximum_concurrent_rpcs=config.max_concurrent_calls + SPARE_CALLS,
+        )
+        _add_services(server, config, model, galleries, embedder, metrics, stopping)
         health = await _add_health_and_reflection(server)
         port = _bind(server, config)
         await server.start()
@@ -119,12 +130,16 @@ def _load_model(config: ServerConfig) -> Model:
     )
 
 
-def _interceptor(config: ServerConfig, metrics: Metrics) -> CallInterceptor:
+def _interceptor(config: ServerConfig, metrics: Metrics, stopping: asyncio.Event) -> CallInterceptor:
     tokens = read_tokens(config.read_token_file, config.write_token_file)
     if tokens != Tokens() and not config.tls_certificate and not is_loopback(config.host):
         logger.warning("tokens travel in plain text to %s; give the server --tls-certificate", config.host)
     return CallInterceptor(
-        tokens, metrics, max_calls=config.max_concurrent_calls, default_deadline_s=config.default_deadline_s
+        tokens,
+        metrics,
+        max_calls=config.max_concurrent_calls,
+        default_deadline_s=config.default_deadline_s,
+        stopping=stopping,
     )
 
 
@@ -142,9 +157,9 @@ def _open_all(galleries: Galleries, model: Model) -> None:
 
 def _options(config: ServerConfig) -> list[tuple[str, int]]:
     return [
-        # Four times the limit on images, so that an image that is too large can be refused alone; a larger message ends
-        # its whole stream.
-        ("grpc.max_receive_message_length", min(4 * config.max_image_bytes + 2**20, 2**31 - 1)),
+        # Twice the limit on images, so that an image that is too large can be refused alone; a larger message ends its
+        # whole stream. Not more, for gRPC reads a message before we see the call.
+        ("grpc.max_receive_message_length", min(2 * config.max_image_bytes + 2**20, 2**31 - 1)),
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", 0),  # a port in use is an error, not a port shared
         ("grpc.keepalive_time_ms", 60_000),  # a stream whose client vanished would hold its place for hours
@@ -159,10 +174,11 @@ def _add_services(
     galleries: Galleries,
     embedder: Embedder,
     metrics: Metrics,
+    stopping: asyncio.Event,
 ) -> None:
     images, batcher = Images(galleries, embedder), SearchBatcher(galleries)
-    gallery = GalleryServicer(galleries, embedder, metrics)
-    search = SearchServicer(model.fingerprint, images, batcher, max_limit=config.max_limit)
+    gallery = GalleryServicer(galleries, embedder, metrics, stream_idle_s=config.stream_idle_s, stopping=stopping)
+    search = SearchServicer(model, images, batcher, max_limit=config.max_limit)
     gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server(gallery, server)
     search_service_pb2_grpc.add_SearchServiceServicer_to_server(search, server)
     explain_service_pb2_grpc.add_ExplainServiceServicer_to_server(ExplainServicer(model.fingerprint, images), server)

@@ -1,6 +1,7 @@
 """A real server on a free port of 127.0.0.1, in a thread, and what the tests say to it."""
 
 import asyncio
+import itertools
 import queue
 import threading
 import time
@@ -80,6 +81,22 @@ class Sender:
 
     def end(self) -> None:
         self._queue.put(None)
+
+
+def clogged(api: Api, parent: str) -> grpc.Call:
+    """Begin a stream whose client sends without end and takes no answer, so that the server cannot end it in peace."""
+    sent: list[AddImagesRequest] = []
+    one = AddImagesRequest(parent=parent, image_id="0", content=png(0, 32, 32), metadata={"long": "x" * 16_000})
+    stream = api.galleries.AddImages(sent.append(one) or one for _ in itertools.count())
+
+    def sent_in_a_while() -> int:
+        before = len(sent)
+        time.sleep(0.3)
+        return len(sent) - before
+
+    eventually(lambda: len(sent))
+    eventually(sent_in_a_while, lambda count: count == 0)
+    return stream
 
 
 class ServerThread:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import PIL.Image
@@ -52,6 +53,20 @@ print(sorted({"torch", "faiss", "numpy", "grpc", "PIL", "google.protobuf"} & set
     assert lines[-1] == "[]"
     commands = ["serve", "add", "search", "explain", "list", "show", "delete", "embed", "demo", "gallery"]
     assert all(any(f" {command} " in line for line in lines) for command in commands)
+
+
+def test_the_version_needs_no_heavy_package():
+    code = """
+import sys
+from whymatch.client.cli import main
+sys.argv = ["whymatch", "--version"]
+try:
+    main()
+except SystemExit as end:
+    assert end.code == 0
+print(sorted({"torch", "faiss", "numpy", "grpc", "PIL", "google.protobuf"} & set(sys.modules)))
+"""
+    assert python(code).splitlines() == [f"whymatch {version('whymatch')}", "[]"]
 
 
 def test_the_client_needs_neither_torch_nor_faiss():
@@ -123,6 +138,18 @@ def test_a_file_that_is_too_large_to_send_fails_alone(world, request, save, tmp_
     assert sorted(failure["name"] for failure in summary["failures"]) == ["large.png", "larger.png"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_file_whose_name_is_not_utf_8_fails_alone(run, save, world):
+    good = save("photos/b.png")
+    bad = good.rename(good.with_name(os.fsdecode(b"\xff.png")))
+    save("photos/b.png")
+    result = run("add", good.parent, "--json")
+    assert result.exit_code == 1
+    assert "not UTF-8" in result.stderr
+    assert [failure["path"] for failure in json.loads(result.stdout)["failures"]] == [str(bad)]
+    assert list(world.galleries["default"]) == ["galleries/default/images/b.png"]
+
+
 def test_a_broken_link_in_a_folder_is_no_file(run, save, world):
     good = save("photos/b.png")
     good.with_name("a.png").symlink_to("gone.png")
@@ -155,6 +182,13 @@ def test_two_files_of_one_name_are_refused_before_anything_is_sent(run, save, wo
         ["explain", "match", "image:a", "gone.png"],
         ["list", "--ca-certificate", "gone.pem"],
         ["show"],
+        ["search", "--image", "a", "--limit", "0"],
+        ["search", "--image", "a", "--limit", "99999999999"],
+        ["search", "--image", "a", "--with-maps"],
+        ["embed", "--image", "a", "--feature-map"],
+        ["list", "--timeout", "0"],
+        ["list", "--timeout", "nan"],
+        ["list", "--timeout", "inf"],
         ["search", "--image", "a", "--no-such-option"],
         ["no-such-command"],
     ],

@@ -1,11 +1,15 @@
+import itertools
+import time
+
 import grpc
 import pytest
 from sample_pictures import png
-from server_harness import Sender, api_of, connected, eventually, failure, outcome, reason, serving
+from server_harness import Sender, api_of, clogged, connected, eventually, failure, outcome, reason, serving
 
 from whymatch.server import ServerConfig
+from whymatch.server.serving import SPARE_CALLS
 from whymatch.v1.embed_service_pb2 import EmbedImageRequest, GetModelRequest
-from whymatch.v1.gallery_service_pb2 import AddImagesRequest
+from whymatch.v1.gallery_service_pb2 import AddImagesRequest, ListImagesRequest
 from whymatch.v1.search_service_pb2 import SearchRequest
 
 
@@ -34,7 +38,7 @@ def test_an_image_with_too_many_pixels_is_refused_though_its_file_is_small(small
 
 def test_a_message_beyond_all_bounds_is_refused_by_grpc(small):
     with pytest.raises(grpc.RpcError) as caught:
-        embed(small, bytes(2_000_000))
+        embed(small, bytes(1_100_000))
     assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
@@ -69,29 +73,62 @@ def test_a_call_without_a_deadline_gets_the_servers(model, tmp_path):
         assert len(api.embed(own, timeout=30).embedding) == 512
 
 
-def test_a_server_that_stops_finishes_its_calls_and_refuses_new_ones(model, tmp_path):
-    with serving(ServerConfig(data=tmp_path, port=0), model) as server, connected(server) as api:
-        parent, sender = api.create("g"), Sender()
-        stream = api.galleries.AddImages(sender)
-        sender.send(AddImagesRequest(parent=parent, image_id="0", content=png(0)))
-        assert next(stream).image.name == f"{parent}/images/0"
+def test_a_call_that_outlasts_the_grace_is_cut_off_and_meanwhile_others_are_refused(model, tmp_path):
+    config = ServerConfig(data=tmp_path, port=0, grace_s=1)
+    with serving(config, model) as server, connected(server) as api:
+        stream = clogged(api, api.create("g"))
         server.stop()
         refused = eventually(lambda: outcome(lambda: api.model(GetModelRequest())), lambda found: found[0] != "OK")
         assert refused == ("UNAVAILABLE", "SHUTTING_DOWN")
-        sender.send(AddImagesRequest(image_id="1", content=png(1)))
-        sender.end()
-        assert [answer.image_id for answer in stream] == ["1"]
+        server.join()
+        with pytest.raises(grpc.RpcError):
+            list(stream)
 
 
-def test_a_call_that_outlasts_the_grace_is_cut_off(model, tmp_path):
-    config = ServerConfig(data=tmp_path, port=0, grace_s=0.1)
+def test_a_stream_ends_when_the_server_stops_and_all_that_was_read_is_answered_and_stored(model, tmp_path):
+    config = ServerConfig(data=tmp_path, port=0)
     with serving(config, model) as server, connected(server) as api:
+        parent = api.create("g")
+        stream = api.galleries.AddImages(
+            AddImagesRequest(parent=parent, image_id=f"{n}", content=png(n, 32, 32)) for n in itertools.count()
+        )
+        answered = [next(stream).image_id for _ in range(3)]
+        server.stop()
+        began = time.monotonic()
+        with pytest.raises(grpc.RpcError) as caught:
+            answered.extend(answer.image_id for answer in stream)
+        assert (caught.value.code(), reason(caught.value)) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
+        assert time.monotonic() - began < config.grace_s / 2
+    assert answered == [f"{n}" for n in range(len(answered))]
+    with api_of(config, model) as api:
+        page = api.galleries.ListImages(ListImagesRequest(parent=parent, page_size=1000))
+        assert {image.name for image in page.images} == {f"{parent}/images/{name}" for name in answered}
+
+
+def test_a_stream_that_sends_nothing_for_too_long_is_ended(model, tmp_path):
+    with api_of(ServerConfig(data=tmp_path, port=0, stream_idle_s=0.5), model) as api:
         parent, sender = api.create("g"), Sender()
         stream = api.galleries.AddImages(sender)
-        sender.send(AddImagesRequest(parent=parent, image_id="0", content=png(0)))
-        next(stream)
-        server.stop()
-        with pytest.raises(grpc.RpcError):
-            next(stream)
-        sender.end()
-        server.join()
+        sender.send(AddImagesRequest(parent=parent, image_id="a", content=png(1)))
+        assert next(stream).HasField("image")
+        assert failure(lambda: next(stream)) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
+        silent = api.galleries.AddImages(Sender())
+        assert failure(lambda: next(silent)) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
+
+
+def test_calls_far_over_the_limit_are_refused_before_they_are_read(small):
+    method = small.channel.stream_stream("/whymatch.v1.EmbedService/EmbedImage", bytes)
+    waiting = [method(Sender()) for _ in range(2 + SPARE_CALLS)]
+    code = eventually(lambda: grpc_code(small), lambda found: found != "OK")
+    assert code == "RESOURCE_EXHAUSTED"
+    waiting[0].cancel()
+    eventually(lambda: grpc_code(small), lambda found: found == "OK")
+
+
+def grpc_code(api) -> str:
+    """Return the status code of a call that gRPC itself may refuse."""
+    try:
+        api.model(GetModelRequest())
+    except grpc.RpcError as err:
+        return err.code().name
+    return "OK"

@@ -7,8 +7,12 @@ from PIL import Image
 from sample_pictures import png
 from server_harness import failure
 
-from whymatch.index import Galleries
+from whymatch.embed import BadVector
+from whymatch.index import Galleries, NewImage, UnknownImage
+from whymatch.server import convert
+from whymatch.server.images import Images
 from whymatch.server.search_batcher import SearchBatcher
+from whymatch.server.search_servicer import SearchServicer
 from whymatch.v1.search_service_pb2 import SearchRequest
 
 
@@ -134,6 +138,34 @@ def test_an_unknown_label_is_not_found_however_long(api, photos):
             "NOT_FOUND",
             "UNKNOWN_LABEL",
         )
+
+
+def test_a_vector_of_another_length_is_refused_before_it_becomes_an_array():
+    with pytest.raises(BadVector, match="has 513 values; this model's have 512"):
+        convert.query(by_vector("galleries/g", [1.0] * 513), 512)
+
+
+def test_a_thousand_labels_are_enough(api, photos):
+    many = by_content(photos, 1, labels=["even"] * 1001)
+    assert failure(lambda: api.search(many)) == ("INVALID_ARGUMENT", "BAD_REQUEST")
+    assert len(api.search(by_content(photos, 1, labels=["even"] * 1000)).matches) == 6
+
+
+def test_a_query_that_vanishes_ends_the_search_though_a_match_has_its_name(model, embedder, embed, tmp_path):
+    class Vanishing(Images):
+        """The query, a stored image of another gallery, is deleted before its picture is drawn."""
+
+        async def content(self, source):
+            raise UnknownImage(source.image)
+
+    with Galleries(tmp_path, model) as galleries:
+        for name in ("queries", "matches"):
+            galleries.create(name).add([NewImage("a", png(1), embed(png(1)))])
+        servicer = SearchServicer(model, Vanishing(galleries, embedder), SearchBatcher(galleries), max_limit=10)
+        query = {"image": "galleries/queries/images/a"}
+        request = SearchRequest(parent="galleries/matches", image=query, overlays={})
+        with pytest.raises(UnknownImage):
+            asyncio.run(asyncio.wait_for(servicer.Search(request, None), 20))
 
 
 @pytest.mark.parametrize("query", [{}, {"image": {}}, {"overlays": {"size_px": 2049}, "image": {"content": b"x"}}])
