@@ -1,5 +1,6 @@
 """Feature maps at half precision: half the bytes, and maps that still add up."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ class HalfMap:
     rows: int
     columns: int
     exponent: int
-    """It brings the largest value near 1, so that activations of any size keep their 11 bits."""
+    """0, unless the activations are so small or large that their 11 bits would not fit."""
     alpha: bytes
     """float16, the channel running fastest."""
 
@@ -27,22 +28,31 @@ def compress(feature_map: Array, *, keep_peaks: bool) -> HalfMap:
     keep_peaks: leave every cell that is below the maximum of its channel below it; max pooling shares the maximum among
     equals, and rounding must not make new ones.
     """
-    _, exponent = np.frexp(np.abs(feature_map).max())
-    scale = 2.0 ** -int(exponent)
-    half: NDArray[np.float16] = in_pieces(
-        lambda piece: piece * scale, torch.from_numpy(feature_map), torch.float16
-    ).numpy()
+    exponent = _exponent(max(float(feature_map.max()), -float(feature_map.min())))
+    rounded = in_pieces(_scaled(-exponent), torch.from_numpy(feature_map), torch.float16)
+    half: NDArray[np.float16] = rounded.numpy()
     if keep_peaks:
         peak = half.max(axis=(0, 1))
         rounded_up = (half == peak) & (feature_map < feature_map.max(axis=(0, 1)))
         half = np.where(rounded_up, np.nextafter(peak, np.float16(-np.inf)), half)
     rows, columns, _ = feature_map.shape
-    return HalfMap(rows, columns, int(exponent), half.tobytes())
+    return HalfMap(rows, columns, exponent, half.tobytes())
 
 
 def expand(stored: HalfMap) -> Array:
     """Return the feature map (H, W, C) float32."""
     half = torch.frombuffer(bytearray(stored.alpha), dtype=torch.float16)
-    scale = 2.0**stored.exponent
-    wide: Array = in_pieces(lambda piece: piece.float() * scale, half, torch.float32).numpy()
+    wide: Array = in_pieces(_scaled(stored.exponent), half, torch.float32).numpy()
     return wide.reshape(stored.rows, stored.columns, -1)
+
+
+def _exponent(largest: float) -> int:
+    """Return 0 for the sizes that networks usually give, else what brings the largest value near 1."""
+    return 0 if 2**-4 <= largest < 2**15 else int(np.frexp(largest)[1])
+
+
+def _scaled(exponent: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return a function that multiplies by 2 to the power of `exponent`."""
+    if exponent == 0:
+        return lambda piece: piece
+    return lambda piece: piece.float() * 2.0**exponent

@@ -78,7 +78,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 26
     """The server is stopping; try again elsewhere or later. UNAVAILABLE."""
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 27
-    """The call took longer than its deadline, or than the server's own. DEADLINE_EXCEEDED."""
+    """The call took longer than its deadline, or than the server's own, or a stream was idle too long. DEADLINE_EXCEEDED."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or one image of a stream, failed.
@@ -142,7 +142,7 @@ ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 25
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 26
 """The server is stopping; try again elsewhere or later. UNAVAILABLE."""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 27
-"""The call took longer than its deadline, or than the server's own. DEADLINE_EXCEEDED."""
+"""The call took longer than its deadline, or than the server's own, or a stream was idle too long. DEADLINE_EXCEEDED."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final
