@@ -57,10 +57,12 @@ class Gallery:
     def close(self) -> None:
         """Save the vector index and close the files."""
         with self._adding:
-            generation = self._store.generation()
-            if generation != self._saved_generation:
-                self._index.save(generation)
-            self._store.close()
+            try:
+                generation = self._store.generation()
+                if self._index_is_current and generation != self._saved_generation:
+                    self._index.save(generation)
+            finally:
+                self._store.close()
 
     def discard(self) -> None:
         """Close the files without saving anything; later calls raise UnknownGallery."""

@@ -91,24 +91,40 @@ def test_every_survivor_of_many_deletions_finds_itself(tmp_path, model, new_imag
             assert len(gallery.search(images[0].features.embedding[None], 67)[0]) == 67
 
 
+class OutOfMemory:
+    """An index that has no memory for some of its methods."""
+
+    def __init__(self, index, *failing):
+        self._index = index
+        self._failing = failing
+
+    def __getattr__(self, name):
+        return self._fail if name in self._failing else getattr(self._index, name)
+
+    def _fail(self, *_):
+        raise MemoryError
+
+
 def test_an_index_that_fails_is_built_anew_and_nothing_is_lost(gallery, new_image):
-    class Broken:
-        """An index whose memory has run out, once."""
-
-        def __init__(self, index):
-            self._index = index
-
-        def add(self, ids, vectors):
-            raise MemoryError
-
-        def __getattr__(self, name):
-            return getattr(self._index, name)
-
     gallery.add([new_image(1)])
-    gallery._index = Broken(gallery._index)
+    gallery._index = OutOfMemory(gallery._index, "add")
     [added] = gallery.add([new_image(2)])
     assert isinstance(added, Added)
     assert names(gallery.search(new_image(2).features.embedding[None], 1)[0]) == ["2.jpg"]
+
+
+def test_an_index_that_could_not_be_built_is_neither_searched_nor_saved(tmp_path, model, new_image):
+    with Galleries(tmp_path, model) as galleries:
+        gallery = galleries.create("default", index_factory="Flat")
+        gallery.add([new_image(1)])
+        gallery._index = OutOfMemory(gallery._index, "add", "rebuild")
+        with pytest.raises(MemoryError):
+            gallery.add([new_image(2)])
+        with pytest.raises(MemoryError):
+            gallery.search(new_image(1).features.embedding[None], 1)
+    with Galleries(tmp_path, model) as galleries:
+        [matches] = galleries.open("default").search(new_image(2).features.embedding[None], 1)
+        assert names(matches) == ["2.jpg"]
 
 
 def test_tiny_and_huge_activations_keep_their_precision(gallery, new_image):
