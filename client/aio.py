@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, Self, TypeVar
 
 import grpc
 import grpc.aio
+import numpy as np
 
 from whymatch.client import convert, results
 from whymatch.client.channel import (
@@ -93,7 +95,7 @@ class AsyncClient:
         with_maps: ask where each similarity lies, in the query and in the match.
         overlays: ask for the maps and their pictures, whose longer side is `overlay_size_px`.
         """
-        request = await asyncio.to_thread(
+        ask = functools.partial(
             convert.search_request,
             query,
             gallery or self.gallery,
@@ -103,6 +105,8 @@ class AsyncClient:
             overlays=overlays,
             overlay_size_px=overlay_size_px,
         )
+        # Files are read and pictures encoded beside the loop; for a vector the way there takes longer than the work.
+        request = ask() if isinstance(query, np.ndarray) else await asyncio.to_thread(ask)
         return convert.search_result(await self._call(self._search.Search, request))
 
     async def explain_match(

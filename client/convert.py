@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -19,6 +19,8 @@ from whymatch.v1 import (
     search_service_pb2,
     similarity_pb2,
 )
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def gallery_path(gallery: str) -> str:
@@ -259,4 +261,4 @@ def _description(text: str) -> Mapping[str, object]:
 
 
 def _time(message: Timestamp) -> datetime:
-    return message.ToDatetime(UTC)
+    return EPOCH + timedelta(seconds=message.seconds, microseconds=message.nanos // 1000)  # ToDatetime takes 5 us

@@ -16,8 +16,7 @@ def in_pieces(
     function: Callable[[torch.Tensor], torch.Tensor], values: torch.Tensor, dtype: torch.dtype
 ) -> torch.Tensor:
     """Apply an element-wise function to a tensor, in pieces too small for a team of threads."""
-    flat = values.reshape(-1)
-    result = torch.empty(len(flat), dtype=dtype)
-    for start in range(0, len(flat), PIECE):
-        result[start : start + PIECE] = function(flat[start : start + PIECE])
-    return result.reshape(values.shape)
+    result = torch.empty(values.shape, dtype=dtype)
+    for target, piece in zip(torch.split(result.view(-1), PIECE), torch.split(values.reshape(-1), PIECE), strict=True):
+        target.copy_(function(piece))
+    return result

@@ -71,11 +71,11 @@ class Pooling:
         base, factors = self._factored(feature_map)
         return base * factors
 
-    def _factored(self, feature_map: Array) -> tuple[Array, Array]:
-        """Return the contributions as base (H, W, C) times factors (C)."""
-        rows, columns, channels = feature_map.shape
+    def _factored(self, feature_map: Array) -> tuple[Array, Array | np.float32]:
+        """Return the contributions as base (H, W, C) times factors, (C) or one for all."""
+        rows, columns, _ = feature_map.shape
         if self.kind == "average":
-            return feature_map, np.full(channels, 1 / (rows * columns), np.float32)
+            return feature_map, np.float32(1 / (rows * columns))
         if self.kind == "max":
             peak = feature_map.max(axis=(0, 1))
             highest = (feature_map == peak).astype(np.float32)

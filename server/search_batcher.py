@@ -1,7 +1,10 @@
 """Gathers searches that wait for the same gallery into one, without ever making a search wait for company."""
 
 import asyncio
+import os
+import threading
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeAlias
 
 import numpy as np
@@ -11,50 +14,57 @@ from whymatch.index import Galleries, Match
 
 Kind: TypeAlias = tuple[str, int, tuple[str, ...]]
 """Gallery, limit and labels: what searches must have in common to go together."""
-Result: TypeAlias = "asyncio.Future[list[Match]]"
+Waiting: TypeAlias = tuple[Array, "Future[list[Match]]"]
 
 
 class SearchBatcher:
-    """Searches galleries off the event loop: while one batch of a kind runs, the next gathers."""
+    """Searches galleries off the event loop: while one batch of a kind runs, the next gathers.
+
+    The thread that is done with a batch starts the next one itself: the loop is busiest just when many searches wait.
+    """
 
     def __init__(self, galleries: Galleries) -> None:
         self._galleries = galleries
-        self._waiting: dict[Kind, list[tuple[Array, Result]]] = {}
+        self._threads = ThreadPoolExecutor(max(4, os.cpu_count() or 1), "search")
+        self._lock = threading.Lock()
+        self._waiting: dict[Kind, list[Waiting]] = {}
         """Has a key for each kind of which a batch is running."""
-        self._tasks: set[asyncio.Task[None]] = set()
+
+    def close(self) -> None:
+        """Wait for the batch that runs; call it when nobody searches any more."""
+        self._threads.shutdown()
 
     async def search(self, gallery: str, embedding: Array, limit: int, labels: Iterable[str]) -> list[Match]:
         """Return the best matches of an embedding, (C,) float32 of length 1. Raises the errors of `Gallery.search`."""
         kind = (gallery, limit, tuple(sorted(set(labels))))
-        result: Result = asyncio.get_running_loop().create_future()
-        running = kind in self._waiting
-        self._waiting.setdefault(kind, []).append((embedding, result))
+        result: Future[list[Match]] = Future()
+        with self._lock:
+            running = kind in self._waiting
+            self._waiting.setdefault(kind, []).append((embedding, result))
         if not running:
-            task = asyncio.create_task(self._run(kind))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return await result
+            self._threads.submit(self._run, kind)
+        return await asyncio.wrap_future(result)
 
-    async def _run(self, kind: Kind) -> None:
-        """Search for all that wait, until nobody does."""
-        while waiting := self._waiting[kind]:
-            self._waiting[kind] = []
-            if batch := [(embedding, result) for embedding, result in waiting if not result.done()]:
-                await self._search(kind, batch)
-        del self._waiting[kind]
+    def _run(self, kind: Kind) -> None:
+        """Search for all that wait now; whoever has come meanwhile is next, after what waits for a thread already."""
+        with self._lock:
+            waiting, self._waiting[kind] = self._waiting[kind], []
+        if batch := [(embedding, result) for embedding, result in waiting if result.set_running_or_notify_cancel()]:
+            self._search(kind, batch)
+        with self._lock:
+            if not self._waiting[kind]:
+                del self._waiting[kind]
+                return
+        self._threads.submit(self._run, kind)
 
-    async def _search(self, kind: Kind, batch: list[tuple[Array, Result]]) -> None:
+    def _search(self, kind: Kind, batch: list[Waiting]) -> None:
+        gallery, limit, labels = kind
         try:
-            found = await asyncio.to_thread(self._found, kind, np.stack([embedding for embedding, _ in batch]))
+            embeddings = np.stack([embedding for embedding, _ in batch])
+            found = self._galleries.open(gallery).search(embeddings, limit, labels)
         except Exception as err:
             for _, result in batch:
-                if not result.done():
-                    result.set_exception(err)
+                result.set_exception(err)
             return
         for (_, result), matches in zip(batch, found, strict=True):
-            if not result.done():
-                result.set_result(matches)
-
-    def _found(self, kind: Kind, embeddings: Array) -> list[list[Match]]:
-        gallery, limit, labels = kind
-        return self._galleries.open(gallery).search(embeddings, limit, labels)
+            result.set_result(matches)

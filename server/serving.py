@@ -101,7 +101,8 @@ async def running(config: ServerConfig, model: Model | None = None) -> AsyncIter
             options=_options(config),
             maximum_concurrent_rpcs=config.max_concurrent_calls + SPARE_CALLS,
         )
-        _add_services(server, config, model, galleries, embedder, metrics, stopping)
+        batcher = resources.enter_context(closing(SearchBatcher(galleries)))
+        _add_services(server, config, model, galleries, embedder, batcher, metrics, stopping)
         health = await _add_health_and_reflection(server)
         port = _bind(server, config)
         await server.start()
@@ -173,10 +174,11 @@ def _add_services(
     model: Model,
     galleries: Galleries,
     embedder: Embedder,
+    batcher: SearchBatcher,
     metrics: Metrics,
     stopping: asyncio.Event,
 ) -> None:
-    images, batcher = Images(galleries, embedder), SearchBatcher(galleries)
+    images = Images(galleries, embedder)
     gallery = GalleryServicer(galleries, embedder, metrics, stream_idle_s=config.stream_idle_s, stopping=stopping)
     search = SearchServicer(model, images, batcher, max_limit=config.max_limit)
     gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server(gallery, server)

@@ -1,5 +1,6 @@
 import asyncio
 import io
+import threading
 
 import numpy as np
 import pytest
@@ -195,9 +196,11 @@ class CountingGallery:
 
     def __init__(self) -> None:
         self.batches: list[int] = []
+        self.may_answer = threading.Event()
 
     def search(self, embeddings, limit, labels):
         self.batches.append(len(embeddings))
+        assert self.may_answer.wait(10)
         return [[float(row[0]), limit] for row in embeddings]
 
 
@@ -214,8 +217,10 @@ def test_searches_that_wait_go_together_and_each_gets_its_own_answer():
 
     async def search_all() -> list[list[float]]:
         batcher = SearchBatcher(OneGallery(gallery))
-        searches = [batcher.search("g", np.full(2, n, np.float32), 5, ()) for n in range(20)]
-        return await asyncio.gather(*searches)
+        searches = asyncio.gather(*[batcher.search("g", np.full(2, n, np.float32), 5, ()) for n in range(20)])
+        await asyncio.sleep(0)  # now all wait
+        gallery.may_answer.set()
+        return await searches
 
     assert asyncio.run(search_all()) == [[float(n), 5] for n in range(20)]
     assert sum(gallery.batches) == 20
@@ -230,6 +235,7 @@ def test_a_cancelled_search_leaves_the_others_alone(model, tmp_path):
         tasks = [asyncio.create_task(batcher.search("g", np.full(2, n, np.float32), 5, ())) for n in range(3)]
         await asyncio.sleep(0)
         tasks[1].cancel()
+        gallery.may_answer.set()
         return (await asyncio.gather(*tasks, return_exceptions=True))[2]
 
     assert asyncio.run(search()) == [2.0, 5]
