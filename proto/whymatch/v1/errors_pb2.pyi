@@ -79,6 +79,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The server is stopping; try again elsewhere or later. UNAVAILABLE."""
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 27
     """The call took longer than its deadline, or than the server's own, or a stream was idle too long. DEADLINE_EXCEEDED."""
+    ERROR_REASON_BAD_REGION: _ErrorReason.ValueType  # 28
+    """A region has no area, lies partly outside the image, crosses itself or has a weight that cannot be; or a mask is not
+    an image of the right size. INVALID_ARGUMENT.
+    """
+    ERROR_REASON_EMPTY_REGION: _ErrorReason.ValueType  # 29
+    """The regions cover nothing that the network sees, or their weights cancel out. INVALID_ARGUMENT."""
+    ERROR_REASON_NO_LABELED_PAIRS: _ErrorReason.ValueType  # 30
+    """No two images of the gallery have the same label. FAILED_PRECONDITION."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or one image of a stream, failed.
@@ -143,6 +151,14 @@ ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 26
 """The server is stopping; try again elsewhere or later. UNAVAILABLE."""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 27
 """The call took longer than its deadline, or than the server's own, or a stream was idle too long. DEADLINE_EXCEEDED."""
+ERROR_REASON_BAD_REGION: ErrorReason.ValueType  # 28
+"""A region has no area, lies partly outside the image, crosses itself or has a weight that cannot be; or a mask is not
+an image of the right size. INVALID_ARGUMENT.
+"""
+ERROR_REASON_EMPTY_REGION: ErrorReason.ValueType  # 29
+"""The regions cover nothing that the network sees, or their weights cancel out. INVALID_ARGUMENT."""
+ERROR_REASON_NO_LABELED_PAIRS: ErrorReason.ValueType  # 30
+"""No two images of the gallery have the same label. FAILED_PRECONDITION."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from whymatch.v1 import similarity_pb2 as _similarity_pb2
 import builtins as _builtins
 import sys
@@ -26,6 +28,17 @@ class ExplainMatchRequest(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     MATCH_FIELD_NUMBER: _builtins.int
     OVERLAYS_FIELD_NUMBER: _builtins.int
+    QUERY_REGIONS_FIELD_NUMBER: _builtins.int
+    MATCH_REGIONS_FIELD_NUMBER: _builtins.int
+    CHANNEL_LIMIT_FIELD_NUMBER: _builtins.int
+    CORRESPONDENCE_LIMIT_FIELD_NUMBER: _builtins.int
+    BOX_SHARE_FIELD_NUMBER: _builtins.int
+    channel_limit: _builtins.int
+    """How many of the leading channels to return. 10 if it is not set; 0 to all."""
+    correspondence_limit: _builtins.int
+    """How many pairs of corresponding cells to return. 10 if it is not set; 0 to 1000."""
+    box_share: _builtins.float
+    """How much of a map's positive values its `best_box` holds, above 0 and up to 1. 0.5 if it is not set."""
     @_builtins.property
     def query(self) -> _similarity_pb2.ImageSource:
         """The query."""
@@ -38,18 +51,42 @@ class ExplainMatchRequest(_message.Message):
     def overlays(self) -> _similarity_pb2.OverlayOptions:
         """Set, it asks for the pictures of the maps."""
 
+    @_builtins.property
+    def query_regions(self) -> _containers.RepeatedCompositeFieldContainer[_similarity_pb2.Region]:
+        """Parts of the query to explain, for example one point; the match's map then shows what corresponds to them."""
+
+    @_builtins.property
+    def match_regions(self) -> _containers.RepeatedCompositeFieldContainer[_similarity_pb2.Region]:
+        """Parts of the match to explain."""
+
     def __init__(
         self,
         *,
         query: _similarity_pb2.ImageSource | None = ...,
         match: _similarity_pb2.ImageSource | None = ...,
         overlays: _similarity_pb2.OverlayOptions | None = ...,
+        query_regions: _abc.Iterable[_similarity_pb2.Region] | None = ...,
+        match_regions: _abc.Iterable[_similarity_pb2.Region] | None = ...,
+        channel_limit: _builtins.int | None = ...,
+        correspondence_limit: _builtins.int | None = ...,
+        box_share: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["match", b"match", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_channel_limit", b"_channel_limit", "_correspondence_limit", b"_correspondence_limit", "box_share", b"box_share", "channel_limit", b"channel_limit", "correspondence_limit", b"correspondence_limit", "match", b"match", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["match", b"match", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_channel_limit", b"_channel_limit", "_correspondence_limit", b"_correspondence_limit", "box_share", b"box_share", "channel_limit", b"channel_limit", "correspondence_limit", b"correspondence_limit", "match", b"match", "match_regions", b"match_regions", "overlays", b"overlays", "query", b"query", "query_regions", b"query_regions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__box_share: _TypeAlias = _typing.Literal["box_share"]  # noqa: Y015
+    _WhichOneofArgType__box_share: _TypeAlias = _typing.Literal["_box_share", b"_box_share"]  # noqa: Y015
+    _WhichOneofReturnType__channel_limit: _TypeAlias = _typing.Literal["channel_limit"]  # noqa: Y015
+    _WhichOneofArgType__channel_limit: _TypeAlias = _typing.Literal["_channel_limit", b"_channel_limit"]  # noqa: Y015
+    _WhichOneofReturnType__correspondence_limit: _TypeAlias = _typing.Literal["correspondence_limit"]  # noqa: Y015
+    _WhichOneofArgType__correspondence_limit: _TypeAlias = _typing.Literal["_correspondence_limit", b"_correspondence_limit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__box_share) -> _WhichOneofReturnType__box_share | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__channel_limit) -> _WhichOneofReturnType__channel_limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__correspondence_limit) -> _WhichOneofReturnType__correspondence_limit | None: ...
 
 Global___ExplainMatchRequest: _TypeAlias = ExplainMatchRequest  # noqa: Y015
 
@@ -65,23 +102,36 @@ class ExplainMatchResponse(_message.Message):
     MATCH_MAP_FIELD_NUMBER: _builtins.int
     RESIDUAL_FIELD_NUMBER: _builtins.int
     COLOR_SCALE_FIELD_NUMBER: _builtins.int
+    IMAGE_SCORE_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
+    CORRESPONDENCES_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The fingerprint of the model."""
     score: _builtins.float
-    """Cosine similarity of the two embeddings, -1 to 1."""
+    """What is explained: the cosine similarity of the two embeddings, -1 to 1, or the part of it that lies in the regions."""
     residual: _builtins.float
     """How far the maps are from adding up: the larger |total - score| of the two maps."""
+    image_score: _builtins.float
+    """Cosine similarity of the whole images, -1 to 1."""
     @_builtins.property
     def query_map(self) -> _similarity_pb2.SimilarityMap:
-        """Where in the query the similarity lies."""
+        """Where in the query that score lies."""
 
     @_builtins.property
     def match_map(self) -> _similarity_pb2.SimilarityMap:
-        """Where in the match the similarity lies."""
+        """Where in the match that score lies."""
 
     @_builtins.property
     def color_scale(self) -> _similarity_pb2.ColorScale:
         """The scale of the pictures, set if there are any."""
+
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelShare]:
+        """The channels that contribute most to the score, largest first."""
+
+    @_builtins.property
+    def correspondences(self) -> _containers.RepeatedCompositeFieldContainer[Global___Correspondence]:
+        """The pairs of cells, one of each image, that contribute most to the score, largest first."""
 
     def __init__(
         self,
@@ -92,11 +142,236 @@ class ExplainMatchResponse(_message.Message):
         match_map: _similarity_pb2.SimilarityMap | None = ...,
         residual: _builtins.float = ...,
         color_scale: _similarity_pb2.ColorScale | None = ...,
+        image_score: _builtins.float = ...,
+        channels: _abc.Iterable[Global___ChannelShare] | None = ...,
+        correspondences: _abc.Iterable[Global___Correspondence] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "match_map", b"match_map", "query_map", b"query_map"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "match_map", b"match_map", "model", b"model", "query_map", b"query_map", "residual", b"residual", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "color_scale", b"color_scale", "correspondences", b"correspondences", "image_score", b"image_score", "match_map", b"match_map", "model", b"model", "query_map", b"query_map", "residual", b"residual", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainMatchResponse: _TypeAlias = ExplainMatchResponse  # noqa: Y015
+
+@_typing.final
+class ChannelShare(_message.Message):
+    """What one channel contributes to a score; all channels add up to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    channel: _builtins.int
+    """Index of the channel, from 0."""
+    score: _builtins.float
+    """Its part of the score."""
+    def __init__(
+        self,
+        *,
+        channel: _builtins.int = ...,
+        score: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChannelShare: _TypeAlias = ChannelShare  # noqa: Y015
+
+@_typing.final
+class Correspondence(_message.Message):
+    """What a cell of the query and a cell of the match contribute to a score together; all pairs add up to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_BOX_FIELD_NUMBER: _builtins.int
+    MATCH_BOX_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    score: _builtins.float
+    """Their part of the score."""
+    @_builtins.property
+    def query_box(self) -> _similarity_pb2.PixelBox:
+        """The cell of the query."""
+
+    @_builtins.property
+    def match_box(self) -> _similarity_pb2.PixelBox:
+        """The cell of the match."""
+
+    def __init__(
+        self,
+        *,
+        query_box: _similarity_pb2.PixelBox | None = ...,
+        match_box: _similarity_pb2.PixelBox | None = ...,
+        score: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["match_box", b"match_box", "query_box", b"query_box"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["match_box", b"match_box", "query_box", b"query_box", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Correspondence: _TypeAlias = Correspondence  # noqa: Y015
+
+@_typing.final
+class ExplainLabelRequest(_message.Message):
+    """Which image and label to compare."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    OVERLAYS_FIELD_NUMBER: _builtins.int
+    BOX_SHARE_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`galleries/{gallery}`, where the images of the label are."""
+    label: _builtins.str
+    """The label, which must occur in the gallery."""
+    box_share: _builtins.float
+    """How much of the map's positive values its `best_box` holds, above 0 and up to 1. 0.5 if it is not set."""
+    @_builtins.property
+    def query(self) -> _similarity_pb2.ImageSource:
+        """The image to explain."""
+
+    @_builtins.property
+    def overlays(self) -> _similarity_pb2.OverlayOptions:
+        """Set, it asks for the picture of the map."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        query: _similarity_pb2.ImageSource | None = ...,
+        label: _builtins.str = ...,
+        overlays: _similarity_pb2.OverlayOptions | None = ...,
+        box_share: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "box_share", b"box_share", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "box_share", b"box_share", "label", b"label", "overlays", b"overlays", "parent", b"parent", "query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__box_share: _TypeAlias = _typing.Literal["box_share"]  # noqa: Y015
+    _WhichOneofArgType__box_share: _TypeAlias = _typing.Literal["_box_share", b"_box_share"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__box_share) -> _WhichOneofReturnType__box_share | None: ...
+
+Global___ExplainLabelRequest: _TypeAlias = ExplainLabelRequest  # noqa: Y015
+
+@_typing.final
+class ExplainLabelResponse(_message.Message):
+    """Why an image is similar to the images of a label."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    IMAGE_COUNT_FIELD_NUMBER: _builtins.int
+    QUERY_MAP_FIELD_NUMBER: _builtins.int
+    COLOR_SCALE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The fingerprint of the model."""
+    score: _builtins.float
+    """Mean cosine similarity to the images of the label, -1 to 1."""
+    image_count: _builtins.int
+    """How many images the mean is over: all of the label, without the query itself if it is one of them."""
+    @_builtins.property
+    def query_map(self) -> _similarity_pb2.SimilarityMap:
+        """Where in the query that score lies: the mean of its maps with each of these images."""
+
+    @_builtins.property
+    def color_scale(self) -> _similarity_pb2.ColorScale:
+        """The scale of the picture, set if there is one."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        score: _builtins.float = ...,
+        image_count: _builtins.int = ...,
+        query_map: _similarity_pb2.SimilarityMap | None = ...,
+        color_scale: _similarity_pb2.ColorScale | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "query_map", b"query_map"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "image_count", b"image_count", "model", b"model", "query_map", b"query_map", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainLabelResponse: _TypeAlias = ExplainLabelResponse  # noqa: Y015
+
+@_typing.final
+class ExplainComponentsRequest(_message.Message):
+    """Over which pairs to look."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAIR_COUNT_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`galleries/{gallery}`, of which at least two images share a label."""
+    pair_count: _builtins.int
+    """How many random pairs of images of one label to draw. 1000 if it is not set; 1 to 100000."""
+    seed: _builtins.int
+    """Makes the draw repeatable."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        pair_count: _builtins.int | None = ...,
+        seed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_pair_count", b"_pair_count", "pair_count", b"pair_count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pair_count", b"_pair_count", "pair_count", b"pair_count", "parent", b"parent", "seed", b"seed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__pair_count: _TypeAlias = _typing.Literal["pair_count"]  # noqa: Y015
+    _WhichOneofArgType__pair_count: _TypeAlias = _typing.Literal["_pair_count", b"_pair_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pair_count) -> _WhichOneofReturnType__pair_count | None: ...
+
+Global___ExplainComponentsRequest: _TypeAlias = ExplainComponentsRequest  # noqa: Y015
+
+@_typing.final
+class ExplainComponentsResponse(_message.Message):
+    """How few channels carry a similarity."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    PAIR_COUNT_FIELD_NUMBER: _builtins.int
+    MEAN_SHARES_FIELD_NUMBER: _builtins.int
+    LOW_SHARES_FIELD_NUMBER: _builtins.int
+    HIGH_SHARES_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The fingerprint of the model."""
+    pair_count: _builtins.int
+    """How many pairs were drawn."""
+    @_builtins.property
+    def mean_shares(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """For K from 1 to all: the share of the score in the K leading channels of a pair, mean over the pairs."""
+
+    @_builtins.property
+    def low_shares(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The same, a tenth of the pairs lies below."""
+
+    @_builtins.property
+    def high_shares(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The same, a tenth of the pairs lies above."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        pair_count: _builtins.int = ...,
+        mean_shares: _abc.Iterable[_builtins.float] | None = ...,
+        low_shares: _abc.Iterable[_builtins.float] | None = ...,
+        high_shares: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["high_shares", b"high_shares", "low_shares", b"low_shares", "mean_shares", b"mean_shares", "model", b"model", "pair_count", b"pair_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainComponentsResponse: _TypeAlias = ExplainComponentsResponse  # noqa: Y015

@@ -40,6 +40,16 @@ class ExplainServiceStub:
                 request_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainMatchRequest.SerializeToString,
                 response_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainMatchResponse.FromString,
                 _registered_method=True)
+        self.ExplainLabel = channel.unary_unary(
+                '/whymatch.v1.ExplainService/ExplainLabel',
+                request_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainLabelRequest.SerializeToString,
+                response_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainLabelResponse.FromString,
+                _registered_method=True)
+        self.ExplainComponents = channel.unary_unary(
+                '/whymatch.v1.ExplainService/ExplainComponents',
+                request_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainComponentsRequest.SerializeToString,
+                response_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainComponentsResponse.FromString,
+                _registered_method=True)
 
 
 class ExplainServiceServicer:
@@ -53,6 +63,20 @@ class ExplainServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainLabel(self, request, context):
+        """Explains why an image belongs to a label: where its similarity to all images of that label lies.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainComponents(self, request, context):
+        """Says how few channels carry a similarity: the cumulative share of the score over pairs of images of one label.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExplainServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +84,16 @@ def add_ExplainServiceServicer_to_server(servicer, server):
                     servicer.ExplainMatch,
                     request_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainMatchRequest.FromString,
                     response_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainMatchResponse.SerializeToString,
+            ),
+            'ExplainLabel': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainLabel,
+                    request_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainLabelRequest.FromString,
+                    response_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainLabelResponse.SerializeToString,
+            ),
+            'ExplainComponents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainComponents,
+                    request_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainComponentsRequest.FromString,
+                    response_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainComponentsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +124,60 @@ class ExplainService:
             '/whymatch.v1.ExplainService/ExplainMatch',
             whymatch_dot_v1_dot_explain__service__pb2.ExplainMatchRequest.SerializeToString,
             whymatch_dot_v1_dot_explain__service__pb2.ExplainMatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainLabel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/whymatch.v1.ExplainService/ExplainLabel',
+            whymatch_dot_v1_dot_explain__service__pb2.ExplainLabelRequest.SerializeToString,
+            whymatch_dot_v1_dot_explain__service__pb2.ExplainLabelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainComponents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/whymatch.v1.ExplainService/ExplainComponents',
+            whymatch_dot_v1_dot_explain__service__pb2.ExplainComponentsRequest.SerializeToString,
+            whymatch_dot_v1_dot_explain__service__pb2.ExplainComponentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

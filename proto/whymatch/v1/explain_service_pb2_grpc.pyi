@@ -35,6 +35,10 @@ class ExplainServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ExplainServiceAsyncStub: ...
     ExplainMatch: _grpc.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainMatchRequest, _explain_service_pb2.ExplainMatchResponse]
     """Explains why two images match: the similarity maps of both, which sum to the score."""
+    ExplainLabel: _grpc.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainLabelRequest, _explain_service_pb2.ExplainLabelResponse]
+    """Explains why an image belongs to a label: where its similarity to all images of that label lies."""
+    ExplainComponents: _grpc.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainComponentsRequest, _explain_service_pb2.ExplainComponentsResponse]
+    """Says how few channels carry a similarity: the cumulative share of the score over pairs of images of one label."""
 
 @_typing.type_check_only
 class ExplainServiceAsyncStub(ExplainServiceStub):
@@ -43,6 +47,10 @@ class ExplainServiceAsyncStub(ExplainServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ExplainMatch: _aio.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainMatchRequest, _explain_service_pb2.ExplainMatchResponse]  # type: ignore[assignment]
     """Explains why two images match: the similarity maps of both, which sum to the score."""
+    ExplainLabel: _aio.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainLabelRequest, _explain_service_pb2.ExplainLabelResponse]  # type: ignore[assignment]
+    """Explains why an image belongs to a label: where its similarity to all images of that label lies."""
+    ExplainComponents: _aio.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainComponentsRequest, _explain_service_pb2.ExplainComponentsResponse]  # type: ignore[assignment]
+    """Says how few channels carry a similarity: the cumulative share of the score over pairs of images of one label."""
 
 class ExplainServiceServicer(metaclass=_abc_1.ABCMeta):
     """Says where and why images match."""
@@ -54,5 +62,21 @@ class ExplainServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_explain_service_pb2.ExplainMatchResponse, _abc.Awaitable[_explain_service_pb2.ExplainMatchResponse]]:
         """Explains why two images match: the similarity maps of both, which sum to the score."""
+
+    @_abc_1.abstractmethod
+    def ExplainLabel(
+        self,
+        request: _explain_service_pb2.ExplainLabelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_explain_service_pb2.ExplainLabelResponse, _abc.Awaitable[_explain_service_pb2.ExplainLabelResponse]]:
+        """Explains why an image belongs to a label: where its similarity to all images of that label lies."""
+
+    @_abc_1.abstractmethod
+    def ExplainComponents(
+        self,
+        request: _explain_service_pb2.ExplainComponentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_explain_service_pb2.ExplainComponentsResponse, _abc.Awaitable[_explain_service_pb2.ExplainComponentsResponse]]:
+        """Says how few channels carry a similarity: the cumulative share of the score over pairs of images of one label."""
 
 def add_ExplainServiceServicer_to_server(servicer: ExplainServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -33,12 +33,19 @@ class SearchRequest(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     WITH_MAPS_FIELD_NUMBER: _builtins.int
     OVERLAYS_FIELD_NUMBER: _builtins.int
+    REGIONS_FIELD_NUMBER: _builtins.int
+    BEST_PER_LABEL_FIELD_NUMBER: _builtins.int
+    BOX_SHARE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`galleries/{gallery}`"""
     limit: _builtins.int
     """How many matches to return. 10 if it is not set; 1 to 1000 unless the server was started with another maximum."""
     with_maps: _builtins.bool
     """True for the similarity maps of both images of each match. A search by embedding has no query map."""
+    best_per_label: _builtins.bool
+    """True for the best match of each label only, for the `limit` best labels; images without a label are left out."""
+    box_share: _builtins.float
+    """How much of a map's positive values its `best_box` holds, above 0 and up to 1. 0.5 if it is not set."""
     @_builtins.property
     def image(self) -> _similarity_pb2.ImageSource:
         """An image, given as bytes or as a stored image of any gallery of the same model. A stored image finds itself, too."""
@@ -55,6 +62,10 @@ class SearchRequest(_message.Message):
     def overlays(self) -> _similarity_pb2.OverlayOptions:
         """Set, it asks for the maps and their pictures; the limit is then at most 100."""
 
+    @_builtins.property
+    def regions(self) -> _containers.RepeatedCompositeFieldContainer[_similarity_pb2.Region]:
+        """Parts of the query image that alone decide the order; empty for the whole image. Exact, over the whole gallery."""
+
     def __init__(
         self,
         *,
@@ -65,15 +76,22 @@ class SearchRequest(_message.Message):
         labels: _abc.Iterable[_builtins.str] | None = ...,
         with_maps: _builtins.bool = ...,
         overlays: _similarity_pb2.OverlayOptions | None = ...,
+        regions: _abc.Iterable[_similarity_pb2.Region] | None = ...,
+        best_per_label: _builtins.bool = ...,
+        box_share: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "embedding", b"embedding", "image", b"image", "limit", b"limit", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_limit", b"_limit", "box_share", b"box_share", "embedding", b"embedding", "image", b"image", "limit", b"limit", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "embedding", b"embedding", "image", b"image", "labels", b"labels", "limit", b"limit", "overlays", b"overlays", "parent", b"parent", "query", b"query", "with_maps", b"with_maps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_limit", b"_limit", "best_per_label", b"best_per_label", "box_share", b"box_share", "embedding", b"embedding", "image", b"image", "labels", b"labels", "limit", b"limit", "overlays", b"overlays", "parent", b"parent", "query", b"query", "regions", b"regions", "with_maps", b"with_maps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__box_share: _TypeAlias = _typing.Literal["box_share"]  # noqa: Y015
+    _WhichOneofArgType__box_share: _TypeAlias = _typing.Literal["_box_share", b"_box_share"]  # noqa: Y015
     _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
     _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
     _WhichOneofReturnType_query: _TypeAlias = _typing.Literal["image", "embedding"]  # noqa: Y015
     _WhichOneofArgType_query: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__box_share) -> _WhichOneofReturnType__box_share | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
     @_typing.overload
@@ -149,19 +167,24 @@ class Match(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     QUERY_MAP_FIELD_NUMBER: _builtins.int
     MATCH_MAP_FIELD_NUMBER: _builtins.int
+    IMAGE_SCORE_FIELD_NUMBER: _builtins.int
     score: _builtins.float
-    """Cosine similarity of the two embeddings, -1 to 1."""
+    """What the matches are ordered by: the cosine similarity of the two embeddings, -1 to 1, or, if regions were given,
+    the part of it that lies in them.
+    """
+    image_score: _builtins.float
+    """Cosine similarity of the whole images, -1 to 1. `score / image_score` is the share of it that lies in the regions."""
     @_builtins.property
     def image(self) -> _gallery_service_pb2.Image:
         """The image."""
 
     @_builtins.property
     def query_map(self) -> _similarity_pb2.SimilarityMap:
-        """Where in the query the similarity lies."""
+        """Where in the query the similarity of the whole images lies; adds up to `image_score`."""
 
     @_builtins.property
     def match_map(self) -> _similarity_pb2.SimilarityMap:
-        """Where in the match the similarity lies."""
+        """Where in the match the similarity of the whole images lies; adds up to `image_score`."""
 
     def __init__(
         self,
@@ -170,11 +193,133 @@ class Match(_message.Message):
         score: _builtins.float = ...,
         query_map: _similarity_pb2.SimilarityMap | None = ...,
         match_map: _similarity_pb2.SimilarityMap | None = ...,
+        image_score: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "match_map", b"match_map", "query_map", b"query_map"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "match_map", b"match_map", "query_map", b"query_map", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "image_score", b"image_score", "match_map", b"match_map", "query_map", b"query_map", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Match: _TypeAlias = Match  # noqa: Y015
+
+@_typing.final
+class RerankRequest(_message.Message):
+    """What to order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
+    QUERY_REGIONS_FIELD_NUMBER: _builtins.int
+    MATCH_REGIONS_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    CANDIDATE_LIMIT_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    WITH_MAPS_FIELD_NUMBER: _builtins.int
+    OVERLAYS_FIELD_NUMBER: _builtins.int
+    BOX_SHARE_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`galleries/{gallery}`"""
+    candidate_limit: _builtins.int
+    """How many of the most similar images are candidates if none are named. 100 if it is not set; 1 to 1000 unless the
+    server was started with another maximum.
+    """
+    limit: _builtins.int
+    """How many matches to return. 10 if it is not set; 1 to 1000 unless the server was started with another maximum."""
+    with_maps: _builtins.bool
+    """True for the similarity maps of both images of each match."""
+    box_share: _builtins.float
+    """How much of a map's positive values its `best_box` holds, above 0 and up to 1. 0.5 if it is not set."""
+    @_builtins.property
+    def query(self) -> _similarity_pb2.ImageSource:
+        """What the candidates are compared with."""
+
+    @_builtins.property
+    def query_regions(self) -> _containers.RepeatedCompositeFieldContainer[_similarity_pb2.Region]:
+        """Parts of the query that count; empty for all of it. At least one of the two kinds of regions is given."""
+
+    @_builtins.property
+    def match_regions(self) -> _containers.RepeatedCompositeFieldContainer[_similarity_pb2.Region]:
+        """Parts of each candidate that count; empty for all of it. `relative` ones fit candidates of all sizes."""
+
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The candidates, `galleries/{gallery}/images/{image}` of this gallery; empty for the most similar images."""
+
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only images with one of these labels are candidates; empty for all images. Not together with `candidates`."""
+
+    @_builtins.property
+    def overlays(self) -> _similarity_pb2.OverlayOptions:
+        """Set, it asks for the maps and their pictures; the limit is then at most 100."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        query: _similarity_pb2.ImageSource | None = ...,
+        query_regions: _abc.Iterable[_similarity_pb2.Region] | None = ...,
+        match_regions: _abc.Iterable[_similarity_pb2.Region] | None = ...,
+        candidates: _abc.Iterable[_builtins.str] | None = ...,
+        candidate_limit: _builtins.int | None = ...,
+        limit: _builtins.int | None = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+        with_maps: _builtins.bool = ...,
+        overlays: _similarity_pb2.OverlayOptions | None = ...,
+        box_share: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_candidate_limit", b"_candidate_limit", "_limit", b"_limit", "box_share", b"box_share", "candidate_limit", b"candidate_limit", "limit", b"limit", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_candidate_limit", b"_candidate_limit", "_limit", b"_limit", "box_share", b"box_share", "candidate_limit", b"candidate_limit", "candidates", b"candidates", "labels", b"labels", "limit", b"limit", "match_regions", b"match_regions", "overlays", b"overlays", "parent", b"parent", "query", b"query", "query_regions", b"query_regions", "with_maps", b"with_maps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__box_share: _TypeAlias = _typing.Literal["box_share"]  # noqa: Y015
+    _WhichOneofArgType__box_share: _TypeAlias = _typing.Literal["_box_share", b"_box_share"]  # noqa: Y015
+    _WhichOneofReturnType__candidate_limit: _TypeAlias = _typing.Literal["candidate_limit"]  # noqa: Y015
+    _WhichOneofArgType__candidate_limit: _TypeAlias = _typing.Literal["_candidate_limit", b"_candidate_limit"]  # noqa: Y015
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__box_share) -> _WhichOneofReturnType__box_share | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__candidate_limit) -> _WhichOneofReturnType__candidate_limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+
+Global___RerankRequest: _TypeAlias = RerankRequest  # noqa: Y015
+
+@_typing.final
+class RerankResponse(_message.Message):
+    """The candidates in their new order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    MATCHES_FIELD_NUMBER: _builtins.int
+    COLOR_SCALE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The fingerprint of the model."""
+    @_builtins.property
+    def matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Match]:
+        """Best first."""
+
+    @_builtins.property
+    def color_scale(self) -> _similarity_pb2.ColorScale:
+        """The scale of the pictures, set if there are any."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        matches: _abc.Iterable[Global___Match] | None = ...,
+        color_scale: _similarity_pb2.ColorScale | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "matches", b"matches", "model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RerankResponse: _TypeAlias = RerankResponse  # noqa: Y015

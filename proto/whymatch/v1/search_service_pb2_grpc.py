@@ -40,6 +40,11 @@ class SearchServiceStub:
                 request_serializer=whymatch_dot_v1_dot_search__service__pb2.SearchRequest.SerializeToString,
                 response_deserializer=whymatch_dot_v1_dot_search__service__pb2.SearchResponse.FromString,
                 _registered_method=True)
+        self.Rerank = channel.unary_unary(
+                '/whymatch.v1.SearchService/Rerank',
+                request_serializer=whymatch_dot_v1_dot_search__service__pb2.RerankRequest.SerializeToString,
+                response_deserializer=whymatch_dot_v1_dot_search__service__pb2.RerankResponse.FromString,
+                _registered_method=True)
 
 
 class SearchServiceServicer:
@@ -53,6 +58,13 @@ class SearchServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Rerank(self, request, context):
+        """Orders candidates by how much of their similarity lies in parts of the query, in parts of the match, or in both.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SearchServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +72,11 @@ def add_SearchServiceServicer_to_server(servicer, server):
                     servicer.Search,
                     request_deserializer=whymatch_dot_v1_dot_search__service__pb2.SearchRequest.FromString,
                     response_serializer=whymatch_dot_v1_dot_search__service__pb2.SearchResponse.SerializeToString,
+            ),
+            'Rerank': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rerank,
+                    request_deserializer=whymatch_dot_v1_dot_search__service__pb2.RerankRequest.FromString,
+                    response_serializer=whymatch_dot_v1_dot_search__service__pb2.RerankResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +107,33 @@ class SearchService:
             '/whymatch.v1.SearchService/Search',
             whymatch_dot_v1_dot_search__service__pb2.SearchRequest.SerializeToString,
             whymatch_dot_v1_dot_search__service__pb2.SearchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rerank(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/whymatch.v1.SearchService/Rerank',
+            whymatch_dot_v1_dot_search__service__pb2.RerankRequest.SerializeToString,
+            whymatch_dot_v1_dot_search__service__pb2.RerankResponse.FromString,
             options,
             channel_credentials,
             insecure,

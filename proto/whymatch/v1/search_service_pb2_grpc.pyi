@@ -35,6 +35,8 @@ class SearchServiceStub:
     def __new__(cls, channel: _aio.Channel) -> SearchServiceAsyncStub: ...
     Search: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.SearchRequest, _search_service_pb2.SearchResponse]
     """Returns the most similar images, best first, and on request where each similarity lies."""
+    Rerank: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.RerankRequest, _search_service_pb2.RerankResponse]
+    """Orders candidates by how much of their similarity lies in parts of the query, in parts of the match, or in both."""
 
 @_typing.type_check_only
 class SearchServiceAsyncStub(SearchServiceStub):
@@ -43,6 +45,8 @@ class SearchServiceAsyncStub(SearchServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Search: _aio.UnaryUnaryMultiCallable[_search_service_pb2.SearchRequest, _search_service_pb2.SearchResponse]  # type: ignore[assignment]
     """Returns the most similar images, best first, and on request where each similarity lies."""
+    Rerank: _aio.UnaryUnaryMultiCallable[_search_service_pb2.RerankRequest, _search_service_pb2.RerankResponse]  # type: ignore[assignment]
+    """Orders candidates by how much of their similarity lies in parts of the query, in parts of the match, or in both."""
 
 class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
     """Finds the images of a gallery that are most similar to a query."""
@@ -54,5 +58,13 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_search_service_pb2.SearchResponse, _abc.Awaitable[_search_service_pb2.SearchResponse]]:
         """Returns the most similar images, best first, and on request where each similarity lies."""
+
+    @_abc_1.abstractmethod
+    def Rerank(
+        self,
+        request: _search_service_pb2.RerankRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_search_service_pb2.RerankResponse, _abc.Awaitable[_search_service_pb2.RerankResponse]]:
+        """Orders candidates by how much of their similarity lies in parts of the query, in parts of the match, or in both."""
 
 def add_SearchServiceServicer_to_server(servicer: SearchServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cwhymatch/v1/similarity.proto\x12\x0bwhymatch.v1\";\n\x0bImageSource\x12\x11\n\x07\x63ontent\x18\x01 \x01(\x0cH\x00\x12\x0f\n\x05image\x18\x02 \x01(\tH\x00\x42\x08\n\x06source\"P\n\x08PixelBox\x12\x0f\n\x07left_px\x18\x01 \x01(\x01\x12\x0e\n\x06top_px\x18\x02 \x01(\x01\x12\x10\n\x08right_px\x18\x03 \x01(\x01\x12\x11\n\tbottom_px\x18\x04 \x01(\x01\"\xac\x01\n\rSimilarityMap\x12\x0c\n\x04rows\x18\x01 \x01(\x05\x12\x0f\n\x07\x63olumns\x18\x02 \x01(\x05\x12\x0e\n\x06values\x18\x03 \x03(\x02\x12\r\n\x05total\x18\x04 \x01(\x01\x12\x10\n\x08width_px\x18\x05 \x01(\x05\x12\x11\n\theight_px\x18\x06 \x01(\x05\x12#\n\x04\x61rea\x18\x07 \x01(\x0b\x32\x15.whymatch.v1.PixelBox\x12\x13\n\x0boverlay_png\x18\x08 \x01(\x0c\":\n\nColorScale\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\x12\x11\n\tcolor_map\x18\x03 \x01(\t\"!\n\x0eOverlayOptions\x12\x0f\n\x07size_px\x18\x01 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cwhymatch/v1/similarity.proto\x12\x0bwhymatch.v1\";\n\x0bImageSource\x12\x11\n\x07\x63ontent\x18\x01 \x01(\x0cH\x00\x12\x0f\n\x05image\x18\x02 \x01(\tH\x00\x42\x08\n\x06source\"P\n\x08PixelBox\x12\x0f\n\x07left_px\x18\x01 \x01(\x01\x12\x0e\n\x06top_px\x18\x02 \x01(\x01\x12\x10\n\x08right_px\x18\x03 \x01(\x01\x12\x11\n\tbottom_px\x18\x04 \x01(\x01\"\xd5\x01\n\rSimilarityMap\x12\x0c\n\x04rows\x18\x01 \x01(\x05\x12\x0f\n\x07\x63olumns\x18\x02 \x01(\x05\x12\x0e\n\x06values\x18\x03 \x03(\x02\x12\r\n\x05total\x18\x04 \x01(\x01\x12\x10\n\x08width_px\x18\x05 \x01(\x05\x12\x11\n\theight_px\x18\x06 \x01(\x05\x12#\n\x04\x61rea\x18\x07 \x01(\x0b\x32\x15.whymatch.v1.PixelBox\x12\x13\n\x0boverlay_png\x18\x08 \x01(\x0c\x12\'\n\x08\x62\x65st_box\x18\t \x01(\x0b\x32\x15.whymatch.v1.PixelBox\"(\n\nPixelPoint\x12\x0c\n\x04x_px\x18\x01 \x01(\x01\x12\x0c\n\x04y_px\x18\x02 \x01(\x01\"7\n\x0cPixelPolygon\x12\'\n\x06points\x18\x01 \x03(\x0b\x32\x17.whymatch.v1.PixelPoint\"\xd1\x01\n\x06Region\x12$\n\x03\x62ox\x18\x01 \x01(\x0b\x32\x15.whymatch.v1.PixelBoxH\x00\x12,\n\x07polygon\x18\x02 \x01(\x0b\x32\x19.whymatch.v1.PixelPolygonH\x00\x12\x0e\n\x04mask\x18\x03 \x01(\x0cH\x00\x12(\n\x05point\x18\x04 \x01(\x0b\x32\x17.whymatch.v1.PixelPointH\x00\x12\x13\n\x06weight\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x10\n\x08relative\x18\x06 \x01(\x08\x42\x07\n\x05shapeB\t\n\x07_weight\":\n\nColorScale\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\x12\x11\n\tcolor_map\x18\x03 \x01(\t\"!\n\x0eOverlayOptions\x12\x0f\n\x07size_px\x18\x01 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,9 +36,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PIXELBOX']._serialized_start=106
   _globals['_PIXELBOX']._serialized_end=186
   _globals['_SIMILARITYMAP']._serialized_start=189
-  _globals['_SIMILARITYMAP']._serialized_end=361
-  _globals['_COLORSCALE']._serialized_start=363
-  _globals['_COLORSCALE']._serialized_end=421
-  _globals['_OVERLAYOPTIONS']._serialized_start=423
-  _globals['_OVERLAYOPTIONS']._serialized_end=456
+  _globals['_SIMILARITYMAP']._serialized_end=402
+  _globals['_PIXELPOINT']._serialized_start=404
+  _globals['_PIXELPOINT']._serialized_end=444
+  _globals['_PIXELPOLYGON']._serialized_start=446
+  _globals['_PIXELPOLYGON']._serialized_end=501
+  _globals['_REGION']._serialized_start=504
+  _globals['_REGION']._serialized_end=713
+  _globals['_COLORSCALE']._serialized_start=715
+  _globals['_COLORSCALE']._serialized_end=773
+  _globals['_OVERLAYOPTIONS']._serialized_start=775
+  _globals['_OVERLAYOPTIONS']._serialized_end=808
 # @@protoc_insertion_point(module_scope)

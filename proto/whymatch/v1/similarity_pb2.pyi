@@ -94,6 +94,7 @@ class SimilarityMap(_message.Message):
     HEIGHT_PX_FIELD_NUMBER: _builtins.int
     AREA_FIELD_NUMBER: _builtins.int
     OVERLAY_PNG_FIELD_NUMBER: _builtins.int
+    BEST_BOX_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     """Number of rows of cells."""
     columns: _builtins.int
@@ -114,6 +115,12 @@ class SimilarityMap(_message.Message):
     def area(self) -> Global___PixelBox:
         """The part of the image that the grid covers; the cells divide it evenly. The whole image, unless the model crops."""
 
+    @_builtins.property
+    def best_box(self) -> Global___PixelBox:
+        """The smallest box of whole cells that holds the `box_share` of the request of all positive values, to draw as a
+        frame. Not set if no value is positive.
+        """
+
     def __init__(
         self,
         *,
@@ -125,14 +132,126 @@ class SimilarityMap(_message.Message):
         height_px: _builtins.int = ...,
         area: Global___PixelBox | None = ...,
         overlay_png: _builtins.bytes = ...,
+        best_box: Global___PixelBox | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["area", b"area"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["area", b"area", "best_box", b"best_box"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["area", b"area", "columns", b"columns", "height_px", b"height_px", "overlay_png", b"overlay_png", "rows", b"rows", "total", b"total", "values", b"values", "width_px", b"width_px"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area", b"area", "best_box", b"best_box", "columns", b"columns", "height_px", b"height_px", "overlay_png", b"overlay_png", "rows", b"rows", "total", b"total", "values", b"values", "width_px", b"width_px"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SimilarityMap: _TypeAlias = SimilarityMap  # noqa: Y015
+
+@_typing.final
+class PixelPoint(_message.Message):
+    """A point in pixels of the upright original image. The center of the first pixel is 0.5, 0.5."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    X_PX_FIELD_NUMBER: _builtins.int
+    Y_PX_FIELD_NUMBER: _builtins.int
+    x_px: _builtins.float
+    """From the left edge."""
+    y_px: _builtins.float
+    """From the top edge."""
+    def __init__(
+        self,
+        *,
+        x_px: _builtins.float = ...,
+        y_px: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["x_px", b"x_px", "y_px", b"y_px"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PixelPoint: _TypeAlias = PixelPoint  # noqa: Y015
+
+@_typing.final
+class PixelPolygon(_message.Message):
+    """A closed outline whose edges do not cross."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POINTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___PixelPoint]:
+        """At least three corners, in order; the last one is joined to the first."""
+
+    def __init__(
+        self,
+        *,
+        points: _abc.Iterable[Global___PixelPoint] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PixelPolygon: _TypeAlias = PixelPolygon  # noqa: Y015
+
+@_typing.final
+class Region(_message.Message):
+    """A part of an image that counts, or counts against.
+
+    A cell of the feature map takes part with the share of its rectangle that the region covers. Several regions add up;
+    where regions of one sign overlap, a cell counts at most once.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOX_FIELD_NUMBER: _builtins.int
+    POLYGON_FIELD_NUMBER: _builtins.int
+    MASK_FIELD_NUMBER: _builtins.int
+    POINT_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    RELATIVE_FIELD_NUMBER: _builtins.int
+    mask: _builtins.bytes
+    """An image file of the size of the upright image: white is in the region, black is not, gray is partly."""
+    weight: _builtins.float
+    """From -1 to 1, and not 0. 1 if it is not set; what is negative counts against a match."""
+    relative: _builtins.bool
+    """True if the numbers of the shape are shares of the image's width and height, 0 to 1, instead of pixels, so that one
+    region fits images of all sizes. A mask is then stretched to the image.
+    """
+    @_builtins.property
+    def box(self) -> Global___PixelBox:
+        """A rectangle."""
+
+    @_builtins.property
+    def polygon(self) -> Global___PixelPolygon:
+        """A polygon."""
+
+    @_builtins.property
+    def point(self) -> Global___PixelPoint:
+        """The whole cell under a point."""
+
+    def __init__(
+        self,
+        *,
+        box: Global___PixelBox | None = ...,
+        polygon: Global___PixelPolygon | None = ...,
+        mask: _builtins.bytes = ...,
+        point: Global___PixelPoint | None = ...,
+        weight: _builtins.float | None = ...,
+        relative: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "box", b"box", "mask", b"mask", "point", b"point", "polygon", b"polygon", "shape", b"shape", "weight", b"weight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "box", b"box", "mask", b"mask", "point", b"point", "polygon", b"polygon", "relative", b"relative", "shape", b"shape", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    _WhichOneofReturnType_shape: _TypeAlias = _typing.Literal["box", "polygon", "mask", "point"]  # noqa: Y015
+    _WhichOneofArgType_shape: _TypeAlias = _typing.Literal["shape", b"shape"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_shape) -> _WhichOneofReturnType_shape | None: ...
+
+Global___Region: _TypeAlias = Region  # noqa: Y015
 
 @_typing.final
 class ColorScale(_message.Message):
