@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whymatch.client import cli_explain, cli_search
 from whymatch.client.connection import with_client
+from whymatch.client.options import Json, file_or_stdin, source
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from whymatch.client import Client, SearchResult, Stored
+    from whymatch.client import Client
 
 app = typer.Typer(
     name="whymatch",
@@ -25,21 +25,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-explain_app = typer.Typer(help="Say where and why images match.", no_args_is_help=True)
 gallery_app = typer.Typer(help="Make, show and delete galleries.", no_args_is_help=True)
 
-
-def file_or_stdin(path: Path | None) -> Path | None:
-    """Refuse a file that is not there; `-` stands for stdin."""
-    if path is not None and str(path) != "-" and not path.is_file():
-        raise typer.BadParameter(f"there is no file {str(path)!r}")
-    return path
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Maps = Annotated[
-    Path | None, typer.Option(file_okay=False, metavar="DIR", help="Write pictures of the maps into this folder.")
-]
 SERVER_PACKAGES = ("faiss", "grpc_health", "grpc_reflection", "safetensors", "torch", "torchvision")
 
 
@@ -113,50 +100,8 @@ def add(
         raise typer.Exit(1)
 
 
-@app.command()
-@with_client
-def search(
-    client: "Client",
-    file: Annotated[
-        Path | None,
-        typer.Argument(callback=file_or_stdin, metavar="FILE", help="The query; - reads it from stdin."),
-    ] = None,
-    image: Annotated[str | None, typer.Option(metavar="NAME", help="Search by a stored image.")] = None,
-    embedding: Annotated[
-        Path | None,
-        typer.Option(
-            callback=file_or_stdin,
-            metavar="FILE",
-            help="Search by an embedding: a JSON list, or what `whymatch embed --json` prints.",
-        ),
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=2**31 - 1, metavar="N", help="How many matches to return.")] = 10,
-    label: Annotated[
-        list[str] | None, typer.Option(metavar="LABEL", help="Only images of this label; may be given repeatedly.")
-    ] = None,
-    with_maps: Annotated[
-        bool, typer.Option("--with-maps", help="Put the maps into the JSON document (with --json).")
-    ] = False,
-    maps: Maps = None,
-    json: Json = False,
-) -> None:
-    """Find the images that are most similar to a query."""
-    from whymatch.client import documents
-
-    given = [value for value in (file, image, embedding) if value is not None]
-    if len(given) != 1:
-        raise typer.BadParameter("give one query: a file, --image NAME or --embedding FILE")
-    if with_maps and not json:
-        raise typer.BadParameter("--with-maps needs --json, which prints them; --maps DIR writes them as pictures")
-    query = read_vector(embedding) if embedding else source(file, image)
-    result = client.search(
-        query, limit=limit, labels=label or (), with_maps=with_maps, overlays=maps is not None, overlay_size_px=512
-    )
-    overlays = write_pictures(result, maps) if maps else {}
-    if json:
-        documents.print_document(documents.search(str(given[0]), result, overlays))
-    else:
-        print_matches(result)
+app.command()(cli_search.search)
+app.command()(cli_search.rerank)
 
 
 @app.command()
@@ -185,34 +130,6 @@ def embed(
         documents.print_document(documents.embedding(str(file or image), result))
     else:
         print(f"{len(result.embedding)} values of the model {result.model}; --json prints them")
-
-
-@explain_app.command("match")
-@with_client
-def explain_match(
-    client: "Client",
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="A file, or image:NAME for a stored image.")],
-    match: Annotated[str, typer.Argument(metavar="MATCH", help="A file, or image:NAME for a stored image.")],
-    maps: Maps = None,
-    json: Json = False,
-) -> None:
-    """Say where the similarity of two images lies."""
-    from whymatch.client import documents
-
-    explanation = client.explain_match(either_source(query), either_source(match), overlays=maps is not None)
-    overlays = {}
-    if maps:
-        from whymatch.client import pictures
-
-        overlays = pictures.write_maps({"query": explanation.query_map, "match": explanation.match_map}, maps)
-    if json:
-        documents.print_document(documents.explanation(query, match, explanation, overlays))
-        return
-    print(f"score {explanation.score:.4f}")
-    print(f"query map adds up to {explanation.query_map.total:.4f}, match map to {explanation.match_map.total:.4f}")
-    print(f"residual {explanation.residual:.1e}")
-    for overlay in overlays.values():
-        print(overlay)
 
 
 @app.command("list")
@@ -335,7 +252,7 @@ def demo(
         raise typer.Exit(1) from None
 
 
-app.add_typer(explain_app, name="explain")
+app.add_typer(cli_explain.app, name="explain")
 app.add_typer(gallery_app, name="gallery")
 
 
@@ -349,61 +266,6 @@ def require_server() -> None:
             file=sys.stderr,
         )
         raise typer.Exit(1)
-
-
-def source(file: Path | None, image: str | None) -> "bytes | Path | Stored":
-    """Return the image that the command line names: stdin, a file or a stored image."""
-    from whymatch.client import Stored
-
-    if image is not None:
-        return Stored(image)
-    assert file is not None
-    return sys.stdin.buffer.read() if str(file) == "-" else file
-
-
-def either_source(text: str) -> "Path | Stored":
-    """Return the stored image that `image:NAME` names, or the file."""
-    from whymatch.client import Stored
-
-    if text.startswith("image:"):
-        return Stored(text.removeprefix("image:"))
-    if not Path(text).is_file():
-        raise typer.BadParameter(f"there is no file {text!r}; a stored image is written image:NAME")
-    return Path(text)
-
-
-def read_vector(file: Path) -> "np.ndarray":
-    """Return the embedding of a JSON file, a bare list or the document of `whymatch embed --json`."""
-    import json
-
-    import numpy as np
-
-    text = sys.stdin.read() if str(file) == "-" else file.read_text()
-    try:
-        document = json.loads(text)
-        vector = np.array(document["embedding"] if isinstance(document, dict) else document, np.float32)
-    except (KeyError, TypeError, ValueError) as error:
-        raise typer.BadParameter(f"{file} holds no embedding: {error}") from None
-    if vector.ndim != 1:
-        raise typer.BadParameter(f"{file} holds no embedding, but an array of shape {vector.shape}")
-    return vector
-
-
-def write_pictures(result: "SearchResult", folder: Path) -> dict[str, Path]:
-    """Write the pictures of a search and say where the sheet is."""
-    from whymatch.client import pictures
-
-    written = pictures.write_search(result, folder)
-    print(folder / "sheet.png", file=sys.stderr)
-    return written
-
-
-def print_matches(result: "SearchResult") -> None:
-    """Print the matches as a table."""
-    width = max([len("label"), *(len(match.label) for match in result)])
-    print(f"rank   score  {'label':{width}}  name")
-    for rank, match in enumerate(result, start=1):
-        print(f"{rank:4}  {match.score:6.4f}  {match.label:{width}}  {match.name}")
 
 
 def print_facts(document: dict[str, object], json: bool) -> None:

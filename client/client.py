@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
-from whymatch.client import convert, results
+from whymatch.client import convert, requests, results
 from whymatch.client.channel import (
     DEFAULT_ADDRESS,
     DEFAULT_GALLERY,
@@ -19,7 +19,7 @@ from whymatch.client.channel import (
     channel_options,
 )
 from whymatch.client.failures import from_grpc, stall, unanswered
-from whymatch.client.inputs import ImageInput, NewImage, Query, Stored
+from whymatch.client.inputs import ImageInput, NewImage, Query, RegionInput, Stored
 from whymatch.client.pace import Pace
 from whymatch.v1 import embed_service_pb2, gallery_service_pb2
 from whymatch.v1.embed_service_pb2_grpc import EmbedServiceStub
@@ -89,49 +89,146 @@ class Client:
         *,
         limit: int = 10,
         labels: Sequence[str] = (),
+        regions: Sequence[RegionInput] = (),
+        best_per_label: bool = False,
         with_maps: bool = False,
         overlays: bool = False,
         overlay_size_px: int = 512,
+        box_share: float = 0.5,
         gallery: str | None = None,
     ) -> results.SearchResult:
         """Return the images that are most similar to `query`, best first.
 
         query: a file's path or bytes, a Pillow picture, a `Stored` image, or an embedding.
         labels: only images with one of these labels match; empty for all.
+        regions: parts of the query image that alone decide the order; empty for the whole image.
+        best_per_label: the best match of each label only, for the `limit` best labels.
         with_maps: ask where each similarity lies, in the query and in the match.
         overlays: ask for the maps and their pictures, whose longer side is `overlay_size_px`.
+        box_share: how much of a map's positive values its `best_box` holds, above 0 and up to 1.
         """
-        request = convert.search_request(
+        request = requests.search(
             query,
             gallery or self.gallery,
+            limit=limit,
+            labels=labels,
+            regions=regions,
+            best_per_label=best_per_label,
+            with_maps=with_maps,
+            overlays=overlays,
+            overlay_size_px=overlay_size_px,
+            box_share=box_share,
+        )
+        return convert.search_result(self._call(self._search.Search, request))
+
+    def rerank(
+        self,
+        query: ImageInput | Stored,
+        *,
+        query_regions: Sequence[RegionInput] = (),
+        match_regions: Sequence[RegionInput] = (),
+        candidates: Sequence[str] = (),
+        candidate_limit: int = 100,
+        limit: int = 10,
+        labels: Sequence[str] = (),
+        with_maps: bool = False,
+        overlays: bool = False,
+        overlay_size_px: int = 512,
+        box_share: float = 0.5,
+        gallery: str | None = None,
+    ) -> results.SearchResult:
+        """Order candidates by how much of their similarity lies in regions of the query, of the match, or of both.
+
+        query_regions, match_regions: parts that count; empty for all of it, and at least one of the two is given.
+        candidates: names of images; empty for the `candidate_limit` most similar images.
+        labels: only images with one of these labels are candidates; not together with `candidates`.
+        The rest is as in `search`.
+        """
+        request = requests.rerank(
+            query,
+            gallery or self.gallery,
+            query_regions=query_regions,
+            match_regions=match_regions,
+            candidates=candidates,
+            candidate_limit=candidate_limit,
             limit=limit,
             labels=labels,
             with_maps=with_maps,
             overlays=overlays,
             overlay_size_px=overlay_size_px,
+            box_share=box_share,
         )
-        return convert.search_result(self._call(self._search.Search, request))
+        return convert.search_result(self._call(self._search.Rerank, request))
 
     def explain_match(
         self,
         query: ImageInput | Stored,
         match: ImageInput | Stored,
         *,
+        query_regions: Sequence[RegionInput] = (),
+        match_regions: Sequence[RegionInput] = (),
+        channel_limit: int = 10,
+        correspondence_limit: int = 10,
         overlays: bool = False,
         overlay_size_px: int = 512,
+        box_share: float = 0.5,
         gallery: str | None = None,
     ) -> results.Explanation:
-        """Return why two images match: the similarity maps of both, which add up to the score."""
-        request = convert.explain_match_request(
-            query, match, gallery or self.gallery, overlays=overlays, overlay_size_px=overlay_size_px
+        """Return why two images match: the similarity maps of both, which add up to the score.
+
+        query_regions, match_regions: parts to explain, for example one point; the map of the other image then shows
+            what corresponds to them.
+        channel_limit: how many of the leading channels to return.
+        correspondence_limit: how many pairs of corresponding cells to return, at most 1000.
+        The rest is as in `search`.
+        """
+        request = requests.explain_match(
+            query,
+            match,
+            gallery or self.gallery,
+            query_regions=query_regions,
+            match_regions=match_regions,
+            channel_limit=channel_limit,
+            correspondence_limit=correspondence_limit,
+            overlays=overlays,
+            overlay_size_px=overlay_size_px,
+            box_share=box_share,
         )
         return convert.explanation(self._call(self._explain.ExplainMatch, request))
+
+    def explain_label(
+        self,
+        query: ImageInput | Stored,
+        label: str,
+        *,
+        overlays: bool = False,
+        overlay_size_px: int = 512,
+        box_share: float = 0.5,
+        gallery: str | None = None,
+    ) -> results.LabelExplanation:
+        """Return where the mean similarity of `query` to all images of `label` lies."""
+        request = requests.explain_label(
+            query,
+            label,
+            gallery or self.gallery,
+            overlays=overlays,
+            overlay_size_px=overlay_size_px,
+            box_share=box_share,
+        )
+        return convert.label_explanation(self._call(self._explain.ExplainLabel, request))
+
+    def explain_components(
+        self, *, pair_count: int = 1000, seed: int = 0, gallery: str | None = None
+    ) -> results.ComponentShares:
+        """Return how few channels carry a similarity, over random pairs of images of one label."""
+        request = requests.explain_components(gallery or self.gallery, pair_count=pair_count, seed=seed)
+        return convert.component_shares(self._call(self._explain.ExplainComponents, request))
 
     def embed(
         self, image: ImageInput | Stored, *, with_feature_map: bool = False, gallery: str | None = None
     ) -> results.Embedding:
         """Return the embedding of an image and, on request, the feature map that it was pooled from."""
-        request = convert.embed_request(image, gallery or self.gallery, with_feature_map=with_feature_map)
+        request = requests.embed(image, gallery or self.gallery, with_feature_map=with_feature_map)
         return convert.embedding(self._call(self._embed.EmbedImage, request))
 
     def model(self) -> results.Model:
@@ -151,16 +248,16 @@ class Client:
         broken: list[Exception] = []
         stalled = threading.Event()
 
-        def requests() -> Iterator[gallery_service_pb2.AddImagesRequest]:
+        def outgoing() -> Iterator[gallery_service_pb2.AddImagesRequest]:
             try:
                 for image in images:
-                    request = convert.add_request(image, gallery or self.gallery)
+                    request = requests.add(image, gallery or self.gallery)
                     pace.send()
                     yield request
             except Exception as error:
                 broken.append(error)
 
-        call = self._galleries.AddImages(requests(), metadata=self._metadata)
+        call = self._galleries.AddImages(outgoing(), metadata=self._metadata)
         ended = self._watch(pace, call, stalled)
         try:
             pace.listen()
@@ -197,12 +294,12 @@ class Client:
 
     def get(self, name: str, *, gallery: str | None = None) -> results.Image:
         """Return what is known of one image."""
-        request = gallery_service_pb2.GetImageRequest(name=convert.image_path(gallery or self.gallery, name))
+        request = gallery_service_pb2.GetImageRequest(name=requests.image_path(gallery or self.gallery, name))
         return convert.image(self._call(self._galleries.GetImage, request))
 
     def list(self, *, gallery: str | None = None) -> Iterator[results.Image]:
         """Yield the images of a gallery by name, a page at a time."""
-        parent = convert.gallery_path(gallery or self.gallery)
+        parent = requests.gallery_path(gallery or self.gallery)
         request = gallery_service_pb2.ListImagesRequest(parent=parent, page_size=PAGE_SIZE)
         while True:
             page = self._call(self._galleries.ListImages, request)
@@ -213,12 +310,12 @@ class Client:
 
     def delete(self, name: str, *, gallery: str | None = None) -> None:
         """Delete one image."""
-        request = gallery_service_pb2.DeleteImageRequest(name=convert.image_path(gallery or self.gallery, name))
+        request = gallery_service_pb2.DeleteImageRequest(name=requests.image_path(gallery or self.gallery, name))
         self._call(self._galleries.DeleteImage, request)
 
     def content(self, name: str, *, gallery: str | None = None) -> bytes:
         """Return the bytes of an image exactly as they were added."""
-        request = gallery_service_pb2.GetImageContentRequest(name=convert.image_path(gallery or self.gallery, name))
+        request = gallery_service_pb2.GetImageContentRequest(name=requests.image_path(gallery or self.gallery, name))
         return self._call(self._galleries.GetImageContent, request).content
 
     # Galleries
@@ -231,12 +328,12 @@ class Client:
         index_factory: a FAISS factory string, or `auto`: exact while exact is fast.
         omit_feature_maps: smaller on disk, but each map then embeds the stored image again.
         """
-        request = convert.create_gallery_request(name, index_factory=index_factory, omit_feature_maps=omit_feature_maps)
+        request = requests.create_gallery(name, index_factory=index_factory, omit_feature_maps=omit_feature_maps)
         return convert.gallery(self._call(self._galleries.CreateGallery, request))
 
     def get_gallery(self, name: str) -> results.Gallery:
         """Return what is known of one gallery."""
-        request = gallery_service_pb2.GetGalleryRequest(name=convert.gallery_path(name))
+        request = gallery_service_pb2.GetGalleryRequest(name=requests.gallery_path(name))
         return convert.gallery(self._call(self._galleries.GetGallery, request))
 
     def galleries(self) -> Iterator[results.Gallery]:
@@ -253,7 +350,7 @@ class Client:
         """Delete a gallery and everything in it."""
         self._call(
             self._galleries.DeleteGallery,
-            gallery_service_pb2.DeleteGalleryRequest(name=convert.gallery_path(name)),
+            gallery_service_pb2.DeleteGalleryRequest(name=requests.gallery_path(name)),
         )
 
     def _call(self, method: Callable[..., Response], request: Any) -> Response:

@@ -1,16 +1,16 @@
-"""Requests from arguments, results from responses: the only place of the client that knows the fields of messages."""
+"""Results from responses: together with `requests` the only place of the client that knows the fields of messages."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from whymatch.client import errors, results
-from whymatch.client.inputs import ImageInput, NewImage, Query, Stored, image_bytes, image_name
 from whymatch.v1 import (
     embed_service_pb2,
     errors_pb2,
@@ -20,117 +20,18 @@ from whymatch.v1 import (
     similarity_pb2,
 )
 
+_WithColorScale: TypeAlias = (
+    search_service_pb2.SearchResponse
+    | search_service_pb2.RerankResponse
+    | explain_service_pb2.ExplainMatchResponse
+    | explain_service_pb2.ExplainLabelResponse
+)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def gallery_path(gallery: str) -> str:
-    """Return the name that the API gives a gallery."""
-    return f"galleries/{gallery}"
-
-
-def image_path(gallery: str, name: str) -> str:
-    """Return the name that the API gives an image."""
-    return f"galleries/{gallery}/images/{name}"
 
 
 def short_name(path: str) -> str:
     """Return the last part of an API name."""
     return path.rpartition("/")[2]
-
-
-# Requests
-
-
-def search_request(
-    query: Query,
-    gallery: str,
-    *,
-    limit: int,
-    labels: Sequence[str],
-    with_maps: bool,
-    overlays: bool,
-    overlay_size_px: int,
-) -> search_service_pb2.SearchRequest:
-    """Ask for the matches of `query`."""
-    request = search_service_pb2.SearchRequest(
-        parent=gallery_path(gallery),
-        limit=limit,
-        labels=_labels(labels),
-        with_maps=with_maps,
-        overlays=_overlay_options(overlays, overlay_size_px),
-    )
-    if isinstance(query, np.ndarray):
-        request.embedding.values.extend(_vector(query))
-    else:
-        request.image.CopyFrom(image_source(query, gallery))
-    return request
-
-
-def explain_match_request(
-    query: ImageInput | Stored, match: ImageInput | Stored, gallery: str, *, overlays: bool, overlay_size_px: int
-) -> explain_service_pb2.ExplainMatchRequest:
-    """Ask why two images match."""
-    return explain_service_pb2.ExplainMatchRequest(
-        query=image_source(query, gallery),
-        match=image_source(match, gallery),
-        overlays=_overlay_options(overlays, overlay_size_px),
-    )
-
-
-def embed_request(
-    image: ImageInput | Stored, gallery: str, *, with_feature_map: bool
-) -> embed_service_pb2.EmbedImageRequest:
-    """Ask for the embedding of an image."""
-    return embed_service_pb2.EmbedImageRequest(source=image_source(image, gallery), with_feature_map=with_feature_map)
-
-
-def add_request(new: NewImage | ImageInput, gallery: str) -> gallery_service_pb2.AddImagesRequest:
-    """Ask to add one image, which is read now."""
-    new = new if isinstance(new, NewImage) else NewImage(new)
-    return gallery_service_pb2.AddImagesRequest(
-        parent=gallery_path(gallery),
-        image_id=image_name(new),
-        content=image_bytes(new.content),
-        label=new.label,
-        metadata=dict(new.metadata),
-    )
-
-
-def create_gallery_request(
-    name: str, *, index_factory: str, omit_feature_maps: bool
-) -> gallery_service_pb2.CreateGalleryRequest:
-    """Ask for a new gallery."""
-    settings = gallery_service_pb2.Gallery(index_factory=index_factory, omit_feature_maps=omit_feature_maps)
-    return gallery_service_pb2.CreateGalleryRequest(gallery_id=name, gallery=settings)
-
-
-def image_source(image: ImageInput | Stored, gallery: str) -> similarity_pb2.ImageSource:
-    """Name a stored image, or carry the bytes of any other."""
-    if isinstance(image, Stored):
-        return similarity_pb2.ImageSource(image=image_path(image.gallery or gallery, image.name))
-    return similarity_pb2.ImageSource(content=image_bytes(image))
-
-
-def _overlay_options(overlays: bool, size_px: int) -> similarity_pb2.OverlayOptions | None:
-    return similarity_pb2.OverlayOptions(size_px=size_px) if overlays else None
-
-
-def _labels(labels: Sequence[str]) -> Sequence[str]:
-    if isinstance(labels, str):
-        raise TypeError(f"labels is a sequence of labels, not one string; write labels=[{labels!r}]")
-    return labels
-
-
-def _vector(embedding: np.ndarray) -> list[float]:
-    if embedding.ndim != 1:
-        raise ValueError(
-            f"an embedding is one vector, not an array of shape {embedding.shape}; "
-            "turn an array of pixels into an image with PIL.Image.fromarray"
-        )
-    return embedding.tolist()  # type: ignore[no-any-return]
-
-
-# Results
 
 
 def image(message: gallery_service_pb2.Image) -> results.Image:
@@ -170,12 +71,14 @@ def added(message: gallery_service_pb2.AddImagesResponse) -> results.Added:
     )
 
 
-def search_result(message: search_service_pb2.SearchResponse) -> results.SearchResult:
-    """Read the matches of a search."""
+def search_result(
+    message: search_service_pb2.SearchResponse | search_service_pb2.RerankResponse,
+) -> results.SearchResult:
+    """Read the matches of a search, or the candidates in their new order."""
     return results.SearchResult(
         matches=tuple(_match(match) for match in message.matches),
         model=message.model,
-        color_scale=_color_scale(message.color_scale) if message.HasField("color_scale") else None,
+        color_scale=_color_scale(message),
     )
 
 
@@ -183,11 +86,36 @@ def explanation(message: explain_service_pb2.ExplainMatchResponse) -> results.Ex
     """Read why two images match."""
     return results.Explanation(
         score=message.score,
+        image_score=message.image_score,
         query_map=_similarity_map(message.query_map),
         match_map=_similarity_map(message.match_map),
         residual=message.residual,
+        channels=tuple(_channel_share(channel, message.score) for channel in message.channels),
+        correspondences=tuple(_correspondence(pair) for pair in message.correspondences),
         model=message.model,
-        color_scale=_color_scale(message.color_scale) if message.HasField("color_scale") else None,
+        color_scale=_color_scale(message),
+    )
+
+
+def label_explanation(message: explain_service_pb2.ExplainLabelResponse) -> results.LabelExplanation:
+    """Read why an image is similar to the images of a label."""
+    return results.LabelExplanation(
+        score=message.score,
+        image_count=message.image_count,
+        query_map=_similarity_map(message.query_map),
+        model=message.model,
+        color_scale=_color_scale(message),
+    )
+
+
+def component_shares(message: explain_service_pb2.ExplainComponentsResponse) -> results.ComponentShares:
+    """Read how few channels carry a similarity."""
+    return results.ComponentShares(
+        mean=np.array(message.mean_shares, np.float32),
+        low=np.array(message.low_shares, np.float32),
+        high=np.array(message.high_shares, np.float32),
+        pair_count=message.pair_count,
+        model=message.model,
     )
 
 
@@ -223,25 +151,40 @@ def _match(message: search_service_pb2.Match) -> results.Match:
     return results.Match(
         image=image(message.image),
         score=message.score,
+        image_score=message.image_score,
         query_map=_similarity_map(message.query_map) if message.HasField("query_map") else None,
         match_map=_similarity_map(message.match_map) if message.HasField("match_map") else None,
     )
 
 
 def _similarity_map(message: similarity_pb2.SimilarityMap) -> results.SimilarityMap:
-    area = message.area
     return results.SimilarityMap(
         values=np.array(message.values, np.float32).reshape(message.rows, message.columns),
         total=message.total,
         width_px=message.width_px,
         height_px=message.height_px,
-        area=results.Box(area.left_px, area.top_px, area.right_px, area.bottom_px),
+        area=_box(message.area),
+        best_box=_box(message.best_box) if message.HasField("best_box") else None,
         overlay_png=message.overlay_png,
     )
 
 
-def _color_scale(message: similarity_pb2.ColorScale) -> results.ColorScale:
-    return results.ColorScale(message.low, message.high, message.color_map)
+def _channel_share(message: explain_service_pb2.ChannelShare, score: float) -> results.ChannelShare:
+    return results.ChannelShare(message.channel, message.score, message.score / score if score else 0.0)
+
+
+def _correspondence(message: explain_service_pb2.Correspondence) -> results.Correspondence:
+    return results.Correspondence(_box(message.query_box), _box(message.match_box), message.score)
+
+
+def _box(message: similarity_pb2.PixelBox) -> results.Box:
+    return results.Box(message.left_px, message.top_px, message.right_px, message.bottom_px)
+
+
+def _color_scale(message: _WithColorScale) -> results.ColorScale | None:
+    """Read the scale of the pictures, if there are any."""
+    scale = message.color_scale
+    return results.ColorScale(scale.low, scale.high, scale.color_map) if message.HasField("color_scale") else None
 
 
 def _stream_error(message: errors_pb2.Error) -> errors.WhymatchError:

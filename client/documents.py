@@ -1,6 +1,7 @@
 """The JSON documents of the command line, and how they are printed. Their names are promises to other programs."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from whymatch.client import results
@@ -38,12 +39,14 @@ def gallery(gallery: results.Gallery) -> dict[str, object]:
     }
 
 
-def search(query: str, result: results.SearchResult, overlays: dict[str, Path]) -> dict[str, object]:
+def search(
+    query: str, result: results.SearchResult, overlays: dict[str, Path], *, by_region: bool
+) -> dict[str, object]:
     """Return the matches of a search, with their maps if they have them."""
     return {
         "query": query,
         "model": result.model,
-        "matches": [_match(rank, match, overlays) for rank, match in enumerate(result, start=1)],
+        "matches": [_match(rank, match, overlays, by_region) for rank, match in enumerate(result, start=1)],
     }
 
 
@@ -56,9 +59,37 @@ def explanation(
         "match": match,
         "model": explanation.model,
         "score": explanation.score,
+        "image_score": explanation.image_score,
         "residual": explanation.residual,
         "query_map": _similarity_map(explanation.query_map, overlays.get("query")),
         "match_map": _similarity_map(explanation.match_map, overlays.get("match")),
+        "channels": [asdict(channel) for channel in explanation.channels],
+        "correspondences": [asdict(pair) for pair in explanation.correspondences],
+    }
+
+
+def label_explanation(
+    query: str, label: str, explanation: results.LabelExplanation, overlays: dict[str, Path]
+) -> dict[str, object]:
+    """Return why an image is similar to the images of a label."""
+    return {
+        "query": query,
+        "label": label,
+        "model": explanation.model,
+        "score": explanation.score,
+        "image_count": explanation.image_count,
+        "query_map": _similarity_map(explanation.query_map, overlays.get("query")),
+    }
+
+
+def component_shares(shares: results.ComponentShares) -> dict[str, object]:
+    """Return how few channels carry a similarity; entry K - 1 is the share of the score in the K leading channels."""
+    return {
+        "model": shares.model,
+        "pair_count": shares.pair_count,
+        "mean_shares": shares.mean.tolist(),
+        "low_shares": shares.low.tolist(),
+        "high_shares": shares.high.tolist(),
     }
 
 
@@ -82,13 +113,16 @@ def embedding(query: str, embedding: results.Embedding) -> dict[str, object]:
     return document
 
 
-def _match(rank: int, match: results.Match, overlays: dict[str, Path]) -> dict[str, object]:
+def _match(rank: int, match: results.Match, overlays: dict[str, Path], by_region: bool) -> dict[str, object]:
     document: dict[str, object] = {
         "name": match.name,
         "label": match.label,
         "score": match.score,
+        "image_score": match.image_score,
         "metadata": dict(match.image.metadata),
     }
+    if by_region:
+        document["region_share"] = match.region_share
     if match.query_map:
         document["query_map"] = _similarity_map(match.query_map, overlays.get(f"{rank:02}-query"))
     if match.match_map:
@@ -104,5 +138,6 @@ def _similarity_map(similarity_map: results.SimilarityMap, overlay: Path | None)
         "columns": columns,
         "values": similarity_map.values.tolist(),
         "total": similarity_map.total,
+        "best_box": asdict(similarity_map.best_box) if similarity_map.best_box else None,
     }
     return document | {"overlay": str(overlay)} if overlay else document

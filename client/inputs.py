@@ -1,16 +1,18 @@
-"""What the client takes: images as files, bytes or Pillow pictures, stored images by name, and images to add."""
+"""What the client takes: images as files, bytes or Pillow pictures, stored images by name, new images, and regions."""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 import numpy as np
 from numpy.typing import NDArray
+
+from whymatch.client.results import Box
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -41,6 +43,44 @@ class NewImage:
     """Its name in the gallery; empty means the name of its file."""
     label: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Polygon:
+    """A closed outline whose edges do not cross, in pixels of the upright original image."""
+
+    points: Sequence[tuple[float, float]]
+    """At least three corners (x, y) in order; the last one is joined to the first."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """What is white in a picture of the size of the upright image; black is outside, gray is partly inside."""
+
+    image: ImageInput
+
+
+@dataclass(frozen=True)
+class Point:
+    """The whole cell under a point, in pixels of the upright original image; the first pixel's center is 0.5, 0.5."""
+
+    x_px: float
+    y_px: float
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of an image that counts, or counts against."""
+
+    shape: Box | Polygon | Mask | Point
+    weight: float = 1.0
+    """From -1 to 1, and not 0; what is negative counts against a match."""
+    relative: bool = False
+    """True if the numbers are shares of the image's width and height, 0 to 1; a mask is then stretched to the image."""
+
+
+RegionInput: TypeAlias = Region | Box | Polygon | Mask | Point
+"""A region, or a bare shape for one of weight 1 in pixels."""
 
 
 def image_bytes(image: ImageInput) -> bytes:

@@ -1,105 +1,157 @@
-"""Pictures of maps in a folder: one file each, and a sheet that shows all matches of a search at a glance."""
+"""Pictures of maps in a folder: one file each as the server drew it, and a sheet that shows all of an answer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image
 
 from whymatch.client import results
-from whymatch.client.colors import GRADIENTS
+from whymatch.client.inputs import Region
+from whymatch.client.outlines import draw_best_box, draw_numbered, draw_regions
+from whymatch.client.tiles import bars_panel, fitted, framed, scale_panel, side_by_side, stacked, text_panel, tile
 
-COLUMN_PX, ROW_PX = 260, 200
-CAPTION_PX = 52
-GAP_PX = 12
+SMALL, LARGE = (260, 200), (520, 420)
+"""Width and height of the tiles of a search and of an explanation, in pixels."""
 COLUMNS = 5
+MOST = 10
+"""No more pairs of cells and channels than this are drawn."""
 
 
-def write_search(result: results.SearchResult, folder: Path) -> dict[str, Path]:
+def write_search(
+    result: results.SearchResult,
+    folder: Path,
+    *,
+    query_regions: Sequence[Region] = (),
+    match_regions: Sequence[Region] = (),
+) -> dict[str, Path]:
     """Write the maps of each match as `RANK-query.png` and `RANK-match.png`, and `sheet.png`; return them by stem."""
     written: dict[str, Path] = {}
     for rank, match in enumerate(result, start=1):
         sides = {f"{rank:02}-query": match.query_map, f"{rank:02}-match": match.match_map}
-        written |= write_maps(sides, folder)
-    sheet(result).save(folder / "sheet.png")
+        written |= _write_maps(sides, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    search_sheet(result, query_regions, match_regions).save(folder / "sheet.png")
     return written
 
 
-def write_maps(maps: dict[str, results.SimilarityMap | None], folder: Path) -> dict[str, Path]:
+def write_explanation(
+    explanation: results.Explanation,
+    folder: Path,
+    *,
+    query_regions: Sequence[Region] = (),
+    match_regions: Sequence[Region] = (),
+) -> dict[str, Path]:
+    """Write both maps as `query.png` and `match.png`, and `sheet.png`; return the maps by stem."""
+    written = _write_maps({"query": explanation.query_map, "match": explanation.match_map}, folder)
+    explanation_sheet(explanation, query_regions, match_regions).save(folder / "sheet.png")
+    return written
+
+
+def write_label(explanation: results.LabelExplanation, label: str, folder: Path) -> dict[str, Path]:
+    """Write the map as `query.png`, and `sheet.png`; return the map by its stem."""
+    written = _write_maps({"query": explanation.query_map}, folder)
+    label_sheet(explanation, label).save(folder / "sheet.png")
+    return written
+
+
+def search_sheet(
+    result: results.SearchResult, query_regions: Sequence[Region] = (), match_regions: Sequence[Region] = ()
+) -> Image.Image:
+    """Return one picture of a search: for each match the query's map, the match's map, rank, score, label and name."""
+    panels = [_match_panel(rank, match, query_regions, match_regions) for rank, match in enumerate(result, start=1)]
+    rows = [panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)]
+    lines = [side_by_side(row) for row in rows] or [text_panel(["no matches"], LARGE[0])]
+    sides = "above: where in the query; below: where in the match"
+    return framed(stacked([*lines, _legend(result.color_scale, [sides, *_key([*query_regions, *match_regions])])]))
+
+
+def explanation_sheet(
+    explanation: results.Explanation, query_regions: Sequence[Region] = (), match_regions: Sequence[Region] = ()
+) -> Image.Image:
+    """Return one picture of an explanation: both maps with corresponding cells, the leading channels, a legend."""
+    pairs = explanation.correspondences[:MOST]
+    query = _map_tile(explanation.query_map, LARGE, query_regions, [pair.query_box for pair in pairs])
+    match = _map_tile(explanation.match_map, LARGE, match_regions, [pair.match_box for pair in pairs])
+    regions = [*query_regions, *match_regions]
+    numbers = ["numbers: the pairs of cells that contribute most"] if pairs else []
+    legend = _legend(explanation.color_scale, [_score_line(explanation, bool(regions)), *numbers, *_key(regions)])
+    maps = [_captioned(query, "query"), _captioned(match, "match")]
+    return framed(stacked([side_by_side(maps), side_by_side([_channels_panel(explanation), legend])]))
+
+
+def label_sheet(explanation: results.LabelExplanation, label: str) -> Image.Image:
+    """Return one picture of a label's explanation: the map, its score and a legend."""
+    lines = [f"label {label!r}", f"mean score {explanation.score:.4f} over {explanation.image_count} images"]
+    return framed(
+        stacked(
+            [_map_tile(explanation.query_map, LARGE), _legend(explanation.color_scale, [*lines, *_key(())])],
+        )
+    )
+
+
+def _write_maps(maps: Mapping[str, results.SimilarityMap | None], folder: Path) -> dict[str, Path]:
     """Write the picture of each map as `STEM.png`; return the files by stem."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {stem: folder / f"{stem}.png" for stem, similarity_map in maps.items() if similarity_map}
-    for stem, file in files.items():
-        similarity_map = maps[stem]
-        assert similarity_map
-        file.write_bytes(similarity_map.overlay_png)
+    files: dict[str, Path] = {}
+    for stem, similarity_map in maps.items():
+        if similarity_map:
+            files[stem] = folder / f"{stem}.png"
+            files[stem].write_bytes(similarity_map.overlay_png)
     return files
 
 
-def sheet(result: results.SearchResult) -> Image.Image:
-    """Return one picture of a search: for each match the query's map, the match's map, rank, score, label and name."""
-    panels = [_panel(rank, match) for rank, match in enumerate(result, start=1)]
-    rows = [panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)]
-    lines = [_side_by_side(row) for row in rows] or [_text_panel("no matches")]
-    lines.append(_scale_panel(result.color_scale))
-    return ImageOps.expand(_stacked(lines), GAP_PX, "white")
+def _match_panel(
+    rank: int, match: results.Match, query_regions: Sequence[Region], match_regions: Sequence[Region]
+) -> Image.Image:
+    sides = ((match.query_map, query_regions), (match.match_map, match_regions))
+    tiles = [_map_tile(similarity_map, SMALL, regions) for similarity_map, regions in sides if similarity_map]
+    share = f" = {match.region_share:.0%} of {match.image_score:.3f}" if query_regions or match_regions else ""
+    caption = [f"{rank}.  {match.score:.3f}{share}  {match.label}", match.name]
+    return stacked([*tiles, text_panel(caption, SMALL[0])])
 
 
-def _panel(rank: int, match: results.Match) -> Image.Image:
-    maps = [similarity_map for similarity_map in (match.query_map, match.match_map) if similarity_map]
-    pictures = [_fitted(similarity_map.overlay()) for similarity_map in maps]
-    caption = _text_panel(f"{rank}.  {match.score:.3f}  {match.label}\n{match.name}", width_px=COLUMN_PX)
-    return _stacked([*pictures, caption])
+def _map_tile(
+    similarity_map: results.SimilarityMap,
+    size: tuple[int, int],
+    regions: Iterable[Region] = (),
+    cells: Sequence[results.Box] = (),
+) -> Image.Image:
+    """Return the picture of a map with the regions that were asked for, its best box and its numbered cells."""
+    picture = fitted(similarity_map.overlay(), size)
+    draw_regions(picture, similarity_map, regions)
+    draw_best_box(picture, similarity_map)
+    draw_numbered(picture, similarity_map, cells)
+    return tile(picture, size)
 
 
-def _fitted(picture: Image.Image) -> Image.Image:
-    """Return `picture` centered on a pale tile; the tiles of all images have one size."""
-    picture = picture.convert("RGB")
-    picture.thumbnail((COLUMN_PX, ROW_PX))
-    tile = Image.new("RGB", (COLUMN_PX, ROW_PX), "#eceff3")
-    tile.paste(picture, ((COLUMN_PX - picture.width) // 2, (ROW_PX - picture.height) // 2))
-    return tile
+def _captioned(picture: Image.Image, text: str) -> Image.Image:
+    return stacked([picture, text_panel([text], picture.width)])
 
 
-def _text_panel(text: str, width_px: int = 2 * COLUMN_PX) -> Image.Image:
-    panel = Image.new("RGB", (width_px, CAPTION_PX), "white")
-    ImageDraw.Draw(panel).multiline_text((0, 2), text, fill="black", font=_font(), spacing=6)
-    return panel
+def _channels_panel(explanation: results.Explanation) -> Image.Image:
+    """Return the leading channels as bars with their parts of the score."""
+    rows = [
+        (f"channel {one.channel}", one.score, f"{one.score:.4f} ({one.share:.1%})")
+        for one in explanation.channels[:MOST]
+    ]
+    return bars_panel(rows, LARGE[0])
 
 
-def _scale_panel(scale: results.ColorScale | None) -> Image.Image:
-    """Return what the colors stand for: a bar between the lowest and the highest value of a cell."""
-    if scale is None:
-        return _text_panel("")
-    panel = _text_panel(f"above: where in the query; below: where in the match\n{scale.low:.4f}")
-    draw = ImageDraw.Draw(panel)
-    colors = GRADIENTS.get(scale.color_map, [])
-    for step, color in enumerate(colors):
-        left_px = 70 + step * 20
-        draw.rectangle((left_px, 28, left_px + 19, 42), fill=color)
-    text = f"{scale.high:.4f} per cell ({scale.color_map})"
-    draw.text((80 + len(colors) * 20, 26), text, fill="black", font=_font())
-    return panel
+def _legend(scale: results.ColorScale | None, lines: Sequence[str]) -> Image.Image:
+    panels = [text_panel(lines, LARGE[0])]
+    return stacked([*panels, scale_panel(scale, LARGE[0])] if scale else panels)
 
 
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=16)
+def _score_line(explanation: results.Explanation, by_region: bool) -> str:
+    whole = f" of the {explanation.image_score:.4f} of the whole images" if by_region else ""
+    return f"score {explanation.score:.4f}{whole}"
 
 
-def _side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:
-    width_px = sum(picture.width for picture in pictures) + GAP_PX * (len(pictures) - 1)
-    line = Image.new("RGB", (width_px, max(picture.height for picture in pictures)), "white")
-    left_px = 0
-    for picture in pictures:
-        line.paste(picture, (left_px, 0))
-        left_px += picture.width + GAP_PX
-    return line
-
-
-def _stacked(pictures: Sequence[Image.Image]) -> Image.Image:
-    height_px = sum(picture.height for picture in pictures) + GAP_PX * (len(pictures) - 1)
-    stack = Image.new("RGB", (max(picture.width for picture in pictures), height_px), "white")
-    top_px = 0
-    for picture in pictures:
-        stack.paste(picture, (0, top_px))
-        top_px += picture.height + GAP_PX
-    return stack
+def _key(regions: Sequence[Region]) -> list[str]:
+    """Say what the lines over the pictures mean."""
+    lines = ["white frame: the best box of a map (--box-share)"]
+    if any(region.weight > 0 for region in regions):
+        lines.append("green: a region that counts")
+    if any(region.weight < 0 for region in regions):
+        lines.append("blue: a region that counts against")
+    return lines

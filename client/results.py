@@ -95,6 +95,8 @@ class SimilarityMap:
     height_px: int
     area: Box
     """The part of the image that the grid covers; the cells divide it evenly."""
+    best_box: Box | None
+    """The smallest box of whole cells that holds `box_share` of all positive values; None if no value is positive."""
     overlay_png: bytes = field(default=b"", repr=False)
     """The map drawn over the image; empty unless asked for."""
 
@@ -113,11 +115,13 @@ class Match:
 
     image: Image
     score: float
-    """Cosine similarity of the two embeddings, -1 to 1."""
+    """What the matches are ordered by: `image_score`, or the part of it that lies in the regions that were given."""
+    image_score: float
+    """Cosine similarity of the whole images, -1 to 1."""
     query_map: SimilarityMap | None
-    """Where in the query the similarity lies; None unless asked for, and in a search by embedding."""
+    """Where in the query `image_score` lies; None unless asked for, and in a search by embedding."""
     match_map: SimilarityMap | None
-    """Where in the match the similarity lies; None unless asked for."""
+    """Where in the match `image_score` lies; None unless asked for."""
 
     @property
     def name(self) -> str:
@@ -128,6 +132,11 @@ class Match:
     def label(self) -> str:
         """The label of the image."""
         return self.image.label
+
+    @property
+    def region_share(self) -> float:
+        """The share of `image_score` that lies in the regions; 1 without regions, 0 if `image_score` is 0."""
+        return self.score / self.image_score if self.image_score else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,20 +163,80 @@ class SearchResult(Sequence[Match]):
         return self.matches[index]
 
 
+@dataclass(frozen=True)
+class ChannelShare:
+    """What one channel contributes to a score; all channels add up to it."""
+
+    channel: int
+    """Its index, from 0."""
+    score: float
+    """Its part of the score."""
+    share: float
+    """Its part as a share of the score; 0 if the score is 0."""
+
+
+@dataclass(frozen=True)
+class Correspondence:
+    """What a cell of the query and a cell of the match contribute to a score together; all pairs add up to it."""
+
+    query_box: Box
+    match_box: Box
+    score: float
+
+
 @dataclass(frozen=True, eq=False)
 class Explanation:
     """Why two images match."""
 
     score: float
-    """Cosine similarity of the two embeddings, -1 to 1."""
+    """What is explained: `image_score`, or the part of it that lies in the regions that were given."""
+    image_score: float
+    """Cosine similarity of the whole images, -1 to 1."""
     query_map: SimilarityMap
+    """Where in the query `score` lies."""
     match_map: SimilarityMap
+    """Where in the match `score` lies."""
     residual: float
     """How far the maps are from adding up: the larger |total - score| of the two."""
+    channels: tuple[ChannelShare, ...]
+    """The channels that contribute most, largest first."""
+    correspondences: tuple[Correspondence, ...]
+    """The pairs of cells that contribute most, largest first."""
     model: str
     """The fingerprint of the model."""
     color_scale: ColorScale | None
     """The scale of the overlays, if there are any."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelExplanation:
+    """Why an image is similar to the images of a label."""
+
+    score: float
+    """Mean cosine similarity to these images, -1 to 1."""
+    image_count: int
+    """How many images the mean is over: all of the label, but not the query itself."""
+    query_map: SimilarityMap
+    """Where in the query `score` lies: the mean of its maps with each of the images."""
+    model: str
+    """The fingerprint of the model."""
+    color_scale: ColorScale | None
+    """The scale of the overlay, if there is one."""
+
+
+@dataclass(frozen=True, eq=False)
+class ComponentShares:
+    """How few channels carry a similarity: the share of the score in the leading channels of a pair of images."""
+
+    mean: NDArray[np.float32]
+    """(channels,); entry K - 1 is the share in the K leading channels, mean over the pairs. May pass 1 on its way."""
+    low: NDArray[np.float32]
+    """(channels,); a tenth of the pairs lies below."""
+    high: NDArray[np.float32]
+    """(channels,); a tenth of the pairs lies above."""
+    pair_count: int
+    model: str
+    """The fingerprint of the model."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,14 +1,42 @@
-"""Says where and why images match: similarity maps that add up to the score, and their pictures."""
+"""Says where and why images match: similarity maps that add up to the score, regions, and their pictures."""
 
+from whymatch.explain.errors import BadRegion, EmptyRegion, NoLabeledPairs
+from whymatch.explain.leading import (
+    Bounds,
+    ChannelShare,
+    Correspondence,
+    best_box,
+    component_shares,
+    correspondences,
+    leading_channels,
+)
+from whymatch.explain.regions import Box, Mask, Point, Polygon, Region, cell_weights
 from whymatch.explain.rendering import ColorScale, load_picture, render_overlay, shared_scale
-from whymatch.explain.similarity import MatchExplanation, SimilarityMap, explain_match, similarity_map
+from whymatch.explain.similarity import MatchExplanation, SimilarityMap, explain_match, region_vector, similarity_map
 
 __all__ = [
+    "BadRegion",
+    "Bounds",
+    "Box",
+    "ChannelShare",
     "ColorScale",
+    "Correspondence",
+    "EmptyRegion",
+    "Mask",
     "MatchExplanation",
+    "NoLabeledPairs",
+    "Point",
+    "Polygon",
+    "Region",
     "SimilarityMap",
+    "best_box",
+    "cell_weights",
+    "component_shares",
+    "correspondences",
     "explain_match",
+    "leading_channels",
     "load_picture",
+    "region_vector",
     "render_overlay",
     "shared_scale",
     "similarity_map",

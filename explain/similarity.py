@@ -1,9 +1,12 @@
 """Similarity maps: where in two images their similarity lies, exactly.
 
-The method of Stylianou et al., "Visualizing Deep Similarity Networks", section 3.
+The method of Stylianou et al., "Visualizing Deep Similarity Networks", section 3. Every map here spreads an inner
+product of two vectors over the cells of one image; a region, a point or a set of images is only another vector.
 """
 
 from dataclasses import dataclass
+
+import numpy as np
 
 from whymatch.embed import Array, Features, Placement
 
@@ -25,12 +28,18 @@ class SimilarityMap:
 
 @dataclass(frozen=True, eq=False)
 class MatchExplanation:
-    """Why two images match."""
+    """Why two images, or regions of them, match."""
 
     score: float
-    """Cosine similarity of the two embeddings, -1 to 1."""
+    """What is explained: the cosine similarity of the two embeddings, -1 to 1, or its part in the regions."""
+    image_score: float
+    """Cosine similarity of the whole images, -1 to 1."""
     query_map: SimilarityMap
     match_map: SimilarityMap
+    query_vector: Array
+    """(C,) float32, what the explained part of the query has in its embedding: all of it without regions."""
+    match_vector: Array
+    """(C,) float32, the same of the match; the inner product of both is the score."""
 
     @property
     def residual(self) -> float:
@@ -43,15 +52,49 @@ def similarity_map(features: Features, other: Array) -> SimilarityMap:
 
     map(x, y) = a(x, y) . beta_other / (|beta| |beta_other|), where the contributions a sum to beta (equations 3 and 6).
 
-    other: (C,) float32, the embedding of the other image, of length 1.
+    other: (C,) float32, the embedding of the other image, of length 1. It is linear in `other`: the mean of several
+    embeddings gives the mean of their maps, which is the map of a class.
     """
     return SimilarityMap(features.spread(other), features.placement)
 
 
-def explain_match(query: Features, match: Features) -> MatchExplanation:
-    """Spread the similarity of two images over the cells of both."""
+def region_vector(features: Features, weights: Array) -> Array:
+    """Return what a part of an image has in its embedding: sum_xy w(x, y) a(x, y) / |beta|, (C,) float32.
+
+    Its inner product with the embedding of another image is the sum of the weighted similarity map, so a search for
+    this vector orders a whole gallery by the region, exactly.
+
+    weights: (H, W) float32, as `cell_weights` returns them.
+    """
+    return np.asarray(np.tensordot(weights, features.contributions(), axes=2), np.float32)
+
+
+def explain_match(
+    query: Features, match: Features, query_weights: Array | None = None, match_weights: Array | None = None
+) -> MatchExplanation:
+    """Spread the similarity of two images, or of parts of them, over the cells of both.
+
+    With regions R of the query and S of the match the score is sum_{xy in R, uv in S} a_q(x, y) . a_m(u, v) /
+    (|beta_q| |beta_m|), each pair of cells weighted by both; each map sums this over the cells of the other image.
+
+    query_weights, match_weights: (H, W) float32 of each image's grid, None for the whole image.
+    """
+    query_vector, match_vector = _vector(query, query_weights), _vector(match, match_weights)
     return MatchExplanation(
-        score=float(query.embedding @ match.embedding),
-        query_map=similarity_map(query, match.embedding),
-        match_map=similarity_map(match, query.embedding),
+        score=float(query_vector @ match_vector),
+        image_score=float(query.embedding @ match.embedding),
+        query_map=_weighted_map(query, query_weights, match_vector),
+        match_map=_weighted_map(match, match_weights, query_vector),
+        query_vector=query_vector,
+        match_vector=match_vector,
     )
+
+
+def _vector(features: Features, weights: Array | None) -> Array:
+    return features.embedding if weights is None else region_vector(features, weights)
+
+
+def _weighted_map(features: Features, weights: Array | None, other: Array) -> SimilarityMap:
+    if weights is None:
+        return similarity_map(features, other)
+    return SimilarityMap(weights * (features.contributions() @ other), features.placement)

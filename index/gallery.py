@@ -113,9 +113,37 @@ class Gallery:
         """Return the bytes of an image as they were added. Raises UnknownImage."""
         return self._store.content(name)
 
-    def embedding(self, name: str) -> Array:
-        """Return the embedding of an image, (C,) float32 of length 1. Raises UnknownImage."""
-        return unit(self._store.pooled(name))
+    def embeddings(self, names: Sequence[str]) -> Array:
+        """Return the embeddings of images, (n, C) float32 of length 1. Raises UnknownImage."""
+        pooled = self._store.pooled(names)
+        for name in names:
+            if name not in pooled:
+                raise UnknownImage(name)
+        return unit(np.array([pooled[name] for name in names], np.float32).reshape(len(names), -1))
+
+    def label_embeddings(self, label: str, *, without: str = "") -> Array:
+        """Return the embeddings of all images of a label but one, (n, C) float32; n may be 0. Raises UnknownLabel."""
+        ids = self._ids_of_labels([label])
+        one = self._store.find(without) if without else None
+        if one and one.label == label:
+            ids = np.array(
+                [i for i, image in self._store.by_id(ids.tolist()).items() if image.name != without], np.int64
+            )
+        batches = [unit(pooled) for _, pooled in self._store.vectors(ids)]
+        return np.concatenate([np.empty((0, self._model.dimensions), np.float32), *batches])
+
+    def labeled_pairs(self, count: int, seed: int) -> tuple[Array, Array]:
+        """Draw pairs of different images of one label, and return the embeddings of both sides, (count, C) float32.
+
+        First an image is drawn of all that share their label, then one of the others of the label. No image shares its
+        label: both are empty.
+        """
+        first, second = _pairs(*self._store.labels(), count, seed)
+        wanted, places = np.unique(np.concatenate([first, second]), return_inverse=True)
+        vectors = np.zeros((len(wanted), self._model.dimensions), np.float32)  # of one deleted meanwhile it stays 0
+        for ids, pooled in self._store.vectors(wanted):
+            vectors[np.searchsorted(wanted, ids)] = unit(pooled)
+        return vectors[places[: len(first)]], vectors[places[len(first) :]]
 
     def features(self, names: Sequence[str]) -> list[Features | None]:
         """Return the features of images, None for all if the gallery keeps no feature maps. Raises UnknownImage."""
@@ -128,6 +156,8 @@ class Gallery:
     def search(self, embeddings: Array, limit: int, labels: Sequence[str] = ()) -> list[list[Match]]:
         """Return the `limit` most similar images for each embedding (n, C), best first; of these labels only, if given.
 
+        embeddings: float32 of any length; a score is the inner product with the image's embedding, of length 1.
+
         Raises:
             UnknownLabel: no image has one of the labels.
         """
@@ -138,6 +168,31 @@ class Gallery:
             with self._adding:  # an image was deleted between the index and the store: nothing is in here
                 found = self._search(embeddings, limit, allowed)
         return [[match for match in matches if match is not None] for matches in found]
+
+    def best_of_labels(self, embedding: Array, limit: int, labels: Sequence[str] = ()) -> list[Match]:
+        """Return the best match of each label, for the `limit` labels where it is best; of these labels only, if given.
+
+        embedding: (C,) float32. Each round searches the labels that have no match yet, so the answer is exact.
+
+        Raises:
+            UnknownLabel: no image has one of the labels.
+        """
+        self._require_index()
+        given = self._ids_of_labels(labels) if labels else None
+        best: dict[str, Match] = {}
+        while len(best) < limit:
+            allowed = self._store.ids_outside(best)
+            if given is not None:
+                allowed = np.intersect1d(allowed, given)
+            if not len(allowed):
+                break
+            found = len(best)
+            for match in self._search(embedding[None], limit, allowed)[0]:
+                if match:
+                    best.setdefault(match.image.label, match)
+            if len(best) == found:  # all were deleted meanwhile
+                break
+        return list(best.values())[:limit]
 
     def _search(self, embeddings: Array, limit: int, allowed: Ids | None) -> list[list[Match | None]]:
         """Return the matches of each embedding, None where the store does not know the image any more."""
@@ -247,6 +302,22 @@ class Gallery:
                 raise UnknownLabel(label)
             ids.append(found)
         return np.unique(np.concatenate(ids))
+
+
+def _pairs(ids: Ids, labels: Sequence[str], count: int, seed: int) -> tuple[Ids, Ids]:
+    """Draw `count` pairs of different ids of one label; none if there is no such pair."""
+    _, label_numbers, sizes = np.unique(np.array(labels, object), return_inverse=True, return_counts=True)
+    order = np.argsort(label_numbers, kind="stable")
+    starts = np.cumsum(sizes) - sizes
+    candidates = np.flatnonzero(sizes[label_numbers[order]] > 1)  # places in `order`
+    if not len(candidates):
+        return ids[:0], ids[:0]
+    random = np.random.default_rng(seed)
+    first = random.choice(candidates, count)
+    label = label_numbers[order[first]]
+    step = random.integers(1, sizes[label])  # to another place of the same label
+    second = starts[label] + (first - starts[label] + step) % sizes[label]
+    return ids[order[first]], ids[order[second]]
 
 
 def _check(name: str, label: str, metadata: Mapping[str, str]) -> None:

@@ -251,6 +251,16 @@ class Store:
         """Return the row ids of the images with a label."""
         return np.array([row[0] for row in self._read("SELECT id FROM images WHERE label = ?", (label,))], np.int64)
 
+    def labels(self) -> tuple[NDArray[np.int64], list[str]]:
+        """Return the row ids and the labels of all images that have a label."""
+        rows = self._read("SELECT id, label FROM images WHERE label != '' ORDER BY id")
+        return np.array([row[0] for row in rows], np.int64), [row[1] for row in rows]
+
+    def ids_outside(self, labels: Iterable[str]) -> NDArray[np.int64]:
+        """Return the row ids of the images that have a label, but none of these."""
+        query = "SELECT id FROM images WHERE label != '' AND label NOT IN (SELECT value FROM json_each(?))"
+        return np.array([row[0] for row in self._read(query, (json.dumps(list(labels)),))], np.int64)
+
     def content(self, name: str) -> bytes:
         """Return an image's bytes. Raises UnknownImage."""
         with disk_errors(self._name):
@@ -261,13 +271,13 @@ class Store:
                     raise UnknownImage(name) from err
                 raise BrokenGallery(f"the file of image {name!r} is gone from {self._name}; delete and add it") from err
 
-    def pooled(self, name: str) -> Array:
-        """Return an image's pooled vector, (C,) float32. Raises UnknownImage."""
-        query = "SELECT pooled FROM images JOIN contents ON contents.id = content_id WHERE name = ?"
-        rows = self._read(query, (name,))
-        if not rows:
-            raise UnknownImage(name)
-        return np.frombuffer(rows[0][0], np.float32)
+    def pooled(self, names: Sequence[str]) -> dict[str, Array]:
+        """Return the pooled vectors of images, (C,) float32; no entry for unknown images."""
+        query = """SELECT name, pooled FROM images JOIN contents ON contents.id = content_id
+                   WHERE name IN (SELECT value FROM json_each(?))"""
+        return {
+            name: np.frombuffer(pooled, np.float32) for name, pooled in self._read(query, (json.dumps(list(names)),))
+        }
 
     def features(self, names: Sequence[str]) -> dict[str, StoredFeatures | None]:
         """Return the features of images, None where the feature map is not kept; no entry for unknown images."""

@@ -3,13 +3,27 @@
 import base64
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from whymatch.embed import Array, BadVector, Features, Model
-from whymatch.explain import ColorScale, MatchExplanation, SimilarityMap
+from whymatch.explain import (
+    BadRegion,
+    Bounds,
+    Box,
+    ChannelShare,
+    ColorScale,
+    Correspondence,
+    Mask,
+    MatchExplanation,
+    Point,
+    Polygon,
+    Region,
+)
 from whymatch.index import (
     Added,
     BadName,
@@ -22,7 +36,7 @@ from whymatch.index import (
 )
 from whymatch.server.adding import Arrival
 from whymatch.server.errors import BadLimit, BadPageToken
-from whymatch.server.evidence import Evidence
+from whymatch.server.evidence import Evidence, ShownMap
 from whymatch.server.images import ImageName, Query, Source
 from whymatch.server.status import code_of, message_of, reason_of
 from whymatch.v1 import (
@@ -38,6 +52,20 @@ DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 100, 1000
 DEFAULT_LIMIT = 10
 MAX_LABELS = 1000
 DEFAULT_OVERLAY_PX, MAX_OVERLAY_PX = 512, 2048
+DEFAULT_BOX_SHARE = 0.5
+MAX_DRAWN = 100
+"""Matches of one answer that can have pictures; a picture takes about 50 ms and up to some MB."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What an answer shows of its matches."""
+
+    maps: bool
+    overlay_px: int | None
+    """The longer side of the pictures, None for no pictures."""
+    box_share: float
+    """The share of a map's positive values that its best box holds."""
 
 
 # Requests.
@@ -84,20 +112,111 @@ def query(request: search_service_pb2.SearchRequest, dimensions: int) -> Query:
     raise BadRequest("the query is missing; give an `image` or an `embedding`")
 
 
-def limit(request: search_service_pb2.SearchRequest, maximum: int) -> int:
-    """Return how many matches to find. Raises BadLimit."""
-    if not request.HasField("limit"):
-        return min(DEFAULT_LIMIT, maximum)
-    if not 1 <= request.limit <= maximum:
-        raise BadLimit(f"the limit {request.limit} is not from 1 to {maximum}; ask for as many matches as that")
-    return request.limit
+def limit(request: Message, field: str, maximum: int | None, *, least: int = 1, default: int = DEFAULT_LIMIT) -> int:
+    """Return a number of things to find. Raises BadLimit.
+
+    maximum: None for no other than what there is.
+    """
+    value: int = getattr(request, field)
+    if not request.HasField(field):
+        return default if maximum is None else min(default, maximum)
+    if value < least or (maximum is not None and value > maximum):
+        allowed = f"at least {least}" if maximum is None else f"from {least} to {maximum}"
+        raise BadLimit(f"`{field}` is {value}, not {allowed}; ask for as many as that")
+    return value
 
 
-def labels(request: search_service_pb2.SearchRequest) -> Sequence[str]:
+def labels(request: search_service_pb2.SearchRequest | search_service_pb2.RerankRequest) -> Sequence[str]:
     """Return the labels that a search is for. Raises BadRequest."""
     if len(request.labels) > MAX_LABELS:
         raise BadRequest(f"`labels` holds {len(request.labels)} labels; give at most {MAX_LABELS}")
     return request.labels
+
+
+def label(text: str) -> str:
+    """Return the label that a request is about. Raises BadRequest."""
+    if not text:
+        raise BadRequest("`label` is missing; give the label to explain")
+    return text
+
+
+def seed(value: int) -> int:
+    """Return the seed of a draw. Raises BadRequest."""
+    if value < 0:
+        raise BadRequest(f"the seed {value} is negative; take 0 or more")
+    return value
+
+
+def shown(request: search_service_pb2.SearchRequest | search_service_pb2.RerankRequest, limit: int) -> Shown:
+    """Return what the answer shall show of each match. Raises BadLimit, BadRequest."""
+    size_px = overlay_px(request)
+    if size_px is not None and limit > MAX_DRAWN:
+        raise BadLimit(
+            f"at most {MAX_DRAWN} matches can have pictures, not {limit}; lower the limit or leave out `overlays`"
+        )
+    return Shown(request.with_maps or size_px is not None, size_px, box_share(request))
+
+
+def box_share(
+    request: search_service_pb2.SearchRequest
+    | search_service_pb2.RerankRequest
+    | explain_service_pb2.ExplainMatchRequest
+    | explain_service_pb2.ExplainLabelRequest,
+) -> float:
+    """Return the share of a map that its best box holds. Raises BadRequest."""
+    if not request.HasField("box_share"):
+        return DEFAULT_BOX_SHARE
+    if not 0 < request.box_share <= 1:
+        raise BadRequest(f"`box_share` is {request.box_share:g}; take more than 0 and at most 1")
+    return request.box_share
+
+
+def regions(messages: Sequence[similarity_pb2.Region], field: str) -> list[Region]:
+    """Return parts of an image. Raises BadRegion."""
+    return [_region(message, f"{field}[{number}]") for number, message in enumerate(messages)]
+
+
+def regions_of_query(messages: Sequence[similarity_pb2.Region], query: Query) -> list[Region]:
+    """Return the parts of a search's query that count. Raises BadRegion, BadRequest."""
+    if messages and isinstance(query, np.ndarray):
+        raise BadRequest("an embedding has no regions; search by an `image`, or leave out `regions`")
+    return regions(messages, "regions")
+
+
+def rerank_regions(request: search_service_pb2.RerankRequest) -> tuple[list[Region], list[Region]]:
+    """Return the parts of the query and of the candidates that count. Raises BadRegion, BadRequest."""
+    if not request.query_regions and not request.match_regions:
+        raise BadRequest("give `query_regions`, `match_regions` or both; by whole images, `Search` finds the order")
+    return regions(request.query_regions, "query_regions"), regions(request.match_regions, "match_regions")
+
+
+def candidates(request: search_service_pb2.RerankRequest, gallery: str, maximum: int) -> list[str]:
+    """Return the names of the images to order, none for the most similar ones. Raises BadName, BadRequest, BadLimit."""
+    if request.candidates and request.labels:
+        raise BadRequest("`candidates` and `labels` exclude each other; name the candidates or the labels")
+    if len(request.candidates) > maximum:
+        raise BadLimit(f"there are {len(request.candidates)} `candidates`; give at most {maximum}")
+    names = [image_name(name) for name in request.candidates]
+    for name in names:
+        if name.gallery != gallery:
+            raise BadRequest(f"candidate {name.image!r} is of gallery {name.gallery!r}; give images of {gallery!r}")
+    return list(dict.fromkeys(name.image for name in names))
+
+
+def _region(message: similarity_pb2.Region, field: str) -> Region:
+    weight = message.weight if message.HasField("weight") else 1.0
+    match message.WhichOneof("shape"):
+        case "box":
+            box = message.box
+            return Region(Box(box.left_px, box.top_px, box.right_px, box.bottom_px), weight, message.relative)
+        case "polygon":
+            points = tuple((point.x_px, point.y_px) for point in message.polygon.points)
+            return Region(Polygon(points), weight, message.relative)
+        case "mask":
+            return Region(Mask(message.mask), weight, message.relative)
+        case "point":
+            return Region(Point(message.point.x_px, message.point.y_px), weight, message.relative)
+    raise BadRegion(f"`{field}` has no shape; give a `box`, a `polygon`, a `mask` or a `point`")
 
 
 def arrival(request: gallery_service_pb2.AddImagesRequest) -> Arrival:
@@ -112,7 +231,12 @@ def page_size(size: int) -> int:
     return min(size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
 
 
-def overlay_px(request: search_service_pb2.SearchRequest | explain_service_pb2.ExplainMatchRequest) -> int | None:
+def overlay_px(
+    request: search_service_pb2.SearchRequest
+    | search_service_pb2.RerankRequest
+    | explain_service_pb2.ExplainMatchRequest
+    | explain_service_pb2.ExplainLabelRequest,
+) -> int | None:
     """Return the longer side of the pictures, None if there shall be none. Raises BadRequest."""
     if not request.HasField("overlays"):
         return None
@@ -197,38 +321,67 @@ def error(err: Exception) -> errors_pb2.Error:
     return errors_pb2.Error(code=code, reason=reason, message=message_of(err))
 
 
-def search_response(
-    model: str,
-    gallery: str,
-    matches: Sequence[Match],
-    evidence: Sequence[Evidence] = (),
-    scale: ColorScale | None = None,
-) -> search_service_pb2.SearchResponse:
+def matches(
+    gallery: str, found: Sequence[Match], image_scores: Sequence[float], evidence: Sequence[Evidence] = ()
+) -> list[search_service_pb2.Match]:
     """Return the matches of a search, with their maps if there is evidence."""
-    response = search_service_pb2.SearchResponse(
-        model=model,
-        matches=[search_service_pb2.Match(image=image(gallery, one.image), score=one.score) for one in matches],
-        color_scale=_color_scale(scale),
-    )
-    for message, maps in zip(response.matches, evidence, strict=bool(evidence)):
-        message.match_map.CopyFrom(_similarity_map(maps.match_map, maps.match_picture))
-        if maps.query_map:
-            message.query_map.CopyFrom(_similarity_map(maps.query_map, maps.query_picture))
-    return response
+    messages = [
+        search_service_pb2.Match(image=image(gallery, one.image), score=one.score, image_score=image_score)
+        for one, image_score in zip(found, image_scores, strict=True)
+    ]
+    for message, one in zip(messages, evidence, strict=bool(evidence)):
+        if one.query:
+            message.query_map.CopyFrom(_similarity_map(one.query))
+        if one.match:
+            message.match_map.CopyFrom(_similarity_map(one.match))
+    return messages
 
 
 def explain_response(
-    model: str, explanation: MatchExplanation, evidence: Evidence, scale: ColorScale | None
+    model: str,
+    explanation: MatchExplanation,
+    evidence: Evidence,
+    scale: ColorScale | None,
+    channels: Sequence[ChannelShare],
+    pairs: Sequence[Correspondence],
 ) -> explain_service_pb2.ExplainMatchResponse:
     """Return why two images match."""
     return explain_service_pb2.ExplainMatchResponse(
         model=model,
         score=explanation.score,
-        query_map=_similarity_map(explanation.query_map, evidence.query_picture),
-        match_map=_similarity_map(explanation.match_map, evidence.match_picture),
+        query_map=_similarity_map(evidence.query) if evidence.query else None,
+        match_map=_similarity_map(evidence.match) if evidence.match else None,
         residual=explanation.residual,
-        color_scale=_color_scale(scale),
+        color_scale=color_scale(scale),
+        image_score=explanation.image_score,
+        channels=[explain_service_pb2.ChannelShare(channel=one.channel, score=one.score) for one in channels],
+        correspondences=[
+            explain_service_pb2.Correspondence(
+                query_box=_box(one.query_cell), match_box=_box(one.match_cell), score=one.score
+            )
+            for one in pairs
+        ],
     )
+
+
+def label_response(
+    model: str, score: float, count: int, query_map: ShownMap, scale: ColorScale | None
+) -> explain_service_pb2.ExplainLabelResponse:
+    """Return why an image is similar to the images of a label."""
+    return explain_service_pb2.ExplainLabelResponse(
+        model=model,
+        score=score,
+        image_count=count,
+        query_map=_similarity_map(query_map),
+        color_scale=color_scale(scale),
+    )
+
+
+def color_scale(scale: ColorScale | None) -> similarity_pb2.ColorScale | None:
+    """Return the scale of an answer's pictures."""
+    if scale is None:
+        return None
+    return similarity_pb2.ColorScale(low=scale.low, high=scale.high, color_map=scale.color_map)
 
 
 def embed_response(
@@ -264,30 +417,30 @@ def model(description: Model) -> embed_service_pb2.Model:
     )
 
 
-def _similarity_map(values: SimilarityMap, overlay_png: bytes) -> similarity_pb2.SimilarityMap:
-    rows, columns = values.values.shape
-    left, top, right, bottom = values.placement.area
+def _similarity_map(shown: ShownMap) -> similarity_pb2.SimilarityMap:
+    values, placement = shown.map.values, shown.map.placement
+    rows, columns = values.shape
     return similarity_pb2.SimilarityMap(
         rows=rows,
         columns=columns,
-        values=values.values.ravel().tolist(),
-        total=values.total,
-        width_px=values.placement.width_px,
-        height_px=values.placement.height_px,
-        area=similarity_pb2.PixelBox(left_px=left, top_px=top, right_px=right, bottom_px=bottom),
-        overlay_png=overlay_png,
+        values=values.ravel().tolist(),
+        total=shown.map.total,
+        width_px=placement.width_px,
+        height_px=placement.height_px,
+        area=_box(placement.area),
+        overlay_png=shown.picture,
+        best_box=_box(shown.best_box) if shown.best_box else None,
     )
+
+
+def _box(bounds: Bounds) -> similarity_pb2.PixelBox:
+    left, top, right, bottom = bounds
+    return similarity_pb2.PixelBox(left_px=left, top_px=top, right_px=right, bottom_px=bottom)
 
 
 def _feature_map(values: Array) -> embed_service_pb2.FeatureMap:
     rows, columns, channels = values.shape
     return embed_service_pb2.FeatureMap(rows=rows, columns=columns, channels=channels, values=values.ravel().tolist())
-
-
-def _color_scale(scale: ColorScale | None) -> similarity_pb2.ColorScale | None:
-    if scale is None:
-        return None
-    return similarity_pb2.ColorScale(low=scale.low, high=scale.high, color_map=scale.color_map)
 
 
 def _timestamp(time: datetime) -> Timestamp:

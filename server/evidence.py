@@ -1,4 +1,4 @@
-"""Where the matches of an answer match: their maps, and the maps' pictures."""
+"""Where the matches of an answer match: their maps, the frames to draw on them, and the maps' pictures."""
 
 import asyncio
 import functools
@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 from PIL.Image import Image
 
 from whymatch.embed import Array, Features
-from whymatch.explain import ColorScale, SimilarityMap, load_picture, render_overlay, shared_scale, similarity_map
+from whymatch.explain import (
+    Bounds,
+    ColorScale,
+    SimilarityMap,
+    best_box,
+    load_picture,
+    render_overlay,
+    shared_scale,
+    similarity_map,
+)
 from whymatch.index import Match
 from whymatch.server.images import ImageName, Images, Query, Source
 
@@ -17,26 +26,44 @@ CHUNK = 16
 
 
 @dataclass(frozen=True)
+class ShownMap:
+    """A map with what is shown on it."""
+
+    map: SimilarityMap
+    best_box: Bounds | None
+    picture: bytes = b""
+    """PNG, empty unless asked for."""
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Where one match matches."""
 
-    query_map: SimilarityMap | None
+    query: ShownMap | None
     """None for a search by embedding."""
-    match_map: SimilarityMap
-    query_picture: bytes = b""
-    """PNG, empty unless asked for."""
-    match_picture: bytes = b""
+    match: ShownMap | None
+    """None where the query is compared with more than one image."""
+
+
+def shown(similarity_map: SimilarityMap, box_share: float) -> ShownMap:
+    """Return a map and its best box."""
+    return ShownMap(similarity_map, best_box(similarity_map, box_share))
 
 
 async def find_evidence(
-    images: Images, query: Features | None, embedding: Array, gallery: str, matches: Sequence[Match]
+    images: Images,
+    query: Features | None,
+    embedding: Array,
+    gallery: str,
+    matches: Sequence[Match],
+    box_share: float,
 ) -> list[Evidence]:
     """Return the maps of each match with the query."""
     evidence: list[Evidence] = []
     for start in range(0, len(matches), CHUNK):
         names = [match.image.name for match in matches[start : start + CHUNK]]
         features = await images.stored_features(gallery, names)
-        evidence += await asyncio.to_thread(_compare, query, embedding, features)
+        evidence += await asyncio.to_thread(_compare, query, embedding, features, box_share)
     return evidence
 
 
@@ -61,6 +88,14 @@ async def draw(
     return drawn, scale
 
 
+async def draw_query(images: Images, query: Source, one: ShownMap, size_px: int) -> tuple[ShownMap, ColorScale]:
+    """Return a map of the query with its picture, and the scale of it."""
+    scale = shared_scale([one.map])
+    load = functools.partial(load_picture, size_px=size_px, limits=images.limits)
+    content = await images.content(query)
+    return await asyncio.to_thread(lambda: _over(load(content), one, scale)), scale
+
+
 def _drawn(
     evidence: Evidence,
     scale: ColorScale,
@@ -68,22 +103,27 @@ def _drawn(
     load: Callable[[bytes], Image],
     match_content: bytes,
 ) -> Evidence:
-    drawn = replace(evidence, match_picture=render_overlay(load(match_content), evidence.match_map, scale))
-    if query_picture is None or evidence.query_map is None:
-        return drawn
-    return replace(drawn, query_picture=render_overlay(query_picture, evidence.query_map, scale))
+    query, match = evidence.query, evidence.match
+    return Evidence(
+        _over(query_picture, query, scale) if query and query_picture else query,
+        _over(load(match_content), match, scale) if match else None,
+    )
 
 
-def _compare(query: Features | None, embedding: Array, matches: Sequence[Features]) -> list[Evidence]:
+def _over(picture: Image, one: ShownMap, scale: ColorScale) -> ShownMap:
+    return replace(one, picture=render_overlay(picture, one.map, scale))
+
+
+def _compare(query: Features | None, embedding: Array, matches: Sequence[Features], box_share: float) -> list[Evidence]:
     return [
         Evidence(
-            query_map=similarity_map(query, match.embedding) if query else None,
-            match_map=similarity_map(match, embedding),
+            query=shown(similarity_map(query, match.embedding), box_share) if query else None,
+            match=shown(similarity_map(match, embedding), box_share),
         )
         for match in matches
     ]
 
 
 def _maps(evidence: Iterable[Evidence]) -> list[SimilarityMap]:
-    both = [(one.query_map, one.match_map) for one in evidence]
-    return [one for pair in both for one in pair if one]
+    both = [(one.query, one.match) for one in evidence]
+    return [one.map for pair in both for one in pair if one]

@@ -1,14 +1,29 @@
-"""ExplainService: where and why two images match."""
+"""ExplainService: where and why images match."""
 
 import asyncio
+import functools
 
-from whymatch.explain import explain_match
+import numpy as np
+
+from whymatch.explain import (
+    MatchExplanation,
+    NoLabeledPairs,
+    component_shares,
+    correspondences,
+    explain_match,
+    leading_channels,
+    similarity_map,
+)
 from whymatch.server import convert
 from whymatch.server.calls import Context
-from whymatch.server.evidence import Evidence, draw
-from whymatch.server.images import Images
+from whymatch.server.evidence import Evidence, draw, draw_query, shown
+from whymatch.server.images import ImageName, Images
+from whymatch.server.parts import weights_of
 from whymatch.v1 import explain_service_pb2 as pb
 from whymatch.v1.explain_service_pb2_grpc import ExplainServiceServicer
+
+MAX_CORRESPONDENCES = 1000
+MAX_PAIRS = 10_000
 
 
 class ExplainServicer(ExplainServiceServicer):
@@ -19,12 +34,58 @@ class ExplainServicer(ExplainServiceServicer):
         self._images = images
 
     async def ExplainMatch(self, request: pb.ExplainMatchRequest, context: Context) -> pb.ExplainMatchResponse:
-        """Return the similarity maps of both images."""
+        """Return the similarity maps of both images, and what leads in them."""
         query, match = convert.source(request.query, "query"), convert.source(request.match, "match")
-        size_px = convert.overlay_px(request)
-        features = await asyncio.gather(self._images.features(query), self._images.features(match))
-        explanation = await asyncio.to_thread(explain_match, *features)
-        evidence, scale = [Evidence(explanation.query_map, explanation.match_map)], None
+        query_regions = convert.regions(request.query_regions, "query_regions")
+        match_regions = convert.regions(request.match_regions, "match_regions")
+        channels = convert.limit(request, "channel_limit", None, least=0)
+        pairs = convert.limit(request, "correspondence_limit", MAX_CORRESPONDENCES, least=0)
+        box_share, size_px = convert.box_share(request), convert.overlay_px(request)
+
+        ours, theirs = await asyncio.gather(self._images.features(query), self._images.features(match))
+        weights = await asyncio.gather(
+            weights_of(ours, query_regions, self._images.limits), weights_of(theirs, match_regions, self._images.limits)
+        )
+        explanation = await asyncio.to_thread(explain_match, ours, theirs, *weights)
+        leading = leading_channels(explanation.query_vector, explanation.match_vector, channels)
+        cells = await asyncio.to_thread(correspondences, ours, theirs, pairs, *weights)
+        evidence, scale = await asyncio.to_thread(_evidence, explanation, box_share), None
         if size_px is not None:
-            evidence, scale = await draw(self._images, query, [(evidence[0], match)], size_px)
-        return convert.explain_response(self._model, explanation, evidence[0], scale)
+            [evidence], scale = await draw(self._images, query, [(evidence, match)], size_px)
+        return convert.explain_response(self._model, explanation, evidence, scale, leading, cells)
+
+    async def ExplainLabel(self, request: pb.ExplainLabelRequest, context: Context) -> pb.ExplainLabelResponse:
+        """Return the mean of the query's maps with all images of a label."""
+        gallery, query = convert.gallery_name(request.parent), convert.source(request.query, "query")
+        label = convert.label(request.label)
+        box_share, size_px = convert.box_share(request), convert.overlay_px(request)
+        without = query.image if isinstance(query, ImageName) and query.gallery == gallery else ""
+
+        others = await self._images.label_embeddings(gallery, label, without)
+        if not len(others):
+            raise NoLabeledPairs(f"{without!r} is the only image of label {label!r}; add others, or send its bytes")
+        features = await self._images.features(query)
+        mean = others.mean(axis=0)
+        one, scale = shown(await asyncio.to_thread(similarity_map, features, mean), box_share), None
+        if size_px is not None:
+            one, scale = await draw_query(self._images, query, one, size_px)
+        return convert.label_response(self._model, float(features.embedding @ mean), len(others), one, scale)
+
+    async def ExplainComponents(
+        self, request: pb.ExplainComponentsRequest, context: Context
+    ) -> pb.ExplainComponentsResponse:
+        """Return how the leading channels add up to the score, over random pairs of one label."""
+        gallery = convert.gallery_name(request.parent)
+        count = convert.limit(request, "pair_count", MAX_PAIRS, default=1000)
+        pairs = await self._images.labeled_pairs(gallery, count, convert.seed(request.seed))
+        shares = await asyncio.to_thread(component_shares, *pairs)
+        if not len(shares):
+            raise NoLabeledPairs(f"no two images of gallery {gallery!r} share a label; add images with labels")
+        low, high = await asyncio.to_thread(functools.partial(np.quantile, shares, [0.1, 0.9], axis=0))
+        return pb.ExplainComponentsResponse(
+            model=self._model, pair_count=len(shares), mean_shares=shares.mean(axis=0), low_shares=low, high_shares=high
+        )
+
+
+def _evidence(explanation: MatchExplanation, box_share: float) -> Evidence:
+    return Evidence(shown(explanation.query_map, box_share), shown(explanation.match_map, box_share))

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
+
 from whymatch.embed import Array, Embedder, Features, check_embedding
 from whymatch.index import Galleries, StoredImage
 
@@ -48,6 +50,23 @@ class Images:
         found = await asyncio.to_thread(self._kept_features, gallery, names)
         return await asyncio.gather(*[self._embed(one) if isinstance(one, bytes) else _itself(one) for one in found])
 
+    async def similarities(self, gallery: str, names: Sequence[str], vector: Array) -> Array:
+        """Return the inner products of a vector (C,) with the embeddings of stored images, (n,)."""
+        embeddings = await asyncio.to_thread(lambda: self._galleries.open(gallery).embeddings(names))
+        return np.asarray(embeddings @ vector)
+
+    async def found(self, gallery: str, names: Sequence[str]) -> list[StoredImage]:
+        """Return what is known of stored images."""
+        return await asyncio.to_thread(lambda: [self._galleries.open(gallery).get(name) for name in names])
+
+    async def label_embeddings(self, gallery: str, label: str, without: str) -> Array:
+        """Return the embeddings of the images of a label, (n, C), without the one of that name. Raises UnknownLabel."""
+        return await asyncio.to_thread(lambda: self._galleries.open(gallery).label_embeddings(label, without=without))
+
+    async def labeled_pairs(self, gallery: str, count: int, seed: int) -> tuple[Array, Array]:
+        """Return the embeddings of both sides of random pairs of one label; see `Gallery.labeled_pairs`."""
+        return await asyncio.to_thread(lambda: self._galleries.open(gallery).labeled_pairs(count, seed))
+
     async def content(self, source: Source) -> bytes:
         """Return the file of an image."""
         if isinstance(source, bytes):
@@ -64,10 +83,10 @@ class Images:
 
     def _stored(self, name: ImageName) -> tuple[StoredImage, Array]:
         gallery = self._galleries.open(name.gallery)
-        return gallery.get(name.image), gallery.embedding(name.image)
+        return gallery.get(name.image), gallery.embeddings([name.image])[0]
 
     def _stored_embedding(self, name: ImageName) -> Array:
-        return self._galleries.open(name.gallery).embedding(name.image)
+        return self._galleries.open(name.gallery).embeddings([name.image])[0]
 
     def _content(self, name: ImageName) -> bytes:
         return self._galleries.open(name.gallery).content(name.image)

@@ -12,8 +12,8 @@ import numpy as np
 from whymatch.embed import Array
 from whymatch.index import Galleries, Match
 
-Kind: TypeAlias = tuple[str, int, tuple[str, ...]]
-"""Gallery, limit and labels: what searches must have in common to go together."""
+Kind: TypeAlias = tuple[str, int, tuple[str, ...], bool]
+"""Gallery, limit, labels, and whether once per label: what searches must have in common to go together."""
 Waiting: TypeAlias = tuple[Array, "Future[list[Match]]"]
 
 
@@ -34,9 +34,14 @@ class SearchBatcher:
         """Wait for the batch that runs; call it when nobody searches any more."""
         self._threads.shutdown()
 
-    async def search(self, gallery: str, embedding: Array, limit: int, labels: Iterable[str]) -> list[Match]:
-        """Return the best matches of an embedding, (C,) float32 of length 1. Raises the errors of `Gallery.search`."""
-        kind = (gallery, limit, tuple(sorted(set(labels))))
+    async def search(
+        self, gallery: str, embedding: Array, limit: int, labels: Iterable[str], *, best_per_label: bool = False
+    ) -> list[Match]:
+        """Return the best matches of a vector, (C,) float32. Raises the errors of `Gallery.search`.
+
+        best_per_label: only the best match of each label.
+        """
+        kind = (gallery, limit, tuple(sorted(set(labels))), best_per_label)
         result: Future[list[Match]] = Future()
         with self._lock:
             running = kind in self._waiting
@@ -58,10 +63,13 @@ class SearchBatcher:
         self._threads.submit(self._run, kind)
 
     def _search(self, kind: Kind, batch: list[Waiting]) -> None:
-        gallery, limit, labels = kind
+        name, limit, labels, best_per_label = kind
         try:
-            embeddings = np.stack([embedding for embedding, _ in batch])
-            found = self._galleries.open(gallery).search(embeddings, limit, labels)
+            gallery = self._galleries.open(name)
+            if best_per_label:
+                found = [gallery.best_of_labels(embedding, limit, labels) for embedding, _ in batch]
+            else:
+                found = gallery.search(np.stack([embedding for embedding, _ in batch]), limit, labels)
         except Exception as err:
             for _, result in batch:
                 result.set_exception(err)

@@ -1,26 +1,40 @@
-"""SearchService: the most similar images, and where each similarity lies."""
+"""SearchService: the most similar images, by the whole image or by regions, and where each similarity lies."""
 
-from collections.abc import Sequence
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from whymatch.embed import Array, Features, Model
-from whymatch.explain import ColorScale
+from whymatch.explain import Region
 from whymatch.index import Match, UnknownImage
 from whymatch.server import convert
 from whymatch.server.calls import Context
-from whymatch.server.errors import BadLimit
-from whymatch.server.evidence import Evidence, draw, find_evidence
+from whymatch.server.evidence import CHUNK, draw, find_evidence
 from whymatch.server.images import ImageName, Images, Query
+from whymatch.server.parts import region_scores, vector_of
 from whymatch.server.search_batcher import SearchBatcher
 from whymatch.v1 import search_service_pb2 as pb
 from whymatch.v1.search_service_pb2_grpc import SearchServiceServicer
 
-MAX_DRAWN = 100
-"""Matches of one answer that can have pictures; a picture takes about 50 ms and up to some MB."""
-
 RETRIES = 3
 """Searches after the first when a match is deleted meanwhile."""
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request compares with a gallery, and what it wants to see of the matches."""
+
+    gallery: str
+    query: Query
+    features: Features | None
+    """None if only the embedding is needed, or known."""
+    embedding: Array
+    shown: convert.Shown
 
 
 class SearchServicer(SearchServiceServicer):
@@ -35,42 +49,95 @@ class SearchServicer(SearchServiceServicer):
     async def Search(self, request: pb.SearchRequest, context: Context) -> pb.SearchResponse:
         """Return the most similar images, best first."""
         gallery, query = convert.gallery_name(request.parent), convert.query(request, self._model.dimensions)
-        limit, size_px = convert.limit(request, self._max_limit), convert.overlay_px(request)
-        labels = convert.labels(request)
-        with_maps = request.with_maps or size_px is not None
-        if size_px is not None and limit > MAX_DRAWN:
-            raise BadLimit(
-                f"at most {MAX_DRAWN} matches can have pictures, not {limit}; lower the limit or leave out `overlays`"
+        limit = convert.limit(request, "limit", self._max_limit)
+        shown, labels = convert.shown(request, limit), convert.labels(request)
+        regions = convert.regions_of_query(request.regions, query)
+        asked = await self._asked(gallery, query, shown, with_features=shown.maps or bool(regions))
+        vector = asked.embedding
+        if regions:
+            assert asked.features
+            vector = await vector_of(asked.features, regions, self._images.limits)
+
+        async def attempt() -> pb.SearchResponse:
+            matches = await self._batcher.search(gallery, vector, limit, labels, best_per_label=request.best_per_label)
+            return await self._answer(pb.SearchResponse, asked, matches, by_regions=bool(regions))
+
+        return await _retried(attempt)
+
+    async def Rerank(self, request: pb.RerankRequest, context: Context) -> pb.RerankResponse:
+        """Return candidates, ordered by regions of the query, of themselves, or of both."""
+        gallery, query = convert.gallery_name(request.parent), convert.source(request.query, "query")
+        limit = convert.limit(request, "limit", self._max_limit)
+        candidate_limit = convert.limit(request, "candidate_limit", self._max_limit, default=100)
+        shown, labels = convert.shown(request, limit), convert.labels(request)
+        query_regions, match_regions = convert.rerank_regions(request)
+        named = convert.candidates(request, gallery, self._max_limit)
+        asked = await self._asked(gallery, query, shown, with_features=True)
+        assert asked.features
+        vector = await vector_of(asked.features, query_regions, self._images.limits)
+
+        async def attempt() -> pb.RerankResponse:
+            names = named
+            if not names:
+                found = await self._batcher.search(gallery, asked.embedding, candidate_limit, labels)
+                names = [match.image.name for match in found]
+            scores = await self._scores(gallery, names, match_regions, vector)
+            best = np.argsort(-np.array(scores), kind="stable")[:limit].tolist()
+            images = await self._images.found(gallery, [names[place] for place in best])
+            matches = [Match(image, scores[place]) for image, place in zip(images, best, strict=True)]
+            return await self._answer(pb.RerankResponse, asked, matches, by_regions=True)
+
+        return await _retried(attempt)
+
+    async def _asked(self, gallery: str, query: Query, shown: convert.Shown, *, with_features: bool) -> Asked:
+        if isinstance(query, np.ndarray) or not with_features:
+            return Asked(gallery, query, None, await self._images.embedding(query), shown)
+        features = await self._images.features(query)
+        return Asked(gallery, query, features, features.embedding, shown)
+
+    async def _scores(
+        self, gallery: str, names: Sequence[str], regions: Sequence[Region], vector: Array
+    ) -> list[float]:
+        """Return the inner products of a vector with images, or with regions of them."""
+        if not regions:
+            return (await self._images.similarities(gallery, names, vector)).tolist()  # type: ignore[no-any-return]
+        scores: list[float] = []
+        for start in range(0, len(names), CHUNK):
+            some = names[start : start + CHUNK]
+            features = await self._images.stored_features(gallery, some)
+            score = functools.partial(region_scores, some, features, regions, vector, self._images.limits)
+            scores += await asyncio.to_thread(score)
+        return scores
+
+    async def _answer(
+        self, response: Callable[..., Answer], asked: Asked, matches: Sequence[Match], *, by_regions: bool
+    ) -> Answer:
+        """Return the matches with their maps and pictures, as far as they are asked for."""
+        names = [match.image.name for match in matches]
+        image_scores = [match.score for match in matches]
+        if by_regions:
+            image_scores = (await self._images.similarities(asked.gallery, names, asked.embedding)).tolist()
+        evidence, scale = [], None
+        if asked.shown.maps:
+            evidence = await find_evidence(
+                self._images, asked.features, asked.embedding, asked.gallery, matches, asked.shown.box_share
             )
+        if asked.shown.overlay_px is not None:
+            sources = [ImageName(asked.gallery, name) for name in names]
+            pairs = list(zip(evidence, sources, strict=True))
+            evidence, scale = await draw(self._images, asked.query, pairs, asked.shown.overlay_px)
+        return response(
+            model=self._model.fingerprint,
+            matches=convert.matches(asked.gallery, matches, image_scores, evidence),
+            color_scale=convert.color_scale(scale),
+        )
 
-        features = await self._images.features(query) if with_maps and not isinstance(query, np.ndarray) else None
-        embedding = await self._images.embedding(query) if features is None else features.embedding
-        retries = RETRIES
-        while True:
-            matches = await self._batcher.search(gallery, embedding, limit, labels)
-            if not with_maps:
-                return convert.search_response(self._model.fingerprint, gallery, matches)
-            try:
-                evidence, scale = await self._explained(query, features, embedding, gallery, matches, size_px)
-            except UnknownImage as err:
-                if not retries or err.name not in {match.image.name for match in matches}:
-                    raise
-                retries -= 1  # deleted since it was found, so the next search passes it by
-                continue
-            return convert.search_response(self._model.fingerprint, gallery, matches, evidence, scale)
 
-    async def _explained(
-        self,
-        query: Query,
-        features: Features | None,
-        embedding: Array,
-        gallery: str,
-        matches: Sequence[Match],
-        size_px: int | None,
-    ) -> tuple[list[Evidence], ColorScale | None]:
-        """Return the maps of all matches and, if `size_px` asks for them, their pictures and the scale of these."""
-        evidence = await find_evidence(self._images, features, embedding, gallery, matches)
-        if size_px is None:
-            return evidence, None
-        names = [ImageName(gallery, match.image.name) for match in matches]
-        return await draw(self._images, query, list(zip(evidence, names, strict=True)), size_px)
+async def _retried(attempt: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Try again when an image is gone: one deleted since it was found is passed by in the next search."""
+    for _ in range(RETRIES):
+        try:
+            return await attempt()
+        except UnknownImage:
+            continue
+    return await attempt()

@@ -40,6 +40,9 @@ CODES = {
     "TOO_MANY_CALLS": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "SHUTTING_DOWN": grpc.StatusCode.UNAVAILABLE,
     "DEADLINE_EXCEEDED": grpc.StatusCode.DEADLINE_EXCEEDED,
+    "BAD_REGION": grpc.StatusCode.INVALID_ARGUMENT,
+    "EMPTY_REGION": grpc.StatusCode.INVALID_ARGUMENT,
+    "NO_LABELED_PAIRS": grpc.StatusCode.FAILED_PRECONDITION,
 }
 """The code of each reason, as the comments of `errors.proto` say."""
 

@@ -36,8 +36,11 @@ class Api:
     def __init__(self, channel: grpc.Channel) -> None:
         self.channel = channel
         self.galleries = gallery_service_pb2_grpc.GalleryServiceStub(channel)
-        self.search = search_service_pb2_grpc.SearchServiceStub(channel).Search
-        self.explain = explain_service_pb2_grpc.ExplainServiceStub(channel).ExplainMatch
+        search = search_service_pb2_grpc.SearchServiceStub(channel)
+        self.search, self.rerank = search.Search, search.Rerank
+        explain = explain_service_pb2_grpc.ExplainServiceStub(channel)
+        self.explain, self.explain_label = explain.ExplainMatch, explain.ExplainLabel
+        self.explain_components = explain.ExplainComponents
         embed = embed_service_pb2_grpc.EmbedServiceStub(channel)
         self.embed, self.model = embed.EmbedImage, embed.GetModel
 

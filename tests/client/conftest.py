@@ -1,11 +1,12 @@
 """A real gRPC server with a tiny model that one can compute by hand.
 
 An image's feature map is 1 x 2 cells: the mean color of its left and of its right half. Pooling is the average, so the
-embedding is the mean color, scaled to length 1. Galleries are dictionaries.
+embedding is the mean color, scaled to length 1. Galleries are dictionaries. Of regions it knows boxes and points.
 """
 
 import hashlib
 import io
+import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -20,8 +21,10 @@ from google.protobuf.empty_pb2 import Empty
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from PIL import Image, UnidentifiedImageError
+from typer.testing import CliRunner, Result
 
 from whymatch.client import Client
+from whymatch.client.cli import app
 from whymatch.v1 import embed_service_pb2 as embed
 from whymatch.v1 import embed_service_pb2_grpc as embed_grpc
 from whymatch.v1 import errors_pb2 as errors
@@ -81,10 +84,33 @@ def unit(vector: np.ndarray) -> np.ndarray:
     return vector / np.linalg.norm(vector)
 
 
-def map_of(content: bytes, other: np.ndarray, overlays: bool) -> similarity.SimilarityMap:
+def size_of(content: bytes) -> tuple[int, int]:
+    return Image.open(io.BytesIO(content)).size
+
+
+def share_of_halves(regions, content: bytes) -> np.ndarray:
+    """Return the weights of the two cells, (1, 2, 1); all count without regions."""
+    weights = np.zeros(2) if regions else np.ones(2)
+    for region in regions:
+        ends = (region.box.left_px, region.box.right_px) if region.HasField("box") else (region.point.x_px,) * 2
+        left, right = np.array(ends) / (1 if region.relative else size_of(content)[0]) * 2
+        if region.HasField("point"):
+            left, right = int(left), int(left) + 1
+        covered = [max(0, min(right, cell + 1) - max(left, cell)) for cell in (0, 1)]
+        weights += (region.weight if region.HasField("weight") else 1) * np.array(covered)
+    return weights.reshape(1, 2, 1)
+
+
+def parts_of(content: bytes, regions=()) -> np.ndarray:
+    """Return what each cell contributes to the embedding, (1, 2, 3)."""
     features = feature_map(content)
-    values = features @ unit(other) / 2 / np.linalg.norm(features.mean((0, 1)))
-    width, height = Image.open(io.BytesIO(content)).size
+    return features * share_of_halves(regions, content) / 2 / np.linalg.norm(features.mean((0, 1)))
+
+
+def map_of(content: bytes, other: np.ndarray, overlays: bool, regions=()) -> similarity.SimilarityMap:
+    """Map the similarity to the vector `other`; the best box is the cell with the largest value."""
+    values = parts_of(content, regions) @ other
+    width, height = size_of(content)
     return similarity.SimilarityMap(
         rows=1,
         columns=2,
@@ -94,7 +120,13 @@ def map_of(content: bytes, other: np.ndarray, overlays: bool) -> similarity.Simi
         height_px=height,
         area=similarity.PixelBox(right_px=width, bottom_px=height),
         overlay_png=png("red", size=(8, 4)) if overlays else b"",
+        best_box=half_box(content, int(values.argmax())) if values.max() > 0 else None,
     )
+
+
+def half_box(content: bytes, half: int) -> similarity.PixelBox:
+    width, height = size_of(content)
+    return similarity.PixelBox(left_px=half * width / 2, right_px=(half + 1) * width / 2, bottom_px=height)
 
 
 SCALE = similarity.ColorScale(low=0, high=0.5, color_map="inferno")
@@ -199,26 +231,56 @@ class Search(search_grpc.SearchServiceServicer):
 
     def Search(self, request, context):
         time.sleep(self.world.answer_delay_s)
-        images = self.world.images(request.parent)
         content = self.world.content(request.image) if request.WhichOneof("query") == "image" else None
-        query = feature_map(content).mean((0, 1)) if content else np.array(request.embedding.values)
-        if len(query) != 3:
+        if not content and len(request.embedding.values) != 3:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "BAD_VECTOR", "an embedding has 3 values")
-        overlays = request.HasField("overlays")
-        matches = []
-        for image, stored in images.values():
-            if request.labels and image.label not in request.labels:
-                continue
-            embedding = feature_map(stored).mean((0, 1))
-            match = search.Match(image=image, score=float(unit(query) @ unit(embedding)))
-            if request.with_maps or overlays:
-                match.match_map.CopyFrom(map_of(stored, query, overlays))
-                if content:
-                    match.query_map.CopyFrom(map_of(content, embedding, overlays))
-            matches.append(match)
+        query = parts_of(content, request.regions) if content else unit(np.array(request.embedding.values))
+        matches = [
+            self._match(request, image, query, content, parts_of(stored), stored)
+            for image, stored in self._candidates(request)
+        ]
         matches.sort(key=lambda match: -match.score)
+        if request.best_per_label:
+            best = {match.image.label: match for match in reversed(matches)}
+            matches = [match for match in matches if best[match.image.label] is match]
+        return self._answer(request, matches, search.SearchResponse)
+
+    def Rerank(self, request, context):
+        content = self.world.content(request.query)
+        query = parts_of(content, request.query_regions)
+        found = [self.world.image(name) for name in request.candidates] or self._candidates(request)
+        whole = parts_of(content).sum((0, 1))
+        found = sorted(found, key=lambda candidate: -(whole @ parts_of(candidate[1]).sum((0, 1))))
+        matches = [
+            self._match(request, image, query, content, parts_of(stored, request.match_regions), stored)
+            for image, stored in found[: None if request.candidates else request.candidate_limit]
+        ]
+        matches.sort(key=lambda match: -match.score)
+        return self._answer(request, matches, search.RerankResponse)
+
+    def _candidates(self, request):
+        images = self.world.images(request.parent).values()
+        return [(image, stored) for image, stored in images if not request.labels or image.label in request.labels]
+
+    def _match(self, request, image, query, content, match, stored) -> search.Match:
+        overlays = request.HasField("overlays")
+        whole_query = parts_of(content) if content else query
+        whole_match = parts_of(stored).sum((0, 1))
+        found = search.Match(
+            image=image,
+            score=float((query @ match.sum((0, 1))).sum()),
+            image_score=float((whole_query @ whole_match).sum()),
+        )
+        if request.with_maps or overlays:
+            found.match_map.CopyFrom(map_of(stored, whole_query.reshape(-1, 3).sum(0), overlays))
+            if content:
+                found.query_map.CopyFrom(map_of(content, whole_match, overlays))
+        return found
+
+    def _answer(self, request, matches, kind):
         limit = request.limit if request.HasField("limit") else 10
-        return search.SearchResponse(model="fake", matches=matches[:limit], color_scale=SCALE if overlays else None)
+        scale = SCALE if request.HasField("overlays") else None
+        return kind(model="fake", matches=matches[:limit], color_scale=scale)
 
 
 class Explain(explain_grpc.ExplainServiceServicer):
@@ -228,15 +290,57 @@ class Explain(explain_grpc.ExplainServiceServicer):
     def ExplainMatch(self, request, context):
         query, match = self.world.content(request.query), self.world.content(request.match)
         overlays = request.HasField("overlays")
-        query_map = map_of(query, feature_map(match).mean((0, 1)), overlays)
-        match_map = map_of(match, feature_map(query).mean((0, 1)), overlays)
+        query_parts, match_parts = parts_of(query, request.query_regions), parts_of(match, request.match_regions)
+        query_sum, match_sum = query_parts.sum((0, 1)), match_parts.sum((0, 1))
+        query_map = map_of(query, match_sum, overlays, request.query_regions)
+        pairs = query_parts[0] @ match_parts[0].T
         return explain.ExplainMatchResponse(
             model="fake",
             score=query_map.total,
             query_map=query_map,
-            match_map=match_map,
+            match_map=map_of(match, query_sum, overlays, request.match_regions),
             residual=1e-7,
             color_scale=SCALE if overlays else None,
+            image_score=float(parts_of(query).sum((0, 1)) @ parts_of(match).sum((0, 1))),
+            channels=[
+                explain.ChannelShare(channel=int(channel), score=(query_sum * match_sum)[channel])
+                for channel in np.argsort(-query_sum * match_sum, kind="stable")[: request.channel_limit]
+            ],
+            correspondences=[
+                explain.Correspondence(
+                    query_box=half_box(query, place // 2), match_box=half_box(match, place % 2), score=pairs.flat[place]
+                )
+                for place in map(int, np.argsort(-pairs.ravel(), kind="stable")[: request.correspondence_limit])
+            ],
+        )
+
+    def ExplainLabel(self, request, context):
+        query = self.world.content(request.query)
+        labeled = [
+            stored
+            for image, stored in self.world.images(request.parent).values()
+            if image.label == request.label and image.name != request.query.image
+        ]
+        if not labeled:
+            raise Refused(grpc.StatusCode.NOT_FOUND, "UNKNOWN_LABEL", f"no image is labeled {request.label!r}")
+        mean = np.mean([parts_of(stored).sum((0, 1)) for stored in labeled], 0)
+        overlays = request.HasField("overlays")
+        query_map = map_of(query, mean, overlays)
+        return explain.ExplainLabelResponse(
+            model="fake",
+            score=query_map.total,
+            image_count=len(labeled),
+            query_map=query_map,
+            color_scale=SCALE if overlays else None,
+        )
+
+    def ExplainComponents(self, request, context):
+        return explain.ExplainComponentsResponse(
+            model=f"fake, seed {request.seed}",
+            pair_count=request.pair_count,
+            mean_shares=[0.5, 0.75, 1],
+            low_shares=[0.25, 0.5, 1],
+            high_shares=[0.75, 1, 1],
         )
 
 
@@ -362,3 +466,26 @@ def colors(client: Client) -> Client:
     for name, content in pictures.items():
         client.add_image(content, name=name, label=name.removesuffix(".png"))
     return client
+
+
+@pytest.fixture
+def run(address: str) -> Callable[..., Result]:
+    """Run the command line against the fake server."""
+
+    def run(*arguments: object, stdin: bytes | None = None) -> Result:
+        words = [str(argument) for argument in arguments]
+        return CliRunner().invoke(app, words, input=stdin, env={"WHYMATCH_ADDRESS": address})
+
+    return run
+
+
+@pytest.fixture
+def ask(run: Callable[..., Result]) -> Callable[..., dict]:
+    """Run a command of the command line with --json, and return its document."""
+
+    def ask(*arguments: object, **options: object) -> dict:
+        result = run(*arguments, "--json", **options)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    return ask

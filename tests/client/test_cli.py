@@ -3,30 +3,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import PIL.Image
 import pytest
-from typer.testing import CliRunner, Result
-
-from whymatch.client.cli import app
+from typer.testing import Result
 
 HALF = 0.5**0.5
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(address) -> Run:
-    """Run the command line against the fake server."""
-
-    def run(*arguments: object, stdin: bytes | None = None) -> Result:
-        words = [str(argument) for argument in arguments]
-        return CliRunner().invoke(app, words, input=stdin, env={"WHYMATCH_ADDRESS": address})
-
-    return run
 
 
 def document(result: Result):
@@ -51,7 +35,7 @@ print(sorted({"torch", "faiss", "numpy", "grpc", "PIL", "google.protobuf"} & set
 """
     lines = python(code).splitlines()
     assert lines[-1] == "[]"
-    commands = ["serve", "add", "search", "explain", "list", "show", "delete", "embed", "demo", "gallery"]
+    commands = ["serve", "add", "search", "rerank", "explain", "list", "show", "delete", "embed", "demo", "gallery"]
     assert all(any(f" {command} " in line for line in lines) for command in commands)
 
 
@@ -227,19 +211,20 @@ def test_search_json_has_the_promised_names(run, colors, save):
     found = document(run("search", path, "--json", "--limit", "2", "--with-maps"))
     assert (found["query"], found["model"]) == (str(path), "fake")
     match = found["matches"][1]
-    assert list(match) == ["name", "label", "score", "metadata", "query_map", "match_map"]
+    assert list(match) == ["name", "label", "score", "image_score", "metadata", "query_map", "match_map"]
     assert (match["name"], match["label"], match["score"]) == ("half.png", "half", pytest.approx(HALF))
     assert match["match_map"] == {
         "rows": 1,
         "columns": 2,
         "values": [[pytest.approx(HALF), 0.0]],
         "total": pytest.approx(HALF),
+        "best_box": {"left_px": 0, "top_px": 0, "right_px": 2, "bottom_px": 2},
     }
 
 
 def test_search_json_has_no_maps_unless_asked(run, colors):
     found = document(run("search", "--image", "red.png", "--json"))
-    assert list(found["matches"][0]) == ["name", "label", "score", "metadata"]
+    assert list(found["matches"][0]) == ["name", "label", "score", "image_score", "metadata"]
 
 
 def test_search_narrows_by_label(run, colors):

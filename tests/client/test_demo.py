@@ -49,12 +49,12 @@ class Pictures(HTMLParser):
 
 
 def similarity_map(values, png: bytes) -> SimilarityMap:
-    return SimilarityMap(np.array(values, np.float32), float(np.sum(values)), 4, 2, Box(0, 0, 4, 2), png)
+    return SimilarityMap(np.array(values, np.float32), float(np.sum(values)), 4, 2, Box(0, 0, 4, 2), None, png)
 
 
 def match(name: str, label: str, png: bytes) -> Match:
     image = Image(name, label, {}, 4, 2, len(png), "", None)
-    return Match(image, 0.75, similarity_map([[0.25, 0.5]], png), similarity_map([[0.75]], png))
+    return Match(image, 0.75, 0.75, similarity_map([[0.25, 0.5]], png), similarity_map([[0.75]], png))
 
 
 def test_the_photographs_are_here_already(photos):
@@ -90,7 +90,7 @@ def test_the_report_is_one_file_with_its_pictures_inside(picture):
         [
             demo_report.headline(found=1, queries=2, photos=3, images=4, facts={"model": "<m>"}),
             demo_report.matches_with_maps([(query, result)]),
-            demo_report.instance_pair(Explanation(0.75, pair, pair, 0.0, "m", scale)),
+            demo_report.instance_pair(Explanation(0.75, 0.75, pair, pair, 0.0, (), (), "m", scale)),
             demo_report.misses([(query, result)], {"cat.jpg": png}),
         ]
     )

@@ -223,10 +223,15 @@ def test_an_unknown_image_among_others_says_so(gallery, new_image):
         gallery.features(["1.jpg", "nothing"])
 
 
-@pytest.mark.parametrize("ask", ["get", "delete", "content", "embedding"])
+@pytest.mark.parametrize("ask", ["get", "delete", "content"])
 def test_an_unknown_image_says_so(gallery, ask):
     with pytest.raises(UnknownImage, match="whymatch list"):
         getattr(gallery, ask)("nothing")
+
+
+def test_the_embedding_of_an_unknown_image_says_so(gallery):
+    with pytest.raises(UnknownImage, match="whymatch list"):
+        gallery.embeddings(["nothing"])
 
 
 def test_images_are_listed_by_name_in_pages(gallery, new_image):
@@ -306,7 +311,7 @@ def test_feature_maps_can_be_left_out(galleries, new_image):
     gallery = galleries.create("slim", omit_feature_maps=True)
     gallery.add([new_image(1)])
     assert gallery.features(["1.jpg"]) == [None]
-    assert np.allclose(gallery.embedding("1.jpg"), new_image(1).features.embedding)
+    assert np.allclose(gallery.embeddings(["1.jpg"])[0], new_image(1).features.embedding)
 
 
 def test_another_model_is_refused_but_its_gallery_is_listed(tmp_path, model, new_image):

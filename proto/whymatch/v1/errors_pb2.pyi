@@ -86,7 +86,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_EMPTY_REGION: _ErrorReason.ValueType  # 29
     """The regions cover nothing that the network sees, or their weights cancel out. INVALID_ARGUMENT."""
     ERROR_REASON_NO_LABELED_PAIRS: _ErrorReason.ValueType  # 30
-    """No two images of the gallery have the same label. FAILED_PRECONDITION."""
+    """There are no two images of one label to compare. FAILED_PRECONDITION."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or one image of a stream, failed.
@@ -158,7 +158,7 @@ an image of the right size. INVALID_ARGUMENT.
 ERROR_REASON_EMPTY_REGION: ErrorReason.ValueType  # 29
 """The regions cover nothing that the network sees, or their weights cancel out. INVALID_ARGUMENT."""
 ERROR_REASON_NO_LABELED_PAIRS: ErrorReason.ValueType  # 30
-"""No two images of the gallery have the same label. FAILED_PRECONDITION."""
+"""There are no two images of one label to compare. FAILED_PRECONDITION."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

@@ -312,7 +312,7 @@ class ExplainComponentsRequest(_message.Message):
     parent: _builtins.str
     """`galleries/{gallery}`, of which at least two images share a label."""
     pair_count: _builtins.int
-    """How many random pairs of images of one label to draw. 1000 if it is not set; 1 to 100000."""
+    """How many random pairs of images of one label to draw. 1000 if it is not set; 1 to 10000."""
     seed: _builtins.int
     """Makes the draw repeatable."""
     def __init__(

@@ -1,0 +1,207 @@
+"""The commands `explain match`, `explain point`, `explain label` and `explain components`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whymatch.client import region_options as region
+from whymatch.client.connection import with_client
+from whymatch.client.options import BoxShare, Json, Maps, Match, Query, either_source
+
+if TYPE_CHECKING:
+    from whymatch.client import Box, Client, ComponentShares, Explanation, Region
+
+app = typer.Typer(help="Say where and why images match.", no_args_is_help=True)
+
+Channels = Annotated[
+    int, typer.Option(min=0, max=2**31 - 1, metavar="N", help="How many of the leading channels to return.")
+]
+Correspondences = Annotated[
+    int, typer.Option(min=0, max=1000, metavar="N", help="How many pairs of corresponding cells to return.")
+]
+
+
+@app.command("match")
+@with_client
+def explain_match(
+    client: "Client",
+    query: Query,
+    match: Match,
+    query_boxes: region.QueryBoxes = None,
+    match_boxes: region.MatchBoxes = None,
+    channels: Channels = 10,
+    correspondences: Correspondences = 10,
+    box_share: BoxShare = 0.5,
+    maps: Maps = None,
+    json: Json = False,
+) -> None:
+    """Say where the similarity of two images lies, in which channels, and which cells correspond."""
+    query_regions = region.boxes(query_boxes, "--query-region")
+    match_regions = region.boxes(match_boxes, "--match-region")
+    explanation = client.explain_match(
+        either_source(query),
+        either_source(match),
+        query_regions=query_regions,
+        match_regions=match_regions,
+        channel_limit=channels,
+        correspondence_limit=correspondences,
+        overlays=maps is not None,
+        box_share=box_share,
+    )
+    show(explanation, query, match, maps, json, query_regions=query_regions, match_regions=match_regions)
+
+
+@app.command("point")
+@with_client
+def explain_point(
+    client: "Client",
+    query: Query,
+    match: Match,
+    query_point: region.PointOption = None,
+    match_point: region.PointOption = None,
+    channels: Channels = 10,
+    correspondences: Correspondences = 10,
+    box_share: BoxShare = 0.5,
+    maps: Maps = None,
+    json: Json = False,
+) -> None:
+    """Say what in one image corresponds to a point of the other."""
+    if (query_point is None) == (match_point is None):
+        raise typer.BadParameter("give one point: --query-point X,Y or --match-point X,Y")
+    query_regions = [region.point(query_point, "--query-point")] if query_point is not None else []
+    match_regions = [region.point(match_point, "--match-point")] if match_point is not None else []
+    explanation = client.explain_match(
+        either_source(query),
+        either_source(match),
+        query_regions=query_regions,
+        match_regions=match_regions,
+        channel_limit=channels,
+        correspondence_limit=correspondences,
+        overlays=maps is not None,
+        box_share=box_share,
+    )
+    show(explanation, query, match, maps, json, query_regions=query_regions, match_regions=match_regions)
+
+
+@app.command("label")
+@with_client
+def explain_label(
+    client: "Client",
+    query: Query,
+    label: Annotated[str, typer.Argument(metavar="LABEL", help="A label of the gallery.")],
+    box_share: BoxShare = 0.5,
+    maps: Maps = None,
+    json: Json = False,
+) -> None:
+    """Say where in an image its similarity to all images of a label lies."""
+    from whymatch.client import documents
+
+    explanation = client.explain_label(either_source(query), label, overlays=maps is not None, box_share=box_share)
+    overlays: dict[str, Path] = {}
+    if maps:
+        from whymatch.client import pictures
+
+        overlays = pictures.write_label(explanation, label, maps)
+        print(maps / "sheet.png", file=sys.stderr)
+    if json:
+        documents.print_document(documents.label_explanation(query, label, explanation, overlays))
+        return
+    print(f"score {explanation.score:.4f}, the mean over {explanation.image_count} images labeled {label!r}")
+    print(f"query map adds up to {explanation.query_map.total:.4f}, {frame(explanation.query_map.best_box, box_share)}")
+    for overlay in overlays.values():
+        print(overlay)
+
+
+@app.command("components")
+@with_client
+def explain_components(
+    client: "Client",
+    pairs: Annotated[
+        int, typer.Option(min=1, max=10_000, metavar="N", help="How many pairs of images of one label to draw.")
+    ] = 1000,
+    seed: Annotated[
+        int, typer.Option(min=-(2**63), max=2**63 - 1, metavar="N", help="Another seed draws other pairs.")
+    ] = 0,
+    plot: Annotated[
+        Path | None, typer.Option(dir_okay=False, metavar="FILE.png", help="Draw the curve into this file.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say how few channels carry the similarity of images of one label."""
+    from whymatch.client import documents
+
+    if plot and plot.suffix.lower() != ".png":
+        raise typer.BadParameter(f"--plot {str(plot)!r}: write the name of a PNG file, for example components.png")
+    shares = client.explain_components(pair_count=pairs, seed=seed)
+    if plot:
+        from whymatch.client import curves
+
+        curves.write_components(shares, plot)
+        print(plot, file=sys.stderr)
+    if json:
+        documents.print_document(documents.component_shares(shares))
+    else:
+        print_components(shares)
+
+
+def show(
+    explanation: "Explanation",
+    query: str,
+    match: str,
+    folder: Path | None,
+    json: bool,
+    *,
+    query_regions: "list[Region]",
+    match_regions: "list[Region]",
+) -> None:
+    """Write the pictures if there is a folder for them, and print why two images match."""
+    from whymatch.client import documents
+
+    overlays: dict[str, Path] = {}
+    if folder:
+        from whymatch.client import pictures
+
+        overlays = pictures.write_explanation(
+            explanation, folder, query_regions=query_regions, match_regions=match_regions
+        )
+        print(folder / "sheet.png", file=sys.stderr)
+    if json:
+        documents.print_document(documents.explanation(query, match, explanation, overlays))
+        return
+    print_explanation(explanation, by_region=bool(query_regions or match_regions))
+    for overlay in overlays.values():
+        print(overlay)
+
+
+def print_explanation(explanation: "Explanation", *, by_region: bool) -> None:
+    """Print the score, what adds up to it, and what leads."""
+    whole = f" of the {explanation.image_score:.4f} of the whole images" if by_region else ""
+    print(f"score {explanation.score:.4f}{whole}")
+    print(f"query map adds up to {explanation.query_map.total:.4f}, match map to {explanation.match_map.total:.4f}")
+    print(f"residual {explanation.residual:.1e}")
+    if explanation.channels:
+        print("leading channels " + ", ".join(f"{one.channel} ({one.share:.1%})" for one in explanation.channels))
+    for number, pair in enumerate(explanation.correspondences, start=1):
+        print(f"{number:4}  {pair.score:9.6f}  query {corners(pair.query_box)}  match {corners(pair.match_box)}")
+
+
+def print_components(shares: "ComponentShares") -> None:
+    """Print the share of the score in ever more leading channels."""
+    print(f"{shares.pair_count} pairs; share of the score in the leading channels: mean, and 10% to 90% of the pairs")
+    counts = [count for count in (2**power for power in range(32)) if count < len(shares.mean)]
+    for count in [*counts, len(shares.mean)]:
+        low, mean, high = (curve[count - 1] for curve in (shares.low, shares.mean, shares.high))
+        print(f"{count:6}  {mean:6.1%}  {low:6.1%} to {high:6.1%}")
+
+
+def frame(box: "Box | None", share: float) -> str:
+    """Say where the smallest box with that share of the positive values lies."""
+    return f"{share:.0%} of its positive values in {corners(box)}" if box else "and none of its values is positive"
+
+
+def corners(box: "Box") -> str:
+    """Write a box as the options take it: left, top, width and height, to a tenth of a pixel."""
+    numbers = (box.left_px, box.top_px, box.right_px - box.left_px, box.bottom_px - box.top_px)
+    return ",".join(f"{round(number, 1):.10g}" for number in numbers)

@@ -1,0 +1,76 @@
+"""The options that several commands share, and the images that they name."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from whymatch.client import Stored
+
+
+def file_or_stdin(path: Path | None) -> Path | None:
+    """Refuse a file that is not there; `-` stands for stdin."""
+    if path is not None and str(path) != "-" and not path.is_file():
+        raise typer.BadParameter(f"there is no file {str(path)!r}")
+    return path
+
+
+def share(value: float) -> float:
+    """Refuse what is no share of a map."""
+    if not 0 < value <= 1:
+        raise typer.BadParameter(f"{value:g}; take more than 0 and at most 1")
+    return value
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Maps = Annotated[
+    Path | None, typer.Option(file_okay=False, metavar="DIR", help="Write pictures of the maps into this folder.")
+]
+WithMaps = Annotated[bool, typer.Option("--with-maps", help="Put the maps into the JSON document (with --json).")]
+BoxShare = Annotated[
+    float,
+    typer.Option(
+        callback=share,
+        metavar="SHARE",
+        help="How much of a map's positive values its frame holds, above 0 and up to 1.",
+    ),
+]
+QueryFile = Annotated[
+    Path | None, typer.Argument(callback=file_or_stdin, metavar="FILE", help="The query; - reads it from stdin.")
+]
+StoredQuery = Annotated[str | None, typer.Option(metavar="NAME", help="Search by a stored image.")]
+Labels = Annotated[
+    list[str] | None, typer.Option(metavar="LABEL", help="Only images of this label; may be given repeatedly.")
+]
+Limit = Annotated[int, typer.Option(min=1, max=2**31 - 1, metavar="N", help="How many matches to return.")]
+Query = Annotated[str, typer.Argument(metavar="QUERY", help="A file, or image:NAME for a stored image.")]
+Match = Annotated[str, typer.Argument(metavar="MATCH", help="A file, or image:NAME for a stored image.")]
+
+
+def require_json_for_maps(with_maps: bool, json: bool) -> None:
+    """Refuse to fetch maps that nothing would show."""
+    if with_maps and not json:
+        raise typer.BadParameter("--with-maps needs --json, which prints them; --maps DIR writes them as pictures")
+
+
+def source(file: Path | None, image: str | None) -> "bytes | Path | Stored":
+    """Return the image that the command line names: stdin, a file or a stored image."""
+    from whymatch.client import Stored
+
+    if image is not None:
+        return Stored(image)
+    assert file is not None
+    return sys.stdin.buffer.read() if str(file) == "-" else file
+
+
+def either_source(text: str) -> "Path | Stored":
+    """Return the stored image that `image:NAME` names, or the file."""
+    from whymatch.client import Stored
+
+    if text.startswith("image:"):
+        return Stored(text.removeprefix("image:"))
+    if not Path(text).is_file():
+        raise typer.BadParameter(f"there is no file {text!r}; a stored image is written image:NAME")
+    return Path(text)

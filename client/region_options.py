@@ -1,0 +1,137 @@
+"""Regions as the command line writes them: `X,Y,W,H:WEIGHT` and the like."""
+
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from whymatch.client import Region
+
+_WEIGHT = re.compile(r"(.*):([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf))", re.IGNORECASE | re.DOTALL)
+_BOX_HELP = (
+    "left, top, width and height in pixels of the upright original, or all four with % as shares of it; a negative "
+    "WEIGHT counts against a match. May be given repeatedly."
+)
+
+Boxes = Annotated[
+    list[str] | None,
+    typer.Option("--region", metavar="X,Y,W,H[:WEIGHT]", help=f"Only this part of the query decides: {_BOX_HELP}"),
+]
+Polygons = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--polygon", metavar="X1,Y1,X2,Y2,...[:WEIGHT]", help="A region by its corners; may be given repeatedly."
+    ),
+]
+Masks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mask",
+        metavar="FILE[:WEIGHT]",
+        help="A region that is white in an image file of the query's size; may be given repeatedly.",
+    ),
+]
+QueryBoxes = Annotated[
+    list[str] | None,
+    typer.Option("--query-region", metavar="X,Y,W,H[:WEIGHT]", help=f"A part of the query that counts: {_BOX_HELP}"),
+]
+MatchBoxes = Annotated[
+    list[str] | None,
+    typer.Option("--match-region", metavar="X,Y,W,H[:WEIGHT]", help=f"A part of the match that counts: {_BOX_HELP}"),
+]
+PointOption = Annotated[
+    str | None, typer.Option(metavar="X,Y", help="In pixels of the upright original, or both with % as shares of it.")
+]
+
+
+def boxes(texts: Iterable[str] | None, option: str) -> "list[Region]":
+    """Return the region of each `X,Y,W,H[:WEIGHT]`."""
+    return [_box(text, option) for text in texts or ()]
+
+
+def polygons(texts: Iterable[str] | None, option: str) -> "list[Region]":
+    """Return the region of each `X1,Y1,X2,Y2,...[:WEIGHT]`."""
+    return [_polygon(text, option) for text in texts or ()]
+
+
+def masks(texts: Iterable[str] | None, option: str) -> "list[Region]":
+    """Return the region of each `FILE[:WEIGHT]`."""
+    return [_mask(text, option) for text in texts or ()]
+
+
+def point(text: str, option: str) -> "Region":
+    """Return the region of `X,Y`."""
+    from whymatch.client import Point, Region
+
+    numbers, relative = _numbers(text, option, "X,Y, for example 120,80 or 50%,25%")
+    if len(numbers) != 2:
+        raise _misuse(option, text, "X,Y, for example 120,80 or 50%,25%")
+    return Region(Point(*numbers), relative=relative)
+
+
+def _box(text: str, option: str) -> "Region":
+    from whymatch.client import Box, Region
+
+    form = "X,Y,W,H or X,Y,W,H:WEIGHT, for example 10,20,300,200 or 0%,0%,50%,100%:-0.5"
+    shape, weight = _split_weight(text, option)
+    numbers, relative = _numbers(shape, option, form)
+    if len(numbers) != 4:
+        raise _misuse(option, text, form)
+    left, top, width, height = numbers
+    if min(width, height) <= 0:
+        raise _misuse(option, text, "a width and a height above 0, which come after the left and the top edge")
+    return Region(Box(left, top, left + width, top + height), weight, relative)
+
+
+def _polygon(text: str, option: str) -> "Region":
+    from whymatch.client import Polygon, Region
+
+    form = "at least three corners X1,Y1,X2,Y2,X3,Y3, for example 0,0,100,0,50,80"
+    shape, weight = _split_weight(text, option)
+    numbers, relative = _numbers(shape, option, form)
+    if len(numbers) < 6 or len(numbers) % 2:
+        raise _misuse(option, text, form)
+    return Region(Polygon(tuple(zip(numbers[::2], numbers[1::2], strict=True))), weight, relative)
+
+
+def _mask(text: str, option: str) -> "Region":
+    from whymatch.client import Mask, Region
+
+    file, weight = _split_weight(text, option)
+    if not Path(file).is_file():
+        raise typer.BadParameter(f"{option} {text!r}: there is no file {file!r}; write FILE or FILE:WEIGHT")
+    return Region(Mask(Path(file)), weight)
+
+
+def _split_weight(text: str, option: str) -> tuple[str, float]:
+    """Split a trailing `:NUMBER` off; any other colon belongs to what comes before."""
+    found = _WEIGHT.fullmatch(text)
+    if not found:
+        return text, 1.0
+    weight = float(found[2])
+    if not -1 <= weight <= 1 or weight == 0:
+        raise _misuse(option, text, "a weight from -1 to 1 that is not 0")
+    return found[1], weight
+
+
+def _numbers(text: str, option: str, form: str) -> tuple[list[float], bool]:
+    """Return comma-separated numbers, and whether all of them carry `%`, which then is divided out."""
+    words = [word.strip() for word in text.split(",")]
+    relative = [word.endswith("%") for word in words]
+    if any(relative) and not all(relative):
+        raise _misuse(option, text, "% behind all numbers or behind none")
+    try:
+        numbers = [float(word.removesuffix("%")) for word in words]
+    except ValueError:
+        raise _misuse(option, text, form) from None
+    if not all(map(math.isfinite, numbers)):
+        raise _misuse(option, text, "finite numbers")
+    return [number / 100 for number in numbers] if all(relative) else numbers, all(relative)
+
+
+def _misuse(option: str, text: str, form: str) -> typer.BadParameter:
+    return typer.BadParameter(f"{option} {text!r}: write {form}")

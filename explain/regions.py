@@ -1,0 +1,219 @@
+"""Regions of an image as weights of the cells of its feature map."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from whymatch.embed import Array, DecodeLimits, Placement, WhymatchError, decode_image
+from whymatch.explain.errors import BadRegion, EmptyRegion
+from whymatch.explain.polygons import area, check_simple, clip, without_repeats
+
+MAX_REGIONS = 100
+MAX_POINTS = 1000
+SLACK = 1e-6
+"""By this share of the image's size a region may stick out: rounding of whoever computed it."""
+ROUNDING = 1e-12
+"""A polygon that only touches a cell can seem to cover this share of it."""
+Floats: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle."""
+
+    left_px: float
+    top_px: float
+    right_px: float
+    bottom_px: float
+
+
+@dataclass(frozen=True)
+class Polygon:
+    """A closed outline whose edges do not cross."""
+
+    points: tuple[tuple[float, float], ...]
+    """x and y of each corner, in pixels."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """An image of the size of the image: white is in the region, black is not, gray is partly."""
+
+    content: bytes
+    """The bytes of the image file."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """The whole cell under a point."""
+
+    x_px: float
+    y_px: float
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of an image that counts, or counts against."""
+
+    shape: Box | Polygon | Mask | Point
+    weight: float = 1.0
+    """-1 to 1, not 0."""
+    relative: bool = False
+    """The numbers of the shape are shares of the image's width and height, 0 to 1; a mask is stretched to the image."""
+
+
+def cell_weights(
+    regions: Sequence[Region], placement: Placement, rows: int, columns: int, limits: DecodeLimits = DecodeLimits()
+) -> Array:
+    """Return how much each cell of a rows x columns grid counts, (rows, columns) float32, -1 to 1.
+
+    The weight of a cell is the sum, over the regions, of the region's weight times the share of the cell's rectangle
+    that it covers, exact to rounding. What regions of one sign add up to never exceeds 1 in size.
+
+    limits: of the masks.
+
+    Raises:
+        BadRegion: a region that cannot be, or sticks out of the image.
+        EmptyRegion: nothing of a region is seen by the network, or the weights cancel out.
+        NotAnImage, BrokenImage, ImageTooLarge, TooManyPixels: a mask cannot be read.
+    """
+    if len(regions) > MAX_REGIONS:
+        raise BadRegion(f"there are {len(regions)} regions; give at most {MAX_REGIONS}, a mask can hold many parts")
+    for_it, against = np.zeros((rows, columns)), np.zeros((rows, columns))
+    for region in regions:
+        covered = _checked_cover(region, placement, _edges(placement, rows, columns), limits)
+        side = for_it if region.weight > 0 else against
+        side += abs(region.weight) * covered
+    for_it, against = for_it.clip(max=1), against.clip(max=1)
+    weights = for_it - against
+    if np.abs(weights).max() <= SLACK * max(for_it.max(), against.max()):
+        raise EmptyRegion("the weights of the regions cancel each other out; leave one of them out")
+    return np.asarray(weights, np.float32)
+
+
+def _checked_cover(region: Region, placement: Placement, edges: tuple[Floats, Floats], limits: DecodeLimits) -> Floats:
+    """Return the share of each cell that a region covers."""
+    if not (-1 <= region.weight <= 1 and region.weight != 0):  # also refuses NaN
+        raise BadRegion(f"the weight {region.weight:g} of a region is not from -1 to 1, or it is 0; take for example 1")
+    size = (1.0, 1.0) if region.relative else (float(placement.width_px), float(placement.height_px))
+    scale = np.array([placement.width_px, placement.height_px]) / size
+    shape = region.shape
+    if isinstance(shape, Box):
+        covered = _box_cover(shape, size, scale, edges)
+    elif isinstance(shape, Polygon):
+        covered = _polygon_cover(shape, size, scale, edges)
+    elif isinstance(shape, Point):
+        covered = _point_cover(shape, size, scale, edges)
+    else:
+        covered = _mask_cover(shape, None if region.relative else placement, placement, edges, limits)
+    if not covered.any():
+        raise EmptyRegion(
+            f"the network sees nothing of {_shown(shape)}: the model crops images to the part "
+            f"{', '.join(f'{edge:g}' for edge in placement.area)} px (left, top, right, bottom); choose a region in it"
+        )
+    return covered
+
+
+def _edges(placement: Placement, rows: int, columns: int) -> tuple[Floats, Floats]:
+    """Return the edges of the rows and of the columns, in pixels."""
+    left, top, right, bottom = placement.area
+    return np.linspace(top, bottom, rows + 1), np.linspace(left, right, columns + 1)
+
+
+def _box_cover(box: Box, size: tuple[float, float], scale: Floats, edges: tuple[Floats, Floats]) -> Floats:
+    corners = np.array([[box.left_px, box.top_px], [box.right_px, box.bottom_px]])
+    _check_inside(box, corners, size)
+    if not (corners[0] < corners[1]).all():
+        raise BadRegion(f"{_shown(box)} has no area; its right edge must be right of the left one, its bottom below")
+    (left, top), (right, bottom) = corners * scale
+    return _overlaps(edges[0], np.array([top, bottom])) @ _overlaps(edges[1], np.array([left, right])).T
+
+
+def _point_cover(point: Point, size: tuple[float, float], scale: Floats, edges: tuple[Floats, Floats]) -> Floats:
+    place = np.array([point.x_px, point.y_px])
+    _check_inside(point, place[None], size)
+    x, y = place.clip(0, size) * scale
+    rows, columns = (_cell_of(edges[0], y), _cell_of(edges[1], x))
+    return np.outer(rows, columns)
+
+
+def _polygon_cover(polygon: Polygon, size: tuple[float, float], scale: Floats, edges: tuple[Floats, Floats]) -> Floats:
+    if not 3 <= len(polygon.points) <= MAX_POINTS:
+        raise BadRegion(f"a polygon has {len(polygon.points)} corners; give from 3 to {MAX_POINTS}")
+    corners = without_repeats(np.array(polygon.points, float))
+    _check_inside(polygon, corners, size)
+    if len(corners) < 3:
+        raise BadRegion("a polygon has fewer than three different corners and so no area")
+    check_simple(corners)
+    corners = corners * scale
+    rows, columns = edges
+    covered = np.zeros((len(rows) - 1, len(columns) - 1))
+    for column, (left, right) in enumerate(itertools.pairwise(columns)):
+        strip = clip(corners, 0, left, right)
+        for row, (top, bottom) in enumerate(itertools.pairwise(rows)):
+            covered[row, column] = abs(area(clip(strip, 1, top, bottom))) / ((bottom - top) * (right - left))
+    return np.where(covered < ROUNDING, 0, covered)
+
+
+def _mask_cover(
+    mask: Mask, like: Placement | None, placement: Placement, edges: tuple[Floats, Floats], limits: DecodeLimits
+) -> Floats:
+    picture = _decoded(mask, limits)
+    if like and picture.size != (like.width_px, like.height_px):
+        raise BadRegion(
+            f"the mask is {picture.width} x {picture.height} pixels and the upright image {like.width_px} x "
+            f"{like.height_px}; make them the same, or have the mask stretched with `relative`"
+        )
+    values = np.asarray(picture)
+    if not values.any():
+        raise BadRegion("the mask is all black, so nothing is in the region; paint the region white")
+    down = _overlaps(edges[0], np.linspace(0, placement.height_px, picture.height + 1))
+    across = _overlaps(edges[1], np.linspace(0, placement.width_px, picture.width + 1))
+    strips = [shares[shares > 0] @ values[shares > 0] for shares in down]  # a row of cells at a time
+    covered: Floats = np.array(strips) @ across.T / 255
+    return covered.clip(0, 1)
+
+
+def _decoded(mask: Mask, limits: DecodeLimits) -> Image.Image:
+    """Return a mask as a gray picture."""
+    try:
+        return decode_image(mask.content, limits).convert("L")
+    except WhymatchError as error:
+        raise type(error)(f"the mask cannot be read: {error}") from error
+
+
+def _check_inside(shape: Box | Polygon | Point, points: Floats, size: tuple[float, float]) -> None:
+    slack = SLACK * np.array(size)
+    if not ((points >= -slack) & (points <= size + slack)).all():  # also refuses NaN
+        raise BadRegion(f"{_shown(shape)} is not in the image, which spans {size[0]:g} x {size[1]:g}")
+
+
+def _overlaps(edges: Floats, others: Floats) -> Floats:
+    """Return the share of each interval between `edges` that lies in each interval between `others`."""
+    low = np.maximum(edges[:-1, None], others[None, :-1])
+    high = np.minimum(edges[1:, None], others[None, 1:])
+    shares: Floats = (high - low).clip(min=0) / np.diff(edges)[:, None]
+    return shares
+
+
+def _cell_of(edges: Floats, place: float) -> Floats:
+    """Return 1 for the interval that holds a place, 0 for the others; the last one holds its end."""
+    inside = (edges[:-1] <= place) & (place < edges[1:])
+    inside[-1] |= abs(place - edges[-1]) <= SLACK * edges[-1]
+    return inside.astype(float)
+
+
+def _shown(shape: Box | Polygon | Mask | Point) -> str:
+    if isinstance(shape, Box):
+        return f"the box {shape.left_px:g}, {shape.top_px:g}, {shape.right_px:g}, {shape.bottom_px:g}"
+    if isinstance(shape, Point):
+        return f"the point {shape.x_px:g}, {shape.y_px:g}"
+    if isinstance(shape, Mask):
+        return "the mask"
+    corners = [f"({x:g}, {y:g})" for x, y in shape.points]
+    return "the polygon " + ", ".join([*corners[:4], "..."] if len(corners) > 4 else corners)
