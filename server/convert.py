@@ -1,43 +1,27 @@
-"""Between protobuf and our own values; nothing else speaks both."""
+"""From our own values to answers."""
 
-import base64
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
-from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from whymatch.embed import Array, BadVector, Features, Model
+from whymatch.embed import Array, Features, Model
 from whymatch.explain import (
-    BadRegion,
     Bounds,
-    Box,
     ChannelShare,
     ColorScale,
     Correspondence,
-    Mask,
     MatchExplanation,
-    Point,
-    Polygon,
-    Region,
 )
 from whymatch.index import (
     Added,
-    BadName,
-    BadRequest,
     GalleryFacts,
     Match,
     StoredImage,
-    check_gallery_name,
-    check_image_name,
 )
-from whymatch.server.adding import Arrival
-from whymatch.server.errors import BadLimit, BadPageToken
 from whymatch.server.evidence import Evidence, ShownMap
-from whymatch.server.images import ImageName, Query, Source
+from whymatch.server.parse import page_token
 from whymatch.server.status import code_of, message_of, reason_of
 from whymatch.v1 import (
     embed_service_pb2,
@@ -47,217 +31,6 @@ from whymatch.v1 import (
     search_service_pb2,
     similarity_pb2,
 )
-
-DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 100, 1000
-DEFAULT_LIMIT = 10
-MAX_LABELS = 1000
-DEFAULT_OVERLAY_PX, MAX_OVERLAY_PX = 512, 2048
-DEFAULT_BOX_SHARE = 0.5
-MAX_DRAWN = 100
-"""Matches of one answer that can have pictures; a picture takes about 50 ms and up to some MB."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What an answer shows of its matches."""
-
-    maps: bool
-    overlay_px: int | None
-    """The longer side of the pictures, None for no pictures."""
-    box_share: float
-    """The share of a map's positive values that its best box holds."""
-
-
-# Requests.
-
-
-def gallery_name(name: str) -> str:
-    """Return the {gallery} of `galleries/{gallery}`. Raises BadName."""
-    collection, _, gallery = name.partition("/")
-    if collection != "galleries" or not gallery:
-        raise BadName(f"{_shown(name)} names no gallery; write `galleries/` and the gallery's name")
-    check_gallery_name(gallery)
-    return gallery
-
-
-def image_name(name: str) -> ImageName:
-    """Return the parts of `galleries/{gallery}/images/{image}`. Raises BadName."""
-    match name.split("/", 3):
-        case ["galleries", gallery, "images", image]:
-            check_gallery_name(gallery)
-            check_image_name(image)
-            return ImageName(gallery, image)
-    raise BadName(f"{_shown(name)} names no image; write `galleries/` GALLERY `/images/` IMAGE")
-
-
-def source(message: similarity_pb2.ImageSource, field: str) -> Source:
-    """Return the image that a field of a request means. Raises BadName, BadRequest."""
-    match message.WhichOneof("source"):
-        case "content":
-            return message.content
-        case "image":
-            return image_name(message.image)
-    raise BadRequest(f"`{field}` is missing; give the bytes of an image as `content` or a stored one as `image`")
-
-
-def query(request: search_service_pb2.SearchRequest, dimensions: int) -> Query:
-    """Return what to search for; of an embedding only the length is checked. Raises BadName, BadRequest, BadVector."""
-    match request.WhichOneof("query"):
-        case "image":
-            return source(request.image, "image")
-        case "embedding":
-            if (size := len(request.embedding.values)) != dimensions:
-                raise BadVector(f"the embedding has {size} values; this model's have {dimensions}")
-            return np.array(request.embedding.values, np.float32)
-    raise BadRequest("the query is missing; give an `image` or an `embedding`")
-
-
-def limit(request: Message, field: str, maximum: int | None, *, least: int = 1, default: int = DEFAULT_LIMIT) -> int:
-    """Return a number of things to find. Raises BadLimit.
-
-    maximum: None for no other than what there is.
-    """
-    value: int = getattr(request, field)
-    if not request.HasField(field):
-        return default if maximum is None else min(default, maximum)
-    if value < least or (maximum is not None and value > maximum):
-        allowed = f"at least {least}" if maximum is None else f"from {least} to {maximum}"
-        raise BadLimit(f"`{field}` is {value}, not {allowed}; ask for as many as that")
-    return value
-
-
-def labels(request: search_service_pb2.SearchRequest | search_service_pb2.RerankRequest) -> Sequence[str]:
-    """Return the labels that a search is for. Raises BadRequest."""
-    if len(request.labels) > MAX_LABELS:
-        raise BadRequest(f"`labels` holds {len(request.labels)} labels; give at most {MAX_LABELS}")
-    return request.labels
-
-
-def label(text: str) -> str:
-    """Return the label that a request is about. Raises BadRequest."""
-    if not text:
-        raise BadRequest("`label` is missing; give the label to explain")
-    return text
-
-
-def seed(value: int) -> int:
-    """Return the seed of a draw. Raises BadRequest."""
-    if value < 0:
-        raise BadRequest(f"the seed {value} is negative; take 0 or more")
-    return value
-
-
-def shown(request: search_service_pb2.SearchRequest | search_service_pb2.RerankRequest, limit: int) -> Shown:
-    """Return what the answer shall show of each match. Raises BadLimit, BadRequest."""
-    size_px = overlay_px(request)
-    if size_px is not None and limit > MAX_DRAWN:
-        raise BadLimit(
-            f"at most {MAX_DRAWN} matches can have pictures, not {limit}; lower the limit or leave out `overlays`"
-        )
-    return Shown(request.with_maps or size_px is not None, size_px, box_share(request))
-
-
-def box_share(
-    request: search_service_pb2.SearchRequest
-    | search_service_pb2.RerankRequest
-    | explain_service_pb2.ExplainMatchRequest
-    | explain_service_pb2.ExplainLabelRequest,
-) -> float:
-    """Return the share of a map that its best box holds. Raises BadRequest."""
-    if not request.HasField("box_share"):
-        return DEFAULT_BOX_SHARE
-    if not 0 < request.box_share <= 1:
-        raise BadRequest(f"`box_share` is {request.box_share:g}; take more than 0 and at most 1")
-    return request.box_share
-
-
-def regions(messages: Sequence[similarity_pb2.Region], field: str) -> list[Region]:
-    """Return parts of an image. Raises BadRegion."""
-    return [_region(message, f"{field}[{number}]") for number, message in enumerate(messages)]
-
-
-def regions_of_query(messages: Sequence[similarity_pb2.Region], query: Query) -> list[Region]:
-    """Return the parts of a search's query that count. Raises BadRegion, BadRequest."""
-    if messages and isinstance(query, np.ndarray):
-        raise BadRequest("an embedding has no regions; search by an `image`, or leave out `regions`")
-    return regions(messages, "regions")
-
-
-def rerank_regions(request: search_service_pb2.RerankRequest) -> tuple[list[Region], list[Region]]:
-    """Return the parts of the query and of the candidates that count. Raises BadRegion, BadRequest."""
-    if not request.query_regions and not request.match_regions:
-        raise BadRequest("give `query_regions`, `match_regions` or both; by whole images, `Search` finds the order")
-    return regions(request.query_regions, "query_regions"), regions(request.match_regions, "match_regions")
-
-
-def candidates(request: search_service_pb2.RerankRequest, gallery: str, maximum: int) -> list[str]:
-    """Return the names of the images to order, none for the most similar ones. Raises BadName, BadRequest, BadLimit."""
-    if request.candidates and request.labels:
-        raise BadRequest("`candidates` and `labels` exclude each other; name the candidates or the labels")
-    if len(request.candidates) > maximum:
-        raise BadLimit(f"there are {len(request.candidates)} `candidates`; give at most {maximum}")
-    names = [image_name(name) for name in request.candidates]
-    for name in names:
-        if name.gallery != gallery:
-            raise BadRequest(f"candidate {name.image!r} is of gallery {name.gallery!r}; give images of {gallery!r}")
-    return list(dict.fromkeys(name.image for name in names))
-
-
-def _region(message: similarity_pb2.Region, field: str) -> Region:
-    weight = message.weight if message.HasField("weight") else 1.0
-    match message.WhichOneof("shape"):
-        case "box":
-            box = message.box
-            return Region(Box(box.left_px, box.top_px, box.right_px, box.bottom_px), weight, message.relative)
-        case "polygon":
-            points = tuple((point.x_px, point.y_px) for point in message.polygon.points)
-            return Region(Polygon(points), weight, message.relative)
-        case "mask":
-            return Region(Mask(message.mask), weight, message.relative)
-        case "point":
-            return Region(Point(message.point.x_px, message.point.y_px), weight, message.relative)
-    raise BadRegion(f"`{field}` has no shape; give a `box`, a `polygon`, a `mask` or a `point`")
-
-
-def arrival(request: gallery_service_pb2.AddImagesRequest) -> Arrival:
-    """Return one image of a stream."""
-    return Arrival(request.image_id, request.content, request.label, dict(request.metadata))
-
-
-def page_size(size: int) -> int:
-    """Return how many entries a page may have. Raises BadLimit."""
-    if size < 0:
-        raise BadLimit(f"the page size {size} is negative; leave it 0 for {DEFAULT_PAGE_SIZE}")
-    return min(size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
-
-
-def overlay_px(
-    request: search_service_pb2.SearchRequest
-    | search_service_pb2.RerankRequest
-    | explain_service_pb2.ExplainMatchRequest
-    | explain_service_pb2.ExplainLabelRequest,
-) -> int | None:
-    """Return the longer side of the pictures, None if there shall be none. Raises BadRequest."""
-    if not request.HasField("overlays"):
-        return None
-    size_px = request.overlays.size_px
-    if not 0 <= size_px <= MAX_OVERLAY_PX:
-        raise BadRequest(f"`overlays.size_px` is {size_px}; take 1 to {MAX_OVERLAY_PX}, or 0 for {DEFAULT_OVERLAY_PX}")
-    return size_px or DEFAULT_OVERLAY_PX
-
-
-def last_name(page_token: str) -> str:
-    """Return the last name of the page before, empty for the first page. Raises BadPageToken."""
-    try:
-        name = base64.b64decode(page_token.encode(), b"-_", validate=True).decode()
-    except ValueError as err:
-        raise BadPageToken from err
-    if page_token and _page_token(name) != page_token:
-        raise BadPageToken
-    return name
-
-
-# Answers.
 
 
 def gallery(facts: GalleryFacts) -> gallery_service_pb2.Gallery:
@@ -276,7 +49,7 @@ def galleries_page(facts: Sequence[GalleryFacts], size: int) -> gallery_service_
     """Return the first `size` galleries, and a token if there are more."""
     return gallery_service_pb2.ListGalleriesResponse(
         galleries=[gallery(one) for one in facts[:size]],
-        next_page_token=_page_token(facts[size - 1].name) if len(facts) > size else "",
+        next_page_token=page_token(facts[size - 1].name) if len(facts) > size else "",
     )
 
 
@@ -298,7 +71,7 @@ def images_page(gallery: str, images: Sequence[StoredImage], size: int) -> galle
     """Return the first `size` images, and a token if there are more."""
     return gallery_service_pb2.ListImagesResponse(
         images=[image(gallery, one) for one in images[:size]],
-        next_page_token=_page_token(images[size - 1].name) if len(images) > size else "",
+        next_page_token=page_token(images[size - 1].name) if len(images) > size else "",
     )
 
 
@@ -332,8 +105,7 @@ def matches(
     for message, one in zip(messages, evidence, strict=bool(evidence)):
         if one.query:
             message.query_map.CopyFrom(_similarity_map(one.query))
-        if one.match:
-            message.match_map.CopyFrom(_similarity_map(one.match))
+        message.match_map.CopyFrom(_similarity_map(one.match))
     return messages
 
 
@@ -350,7 +122,7 @@ def explain_response(
         model=model,
         score=explanation.score,
         query_map=_similarity_map(evidence.query) if evidence.query else None,
-        match_map=_similarity_map(evidence.match) if evidence.match else None,
+        match_map=_similarity_map(evidence.match),
         residual=explanation.residual,
         color_scale=color_scale(scale),
         image_score=explanation.image_score,
@@ -445,11 +217,3 @@ def _feature_map(values: Array) -> embed_service_pb2.FeatureMap:
 
 def _timestamp(time: datetime) -> Timestamp:
     return Timestamp(seconds=int(time.timestamp()), nanos=time.microsecond * 1000)
-
-
-def _page_token(name: str) -> str:
-    return base64.urlsafe_b64encode(name.encode()).decode()
-
-
-def _shown(name: str) -> str:
-    return repr(name) if len(name) <= 80 else f"{name[:60]!r}... ({len(name)} characters)"

@@ -3,7 +3,7 @@
 import asyncio
 
 from whymatch.embed import Model
-from whymatch.server import convert
+from whymatch.server import convert, parse
 from whymatch.server.calls import Context
 from whymatch.server.images import Images
 from whymatch.v1 import embed_service_pb2 as pb
@@ -19,7 +19,7 @@ class EmbedServicer(EmbedServiceServicer):
 
     async def EmbedImage(self, request: pb.EmbedImageRequest, context: Context) -> pb.EmbedImageResponse:
         """Return the embedding of an image and, on request, its feature map."""
-        source = convert.source(request.source, "source")
+        source = parse.source(request.source, "source")
         if isinstance(source, bytes) or request.with_feature_map:
             features = await self._images.features(source)
             return await asyncio.to_thread(

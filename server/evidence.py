@@ -41,8 +41,7 @@ class Evidence:
 
     query: ShownMap | None
     """None for a search by embedding."""
-    match: ShownMap | None
-    """None where the query is compared with more than one image."""
+    match: ShownMap
 
 
 def shown(similarity_map: SimilarityMap, box_share: float) -> ShownMap:
@@ -68,15 +67,20 @@ async def find_evidence(
 
 
 async def draw(
-    images: Images, query: Query, pairs: Sequence[tuple[Evidence, Source]], size_px: int
+    images: Images,
+    query: Query,
+    pairs: Sequence[tuple[Evidence, Source]],
+    size_px: int,
+    scaled_by: Sequence[SimilarityMap] = (),
 ) -> tuple[list[Evidence], ColorScale | None]:
     """Return the evidence with its pictures, and the one scale of all of them.
 
     pairs: each evidence with the image that matches.
+    scaled_by: the maps whose values span the scale; by default all of them.
     """
     if not pairs:
         return [], None
-    scale = shared_scale(_maps(evidence for evidence, _ in pairs))
+    scale = shared_scale(scaled_by or _maps(evidence for evidence, _ in pairs))
     load = functools.partial(load_picture, size_px=size_px, limits=images.limits)
     query_picture = None
     if isinstance(query, bytes | ImageName):
@@ -106,7 +110,7 @@ def _drawn(
     query, match = evidence.query, evidence.match
     return Evidence(
         _over(query_picture, query, scale) if query and query_picture else query,
-        _over(load(match_content), match, scale) if match else None,
+        _over(load(match_content), match, scale),
     )
 
 

@@ -5,16 +5,18 @@ import functools
 
 import numpy as np
 
+from whymatch.embed import Array
 from whymatch.explain import (
     MatchExplanation,
     NoLabeledPairs,
+    SimilarityMap,
     component_shares,
     correspondences,
     explain_match,
     leading_channels,
     similarity_map,
 )
-from whymatch.server import convert
+from whymatch.server import convert, parse
 from whymatch.server.calls import Context
 from whymatch.server.evidence import Evidence, draw, draw_query, shown
 from whymatch.server.images import ImageName, Images
@@ -35,12 +37,12 @@ class ExplainServicer(ExplainServiceServicer):
 
     async def ExplainMatch(self, request: pb.ExplainMatchRequest, context: Context) -> pb.ExplainMatchResponse:
         """Return the similarity maps of both images, and what leads in them."""
-        query, match = convert.source(request.query, "query"), convert.source(request.match, "match")
-        query_regions = convert.regions(request.query_regions, "query_regions")
-        match_regions = convert.regions(request.match_regions, "match_regions")
-        channels = convert.limit(request, "channel_limit", None, least=0)
-        pairs = convert.limit(request, "correspondence_limit", MAX_CORRESPONDENCES, least=0)
-        box_share, size_px = convert.box_share(request), convert.overlay_px(request)
+        query, match = parse.source(request.query, "query"), parse.source(request.match, "match")
+        query_regions = parse.regions(request.query_regions, "query_regions")
+        match_regions = parse.regions(request.match_regions, "match_regions")
+        channels = parse.limit(request, "channel_limit", None, least=0)
+        pairs = parse.limit(request, "correspondence_limit", MAX_CORRESPONDENCES, least=0)
+        box_share, size_px = parse.box_share(request), parse.overlay_px(request)
 
         ours, theirs = await asyncio.gather(self._images.features(query), self._images.features(match))
         weights = await asyncio.gather(
@@ -51,14 +53,15 @@ class ExplainServicer(ExplainServiceServicer):
         cells = await asyncio.to_thread(correspondences, ours, theirs, pairs, *weights)
         evidence, scale = await asyncio.to_thread(_evidence, explanation, box_share), None
         if size_px is not None:
-            [evidence], scale = await draw(self._images, query, [(evidence, match)], size_px)
+            scaled_by = _scaled_by(explanation, weights)
+            [evidence], scale = await draw(self._images, query, [(evidence, match)], size_px, scaled_by)
         return convert.explain_response(self._model, explanation, evidence, scale, leading, cells)
 
     async def ExplainLabel(self, request: pb.ExplainLabelRequest, context: Context) -> pb.ExplainLabelResponse:
         """Return the mean of the query's maps with all images of a label."""
-        gallery, query = convert.gallery_name(request.parent), convert.source(request.query, "query")
-        label = convert.label(request.label)
-        box_share, size_px = convert.box_share(request), convert.overlay_px(request)
+        gallery, query = parse.gallery_name(request.parent), parse.source(request.query, "query")
+        label = parse.label(request.label)
+        box_share, size_px = parse.box_share(request), parse.overlay_px(request)
         without = query.image if isinstance(query, ImageName) and query.gallery == gallery else ""
 
         others = await self._images.label_embeddings(gallery, label, without)
@@ -75,9 +78,9 @@ class ExplainServicer(ExplainServiceServicer):
         self, request: pb.ExplainComponentsRequest, context: Context
     ) -> pb.ExplainComponentsResponse:
         """Return how the leading channels add up to the score, over random pairs of one label."""
-        gallery = convert.gallery_name(request.parent)
-        count = convert.limit(request, "pair_count", MAX_PAIRS, default=1000)
-        pairs = await self._images.labeled_pairs(gallery, count, convert.seed(request.seed))
+        gallery = parse.gallery_name(request.parent)
+        count = parse.limit(request, "pair_count", MAX_PAIRS, default=1000)
+        pairs = await self._images.labeled_pairs(gallery, count, parse.seed(request.seed))
         shares = await asyncio.to_thread(component_shares, *pairs)
         if not len(shares):
             raise NoLabeledPairs(f"no two images of gallery {gallery!r} share a label; add images with labels")
@@ -89,3 +92,9 @@ class ExplainServicer(ExplainServiceServicer):
 
 def _evidence(explanation: MatchExplanation, box_share: float) -> Evidence:
     return Evidence(shown(explanation.query_map, box_share), shown(explanation.match_map, box_share))
+
+
+def _scaled_by(explanation: MatchExplanation, weights: tuple[Array | None, Array | None]) -> list[SimilarityMap]:
+    """Return the maps that the color scale is for: a region, or even a point, holds too much in each of its cells."""
+    maps = [explanation.query_map, explanation.match_map]
+    return [one for one, some in zip(maps, weights, strict=True) if some is None] or maps

@@ -8,7 +8,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from whymatch.embed import Embedder, media_type
 from whymatch.index import Added, BadRequest, Galleries, GalleryFacts, StoredImage
-from whymatch.server import convert
+from whymatch.server import convert, parse
 from whymatch.server.adding import Adding, Arrival, Result
 from whymatch.server.calls import Context
 from whymatch.server.images import ImageName
@@ -42,18 +42,18 @@ class GalleryServicer(GalleryServiceServicer):
 
     async def GetGallery(self, request: pb.GetGalleryRequest, context: Context) -> pb.Gallery:
         """Return one gallery."""
-        name = convert.gallery_name(request.name)
+        name = parse.gallery_name(request.name)
         return convert.gallery(await asyncio.to_thread(self._galleries.describe, name))
 
     async def ListGalleries(self, request: pb.ListGalleriesRequest, context: Context) -> pb.ListGalleriesResponse:
         """List the galleries."""
-        size, after = convert.page_size(request.page_size), convert.last_name(request.page_token)
+        size, after = parse.page_size(request.page_size), parse.last_name(request.page_token)
         facts = await asyncio.to_thread(self._galleries.list_galleries)
         return convert.galleries_page([one for one in facts if one.name > after], size)
 
     async def DeleteGallery(self, request: pb.DeleteGalleryRequest, context: Context) -> Empty:
         """Delete a gallery."""
-        await asyncio.to_thread(self._galleries.delete, convert.gallery_name(request.name))
+        await asyncio.to_thread(self._galleries.delete, parse.gallery_name(request.name))
         return Empty()
 
     async def AddImages(
@@ -67,7 +67,7 @@ class GalleryServicer(GalleryServiceServicer):
                 return
             if not first.parent:
                 raise BadRequest("`parent` is missing; the first request of a stream must name the gallery")
-            gallery = convert.gallery_name(first.parent)
+            gallery = parse.gallery_name(first.parent)
             adding = Adding(await asyncio.to_thread(self._galleries.open, gallery), self._embedder)
             async with aclosing(adding.results(_arrivals(first, requests))) as groups:
                 async for group in groups:
@@ -77,23 +77,23 @@ class GalleryServicer(GalleryServiceServicer):
 
     async def GetImage(self, request: pb.GetImageRequest, context: Context) -> pb.Image:
         """Return what is known of an image."""
-        name = convert.image_name(request.name)
+        name = parse.image_name(request.name)
         return convert.image(name.gallery, await asyncio.to_thread(self._get, name))
 
     async def ListImages(self, request: pb.ListImagesRequest, context: Context) -> pb.ListImagesResponse:
         """List the images of a gallery."""
-        gallery = convert.gallery_name(request.parent)
-        size, after = convert.page_size(request.page_size), convert.last_name(request.page_token)
+        gallery = parse.gallery_name(request.parent)
+        size, after = parse.page_size(request.page_size), parse.last_name(request.page_token)
         return convert.images_page(gallery, await asyncio.to_thread(self._list, gallery, after, size + 1), size)
 
     async def DeleteImage(self, request: pb.DeleteImageRequest, context: Context) -> Empty:
         """Delete an image."""
-        await asyncio.to_thread(self._delete, convert.image_name(request.name))
+        await asyncio.to_thread(self._delete, parse.image_name(request.name))
         return Empty()
 
     async def GetImageContent(self, request: pb.GetImageContentRequest, context: Context) -> pb.GetImageContentResponse:
         """Return the bytes of an image."""
-        content, kind = await asyncio.to_thread(self._content, convert.image_name(request.name))
+        content, kind = await asyncio.to_thread(self._content, parse.image_name(request.name))
         return pb.GetImageContentResponse(content=content, content_type=kind)
 
     # What runs off the event loop.
@@ -117,11 +117,11 @@ class GalleryServicer(GalleryServiceServicer):
 
 
 async def _arrivals(first: pb.AddImagesRequest, rest: AsyncIterator[pb.AddImagesRequest]) -> AsyncIterator[Arrival]:
-    yield convert.arrival(first)
+    yield parse.arrival(first)
     async for request in rest:
         if request.parent not in ("", first.parent):
             raise BadRequest("`parent` changed within the stream; use one stream for each gallery")
-        yield convert.arrival(request)
+        yield parse.arrival(request)
 
 
 def _is_new(result: Result) -> bool:

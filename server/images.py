@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
-import numpy as np
-
 from whymatch.embed import Array, Embedder, Features, check_embedding
 from whymatch.index import Galleries, StoredImage
 
@@ -53,7 +51,8 @@ class Images:
     async def similarities(self, gallery: str, names: Sequence[str], vector: Array) -> Array:
         """Return the inner products of a vector (C,) with the embeddings of stored images, (n,)."""
         embeddings = await asyncio.to_thread(lambda: self._galleries.open(gallery).embeddings(names))
-        return np.asarray(embeddings @ vector)
+        similarities: Array = embeddings @ vector
+        return similarities
 
     async def found(self, gallery: str, names: Sequence[str]) -> list[StoredImage]:
         """Return what is known of stored images."""
@@ -86,7 +85,8 @@ class Images:
         return gallery.get(name.image), gallery.embeddings([name.image])[0]
 
     def _stored_embedding(self, name: ImageName) -> Array:
-        return self._galleries.open(name.gallery).embeddings([name.image])[0]
+        embedding: Array = self._galleries.open(name.gallery).embeddings([name.image])[0]
+        return embedding
 
     def _content(self, name: ImageName) -> bytes:
         return self._galleries.open(name.gallery).content(name.image)

@@ -11,7 +11,7 @@ import numpy as np
 from whymatch.embed import Array, Features, Model
 from whymatch.explain import Region
 from whymatch.index import Match, UnknownImage
-from whymatch.server import convert
+from whymatch.server import convert, parse
 from whymatch.server.calls import Context
 from whymatch.server.evidence import CHUNK, draw, find_evidence
 from whymatch.server.images import ImageName, Images, Query
@@ -34,7 +34,7 @@ class Asked:
     features: Features | None
     """None if only the embedding is needed, or known."""
     embedding: Array
-    shown: convert.Shown
+    shown: parse.Shown
 
 
 class SearchServicer(SearchServiceServicer):
@@ -48,10 +48,10 @@ class SearchServicer(SearchServiceServicer):
 
     async def Search(self, request: pb.SearchRequest, context: Context) -> pb.SearchResponse:
         """Return the most similar images, best first."""
-        gallery, query = convert.gallery_name(request.parent), convert.query(request, self._model.dimensions)
-        limit = convert.limit(request, "limit", self._max_limit)
-        shown, labels = convert.shown(request, limit), convert.labels(request)
-        regions = convert.regions_of_query(request.regions, query)
+        gallery, query = parse.gallery_name(request.parent), parse.query(request, self._model.dimensions)
+        limit = parse.limit(request, "limit", self._max_limit)
+        shown, labels = parse.shown(request, limit), parse.labels(request)
+        regions = parse.regions_of_query(request.regions, query)
         asked = await self._asked(gallery, query, shown, with_features=shown.maps or bool(regions))
         vector = asked.embedding
         if regions:
@@ -66,12 +66,12 @@ class SearchServicer(SearchServiceServicer):
 
     async def Rerank(self, request: pb.RerankRequest, context: Context) -> pb.RerankResponse:
         """Return candidates, ordered by regions of the query, of themselves, or of both."""
-        gallery, query = convert.gallery_name(request.parent), convert.source(request.query, "query")
-        limit = convert.limit(request, "limit", self._max_limit)
-        candidate_limit = convert.limit(request, "candidate_limit", self._max_limit, default=100)
-        shown, labels = convert.shown(request, limit), convert.labels(request)
-        query_regions, match_regions = convert.rerank_regions(request)
-        named = convert.candidates(request, gallery, self._max_limit)
+        gallery, query = parse.gallery_name(request.parent), parse.source(request.query, "query")
+        limit = parse.limit(request, "limit", self._max_limit)
+        candidate_limit = parse.limit(request, "candidate_limit", self._max_limit, default=100)
+        shown, labels = parse.shown(request, limit), parse.labels(request)
+        query_regions, match_regions = parse.rerank_regions(request)
+        named = parse.candidates(request, gallery, self._max_limit)
         asked = await self._asked(gallery, query, shown, with_features=True)
         assert asked.features
         vector = await vector_of(asked.features, query_regions, self._images.limits)
@@ -89,7 +89,7 @@ class SearchServicer(SearchServiceServicer):
 
         return await _retried(attempt)
 
-    async def _asked(self, gallery: str, query: Query, shown: convert.Shown, *, with_features: bool) -> Asked:
+    async def _asked(self, gallery: str, query: Query, shown: parse.Shown, *, with_features: bool) -> Asked:
         if isinstance(query, np.ndarray) or not with_features:
             return Asked(gallery, query, None, await self._images.embedding(query), shown)
         features = await self._images.features(query)

@@ -10,7 +10,7 @@ from server_harness import failure
 
 from whymatch.embed import BadVector
 from whymatch.index import Galleries, NewImage, UnknownImage
-from whymatch.server import convert
+from whymatch.server import parse
 from whymatch.server.images import Images
 from whymatch.server.search_batcher import SearchBatcher
 from whymatch.server.search_servicer import SearchServicer
@@ -143,7 +143,7 @@ def test_an_unknown_label_is_not_found_however_long(api, photos):
 
 def test_a_vector_of_another_length_is_refused_before_it_becomes_an_array():
     with pytest.raises(BadVector, match="has 513 values; this model's have 512"):
-        convert.query(by_vector("galleries/g", [1.0] * 513), 512)
+        parse.query(by_vector("galleries/g", [1.0] * 513), 512)
 
 
 def test_a_thousand_labels_are_enough(api, photos):

@@ -255,7 +255,9 @@ Global___Region: _TypeAlias = Region  # noqa: Y015
 
 @_typing.final
 class ColorScale(_message.Message):
-    """The values that the two ends of the color map stand for, shared by all pictures of one answer."""
+    """The values that the two ends of the color map stand for, shared by all pictures of one answer. Values beyond an end
+    have its color: where regions of one image are explained, the scale is that of the other image's map.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

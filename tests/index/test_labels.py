@@ -1,0 +1,74 @@
+"""What a gallery does with labels: the best match of each, all embeddings of one, and pairs of the same."""
+
+import numpy as np
+import pytest
+
+from whymatch.index import UnknownLabel
+
+
+@pytest.fixture(params=["Flat", "HNSW16"])
+def labeled(galleries, new_image, request):
+    """Forty images: most of label a, some of b and c, one of d, and some of none."""
+    gallery = galleries.create("labeled", index_factory=request.param)
+    labels = ["a"] * 28 + ["b", "b", "b", "c", "c", "d"] + [""] * 6
+    gallery.add([new_image(seed, label=label) for seed, label in enumerate(labels)])
+    return gallery
+
+
+def best_by_hand(gallery, query) -> dict[str, tuple[str, float]]:
+    best: dict[str, tuple[str, float]] = {}
+    for match in gallery.search(query[None], 100)[0]:
+        if match.image.label:
+            best.setdefault(match.image.label, (match.image.name, match.score))
+    return best
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 10])
+def test_the_best_match_of_each_label_is_the_brute_force_one(labeled, new_image, limit):
+    query = new_image(77).features.embedding
+    found = labeled.best_of_labels(query, limit)
+    expected = list(best_by_hand(labeled, query).items())[:limit]
+    assert [(match.image.label, match.image.name) for match in found] == [
+        (label, name) for label, (name, _) in expected
+    ]
+    assert [match.score for match in found] == pytest.approx([score for _, (_, score) in expected], abs=1e-6)
+
+
+def test_only_given_labels_have_a_best_match(labeled, new_image):
+    query = new_image(77).features.embedding
+    assert {match.image.label for match in labeled.best_of_labels(query, 10, ["b", "d"])} == {"b", "d"}
+    with pytest.raises(UnknownLabel, match="'nothing'"):
+        labeled.best_of_labels(query, 10, ["nothing"])
+
+
+def test_without_labels_there_is_no_best_match(gallery, new_image):
+    gallery.add([new_image(1)])
+    assert gallery.best_of_labels(new_image(1).features.embedding, 5) == []
+
+
+def test_the_embeddings_of_a_label_are_those_of_its_images(labeled, new_image):
+    expected = np.stack([new_image(seed).features.embedding for seed in (28, 29, 30)])
+    assert np.allclose(np.sort(labeled.label_embeddings("b"), axis=0), np.sort(expected, axis=0), atol=1e-6)
+    assert np.allclose(labeled.label_embeddings("b", without="28.jpg"), expected[1:], atol=1e-6)
+    assert np.allclose(labeled.label_embeddings("b", without="0.jpg"), labeled.label_embeddings("b"))
+    assert labeled.label_embeddings("d", without="33.jpg").shape == (0, expected.shape[1])
+
+
+def test_pairs_are_different_images_of_one_label_and_repeatable(labeled, new_image):
+    first, second = labeled.labeled_pairs(500, seed=3)
+    assert len(first) == len(second) == 500
+    embeddings = np.stack([new_image(seed).features.embedding for seed in range(34)])
+    labels = np.array(list("a" * 28 + "bbbccd"))
+    ours, theirs = ((side @ embeddings.T).argmax(axis=1) for side in (first, second))
+    assert (labels[ours] == labels[theirs]).all()
+    assert (ours != theirs).all()
+    assert set(labels[ours]) == {"a", "b", "c"}
+    assert len(set(ours)) == 33  # every image that shares its label comes up
+    again = labeled.labeled_pairs(500, seed=3)
+    assert np.array_equal(first, again[0])
+    assert not np.array_equal(first, labeled.labeled_pairs(500, seed=4)[0])
+
+
+def test_there_are_no_pairs_where_no_label_is_shared(gallery, new_image):
+    gallery.add([new_image(1, label="a"), new_image(2, label="b"), new_image(3)])
+    assert [len(side) for side in gallery.labeled_pairs(10, seed=0)] == [0, 0]

@@ -1,0 +1,39 @@
+"""Features with known maps, and random ones of every kind as a Hypothesis strategy."""
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import strategies as st
+
+from whymatch.embed import Features, Geometry, Pooling
+from whymatch.index.half_maps import compress, expand
+
+PLACEMENT = Geometry().placement(20, 10)
+MODES = ["keep", "warp", "center-crop"]
+POOLINGS = [Pooling("average"), Pooling("max"), Pooling("gem")]
+
+
+def features(feature_map, pooling=POOLINGS[0], placement=PLACEMENT) -> Features:
+    feature_map = np.asarray(feature_map, np.float32)
+    return Features(feature_map, pooling.pool(feature_map), pooling, placement)
+
+
+def stored(features: Features) -> Features:
+    """What a gallery gives back: the pooled vector as it was, the feature map rounded to half precision."""
+    rounded = expand(compress(features.feature_map, keep_peaks=features.pooling.kind == "max"))
+    return replace(features, feature_map=rounded)
+
+
+@st.composite
+def pairs(draw, halves=st.booleans(), sides=st.integers(1, 5)):
+    """Features of two images of one model: any pooling, geometry and grid; sparse activations of any size."""
+    random = np.random.default_rng(draw(st.integers(0, 10**6)))
+    pooling, geometry = draw(st.sampled_from(POOLINGS)), Geometry(draw(st.sampled_from(MODES)))
+    size = draw(st.sampled_from([1e-6, 1.0, 1e6]))
+    both = []
+    for _ in range(2):
+        feature_map = random.gamma(0.3, size=(draw(sides), draw(sides), 8)) * (random.random(8) < 0.8) * size
+        placement = geometry.placement(draw(st.integers(2, 40)), draw(st.integers(2, 40)))
+        image = features(feature_map, pooling, placement)
+        both.append(stored(image) if draw(halves) else image)
+    return tuple(both)
