@@ -25,8 +25,12 @@ def stored(features: Features) -> Features:
 
 
 @st.composite
-def pairs(draw, halves=st.booleans(), sides=st.integers(1, 5)):
-    """Features of two images of one model: any pooling, geometry and grid; sparse activations of any size."""
+def pairs(draw, exact=False, longest=5):
+    """Features of two images of one model: any pooling, geometry and grid; sparse activations of any size.
+
+    exact: neither is rounded as a stored one.
+    """
+    sides = st.integers(1, longest)
     random = np.random.default_rng(draw(st.integers(0, 10**6)))
     pooling, geometry = draw(st.sampled_from(POOLINGS)), Geometry(draw(st.sampled_from(MODES)))
     size = draw(st.sampled_from([1e-6, 1.0, 1e6]))
@@ -35,5 +39,5 @@ def pairs(draw, halves=st.booleans(), sides=st.integers(1, 5)):
         feature_map = random.gamma(0.3, size=(draw(sides), draw(sides), 8)) * (random.random(8) < 0.8) * size
         placement = geometry.placement(draw(st.integers(2, 40)), draw(st.integers(2, 40)))
         image = features(feature_map, pooling, placement)
-        both.append(stored(image) if draw(halves) else image)
+        both.append(image if exact or draw(st.booleans()) else stored(image))
     return tuple(both)

@@ -1,0 +1,77 @@
+"""Cluttered photographs with boxes around their objects; they lie beside a checkout and do not come with the project."""
+
+import itertools
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from whymatch.embed import Array, DecodeLimits, Features, Model, Prepared, load_model
+from whymatch.explain import Box, Region, cell_weights
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+WEIGHTS = SHARED / "weights" / "mobilenet_v2_imagenet.safetensors"
+SIZE_PX = 224
+"""What the weights were trained with: about 7 x 7 cells."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photograph, and where its objects are."""
+
+    path: Path
+    boxes: dict[str, list[Region]]
+    """The boxes of each class, relative to the image."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two photographs that have exactly one class in common."""
+
+    query: Photo
+    match: Photo
+    label: str
+    """The class in common."""
+
+    def inside(self, features: Features, rows: int, columns: int) -> Array:
+        """Return the share of each cell of the query that lies in boxes of the class, (rows, columns) float32."""
+        return cell_weights(self.query.boxes[self.label], features.placement, rows, columns)
+
+
+def load_shared_model(benchmark: str) -> Model | None:
+    """Return MobileNetV2 with trained weights; None, with a line that says so, where photographs or weights are absent."""
+    if not WEIGHTS.is_file() or not (SHARED / "images" / "coco128").is_dir():
+        print(f"{benchmark}: skipped, {SHARED} with its photographs and weights is absent", file=sys.stderr)
+        return None
+    return load_model("mobilenet_v2", weights=WEIGHTS, size_px=SIZE_PX)
+
+
+def draw_pairs(count: int) -> list[Pair]:
+    """Return pairs, the classes in turn, so that no class outweighs the others; the same ones every time."""
+    photos = [_photo(path) for path in sorted((SHARED / "images" / "coco128").glob("*.jpg"))]
+    by_label = defaultdict(list)
+    for query, match in itertools.permutations(photos, 2):
+        if len(common := query.boxes.keys() & match.boxes.keys()) == 1:
+            by_label[label := common.pop()].append(Pair(query, match, label))
+    random = np.random.default_rng(0)
+    shuffled = [random.permutation(np.array(pairs, object)) for _, pairs in sorted(by_label.items())]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*shuffled))
+    return list(itertools.islice(filter(None, turns), count))
+
+
+def prepare(model: Model, pairs: list[Pair]) -> dict[Path, Prepared]:
+    """Return the network's inputs for the photographs of all pairs."""
+    paths = {photo.path for pair in pairs for photo in (pair.query, pair.match)}
+    return {path: model.prepare(path.read_bytes(), DecodeLimits()) for path in sorted(paths)}
+
+
+def _photo(path: Path) -> Photo:
+    boxes = defaultdict(list)
+    for line in (path.parents[1] / "coco128_boxes" / f"{path.stem}.txt").read_text().splitlines():
+        label, *numbers = line.split()
+        x, y, width, height = map(float, numbers)
+        edges = np.clip([x - width / 2, y - height / 2, x + width / 2, y + height / 2], 0, 1)
+        boxes[label].append(Region(Box(*edges), relative=True))
+    return Photo(path, dict(boxes))
