@@ -10,7 +10,7 @@ from whymatch.explain.leading import (
     correspondences,
     leading_channels,
 )
-from whymatch.explain.regions import Box, Mask, Point, Polygon, Region, cell_weights
+from whymatch.explain.regions import Box, Mask, Point, Polygon, Region, cell_weights, check_count, read_mask
 from whymatch.explain.rendering import ColorScale, load_picture, render_overlay, shared_scale
 from whymatch.explain.similarity import MatchExplanation, SimilarityMap, explain_match, region_vector, similarity_map
 
@@ -31,11 +31,13 @@ __all__ = [
     "SimilarityMap",
     "best_box",
     "cell_weights",
+    "check_count",
     "component_shares",
     "correspondences",
     "explain_match",
     "leading_channels",
     "load_picture",
+    "read_mask",
     "region_vector",
     "render_overlay",
     "shared_scale",

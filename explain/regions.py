@@ -7,14 +7,13 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from whymatch.embed import Array, DecodeLimits, Placement, WhymatchError, decode_image
 from whymatch.explain.errors import BadRegion, EmptyRegion
 from whymatch.explain.polygons import area, check_simple, clip, without_repeats
 
-MAX_REGIONS = 100
-MAX_POINTS = 1000
+MAX_REGIONS, MAX_MASKS, MAX_CORNERS = 100, 4, 1000
+"""In one set of regions; the corners of all its polygons together."""
 SLACK = 1e-6
 """By this share of the image's size a region may stick out: rounding of whoever computed it."""
 ROUNDING = 1e-12
@@ -34,18 +33,32 @@ class Box:
 
 @dataclass(frozen=True)
 class Polygon:
-    """A closed outline whose edges do not cross."""
+    """A closed outline whose edges do not cross. Raises BadRegion for any other."""
 
     points: tuple[tuple[float, float], ...]
     """x and y of each corner, in pixels."""
 
+    def __post_init__(self) -> None:
+        if not 3 <= len(self.points) <= MAX_CORNERS:
+            raise BadRegion(f"a polygon has {len(self.points)} corners; give from 3 to {MAX_CORNERS}")
+        if not np.isfinite(self.points).all():
+            raise BadRegion(f"{_shown(self)} has a corner that is not a finite number; give pixels of the image")
+        corners = self.corners()
+        if len(corners) < 3:
+            raise BadRegion("a polygon has fewer than three different corners and so no area")
+        check_simple(corners)
 
-@dataclass(frozen=True)
+    def corners(self) -> Floats:
+        """Return the corners, (n, 2), without repeats."""
+        return without_repeats(np.array(self.points, float))
+
+
+@dataclass(frozen=True, eq=False)
 class Mask:
-    """An image of the size of the image: white is in the region, black is not, gray is partly."""
+    """A gray picture of the size of the image: 255 is in the region, 0 is not, gray is partly."""
 
-    content: bytes
-    """The bytes of the image file."""
+    values: NDArray[np.uint8]
+    """(height, width)."""
 
 
 @dataclass(frozen=True)
@@ -66,27 +79,43 @@ class Region:
     relative: bool = False
     """The numbers of the shape are shares of the image's width and height, 0 to 1; a mask is stretched to the image."""
 
+    def __post_init__(self) -> None:
+        if not (-1 <= self.weight <= 1 and self.weight != 0):  # also refuses NaN
+            raise BadRegion(
+                f"the weight {self.weight:g} of a region is not from -1 to 1, or it is 0; take for example 1"
+            )
 
-def cell_weights(
-    regions: Sequence[Region], placement: Placement, rows: int, columns: int, limits: DecodeLimits = DecodeLimits()
-) -> Array:
+
+def read_mask(content: bytes, limits: DecodeLimits = DecodeLimits()) -> Mask:
+    """Read a mask from the bytes of an image file.
+
+    Raises:
+        BadRegion: it is all black.
+        NotAnImage, BrokenImage, ImageTooLarge, TooManyPixels: it cannot be read.
+    """
+    try:
+        picture = decode_image(content, limits)
+    except WhymatchError as error:
+        raise type(error)(f"the mask cannot be read: {error}") from error
+    values = np.asarray(picture.convert("L"))
+    if not values.any():
+        raise BadRegion("the mask is all black, so nothing is in the region; paint the region white")
+    return Mask(values)
+
+
+def cell_weights(regions: Sequence[Region], placement: Placement, rows: int, columns: int) -> Array:
     """Return how much each cell of a rows x columns grid counts, (rows, columns) float32, -1 to 1.
 
     The weight of a cell is the sum, over the regions, of the region's weight times the share of the cell's rectangle
     that it covers, exact to rounding. What regions of one sign add up to never exceeds 1 in size.
 
-    limits: of the masks.
-
     Raises:
-        BadRegion: a region that cannot be, or sticks out of the image.
+        BadRegion: a region without area, or one that sticks out of the image.
         EmptyRegion: nothing of a region is seen by the network, or the weights cancel out.
-        NotAnImage, BrokenImage, ImageTooLarge, TooManyPixels: a mask cannot be read.
     """
-    if len(regions) > MAX_REGIONS:
-        raise BadRegion(f"there are {len(regions)} regions; give at most {MAX_REGIONS}, a mask can hold many parts")
     for_it, against = np.zeros((rows, columns)), np.zeros((rows, columns))
     for region in regions:
-        covered = _checked_cover(region, placement, _edges(placement, rows, columns), limits)
+        covered = _checked_cover(region, placement, _edges(placement, rows, columns))
         side = for_it if region.weight > 0 else against
         side += abs(region.weight) * covered
     for_it, against = for_it.clip(max=1), against.clip(max=1)
@@ -96,10 +125,19 @@ def cell_weights(
     return np.asarray(weights, np.float32)
 
 
-def _checked_cover(region: Region, placement: Placement, edges: tuple[Floats, Floats], limits: DecodeLimits) -> Floats:
+def check_count(regions: int, masks: int, corners: int) -> None:
+    """Raise BadRegion if a caller gives too many regions, masks, or corners of polygons."""
+    for count, most, what in [
+        (regions, MAX_REGIONS, "regions"),
+        (masks, MAX_MASKS, "masks"),
+        (corners, MAX_CORNERS, "corners of polygons"),
+    ]:
+        if count > most:
+            raise BadRegion(f"there are {count} {what}; give at most {most}, and paint what has many parts as one mask")
+
+
+def _checked_cover(region: Region, placement: Placement, edges: tuple[Floats, Floats]) -> Floats:
     """Return the share of each cell that a region covers."""
-    if not (-1 <= region.weight <= 1 and region.weight != 0):  # also refuses NaN
-        raise BadRegion(f"the weight {region.weight:g} of a region is not from -1 to 1, or it is 0; take for example 1")
     size = (1.0, 1.0) if region.relative else (float(placement.width_px), float(placement.height_px))
     scale = np.array([placement.width_px, placement.height_px]) / size
     shape = region.shape
@@ -110,7 +148,7 @@ def _checked_cover(region: Region, placement: Placement, edges: tuple[Floats, Fl
     elif isinstance(shape, Point):
         covered = _point_cover(shape, size, scale, edges)
     else:
-        covered = _mask_cover(shape, None if region.relative else placement, placement, edges, limits)
+        covered = _mask_cover(shape, placement, edges, stretched=region.relative)
     if not covered.any():
         raise EmptyRegion(
             f"the network sees nothing of {_shown(shape)}: the model crops images to the part "
@@ -143,13 +181,8 @@ def _point_cover(point: Point, size: tuple[float, float], scale: Floats, edges: 
 
 
 def _polygon_cover(polygon: Polygon, size: tuple[float, float], scale: Floats, edges: tuple[Floats, Floats]) -> Floats:
-    if not 3 <= len(polygon.points) <= MAX_POINTS:
-        raise BadRegion(f"a polygon has {len(polygon.points)} corners; give from 3 to {MAX_POINTS}")
-    corners = without_repeats(np.array(polygon.points, float))
+    corners = polygon.corners()
     _check_inside(polygon, corners, size)
-    if len(corners) < 3:
-        raise BadRegion("a polygon has fewer than three different corners and so no area")
-    check_simple(corners)
     corners = corners * scale
     rows, columns = edges
     covered = np.zeros((len(rows) - 1, len(columns) - 1))
@@ -160,31 +193,18 @@ def _polygon_cover(polygon: Polygon, size: tuple[float, float], scale: Floats, e
     return np.where(covered < ROUNDING, 0, covered)
 
 
-def _mask_cover(
-    mask: Mask, like: Placement | None, placement: Placement, edges: tuple[Floats, Floats], limits: DecodeLimits
-) -> Floats:
-    picture = _decoded(mask, limits)
-    if like and picture.size != (like.width_px, like.height_px):
+def _mask_cover(mask: Mask, placement: Placement, edges: tuple[Floats, Floats], *, stretched: bool) -> Floats:
+    height, width = mask.values.shape
+    if not stretched and (width, height) != (placement.width_px, placement.height_px):
         raise BadRegion(
-            f"the mask is {picture.width} x {picture.height} pixels and the upright image {like.width_px} x "
-            f"{like.height_px}; make them the same, or have the mask stretched with `relative`"
+            f"the mask is {width} x {height} pixels and the upright image {placement.width_px} x "
+            f"{placement.height_px}; make them the same, or have the mask stretched with `relative`"
         )
-    values = np.asarray(picture)
-    if not values.any():
-        raise BadRegion("the mask is all black, so nothing is in the region; paint the region white")
-    down = _overlaps(edges[0], np.linspace(0, placement.height_px, picture.height + 1))
-    across = _overlaps(edges[1], np.linspace(0, placement.width_px, picture.width + 1))
-    strips = [shares[shares > 0] @ values[shares > 0] for shares in down]  # a row of cells at a time
+    down = _overlaps(edges[0], np.linspace(0, placement.height_px, height + 1))
+    across = _overlaps(edges[1], np.linspace(0, placement.width_px, width + 1))
+    strips = [shares[shares > 0] @ mask.values[shares > 0] for shares in down]  # a row of cells at a time
     covered: Floats = np.array(strips) @ across.T / 255
     return covered.clip(0, 1)
-
-
-def _decoded(mask: Mask, limits: DecodeLimits) -> Image.Image:
-    """Return a mask as a gray picture."""
-    try:
-        return decode_image(mask.content, limits).convert("L")
-    except WhymatchError as error:
-        raise type(error)(f"the mask cannot be read: {error}") from error
 
 
 def _check_inside(shape: Box | Polygon | Point, points: Floats, size: tuple[float, float]) -> None:

@@ -20,7 +20,7 @@ from whymatch.server import convert, parse
 from whymatch.server.calls import Context
 from whymatch.server.evidence import Evidence, draw, draw_query, shown
 from whymatch.server.images import ImageName, Images
-from whymatch.server.parts import weights_of
+from whymatch.server.parts import regions_of, weights_of
 from whymatch.v1 import explain_service_pb2 as pb
 from whymatch.v1.explain_service_pb2_grpc import ExplainServiceServicer
 
@@ -38,16 +38,14 @@ class ExplainServicer(ExplainServiceServicer):
     async def ExplainMatch(self, request: pb.ExplainMatchRequest, context: Context) -> pb.ExplainMatchResponse:
         """Return the similarity maps of both images, and what leads in them."""
         query, match = parse.source(request.query, "query"), parse.source(request.match, "match")
-        query_regions = parse.regions(request.query_regions, "query_regions")
-        match_regions = parse.regions(request.match_regions, "match_regions")
         channels = parse.limit(request, "channel_limit", None, least=0)
         pairs = parse.limit(request, "correspondence_limit", MAX_CORRESPONDENCES, least=0)
         box_share, size_px = parse.box_share(request), parse.overlay_px(request)
 
+        query_regions = await regions_of(request.query_regions, "query_regions", self._images.limits)
+        match_regions = await regions_of(request.match_regions, "match_regions", self._images.limits)
         ours, theirs = await asyncio.gather(self._images.features(query), self._images.features(match))
-        weights = await asyncio.gather(
-            weights_of(ours, query_regions, self._images.limits), weights_of(theirs, match_regions, self._images.limits)
-        )
+        weights = await asyncio.gather(weights_of(ours, query_regions), weights_of(theirs, match_regions))
         explanation = await asyncio.to_thread(explain_match, ours, theirs, *weights)
         leading = leading_channels(explanation.query_vector, explanation.match_vector, channels)
         cells = await asyncio.to_thread(correspondences, ours, theirs, pairs, *weights)

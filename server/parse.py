@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from google.protobuf.message import Message
 
-from whymatch.embed import BadVector
+from whymatch.embed import BadVector, DecodeLimits
 from whymatch.explain import (
     BadRegion,
     Box,
-    Mask,
     Point,
     Polygon,
     Region,
+    check_count,
+    read_mask,
 )
 from whymatch.index import (
     BadName,
@@ -152,23 +153,23 @@ def box_share(
     return request.box_share
 
 
-def regions(messages: Sequence[similarity_pb2.Region], field: str) -> list[Region]:
-    """Return parts of an image. Raises BadRegion."""
-    return [_region(message, f"{field}[{number}]") for number, message in enumerate(messages)]
+def regions(messages: Sequence[similarity_pb2.Region], field: str, limits: DecodeLimits) -> list[Region]:
+    """Return parts of an image; it may take a second to read masks. Raises BadRegion and the errors of images."""
+    masks = sum(message.HasField("mask") for message in messages)
+    check_count(len(messages), masks, sum(len(message.polygon.points) for message in messages))
+    return [_region(message, f"{field}[{number}]", limits) for number, message in enumerate(messages)]
 
 
-def regions_of_query(messages: Sequence[similarity_pb2.Region], query: Query) -> list[Region]:
-    """Return the parts of a search's query that count. Raises BadRegion, BadRequest."""
-    if messages and isinstance(query, np.ndarray):
+def check_search(request: search_service_pb2.SearchRequest) -> None:
+    """Raise BadRequest for regions of an embedding."""
+    if request.regions and request.WhichOneof("query") == "embedding":
         raise BadRequest("an embedding has no regions; search by an `image`, or leave out `regions`")
-    return regions(messages, "regions")
 
 
-def rerank_regions(request: search_service_pb2.RerankRequest) -> tuple[list[Region], list[Region]]:
-    """Return the parts of the query and of the candidates that count. Raises BadRegion, BadRequest."""
+def check_rerank(request: search_service_pb2.RerankRequest) -> None:
+    """Raise BadRequest for a request that has no regions."""
     if not request.query_regions and not request.match_regions:
         raise BadRequest("give `query_regions`, `match_regions` or both; by whole images, `Search` finds the order")
-    return regions(request.query_regions, "query_regions"), regions(request.match_regions, "match_regions")
 
 
 def candidates(request: search_service_pb2.RerankRequest, gallery: str, maximum: int) -> list[str]:
@@ -184,7 +185,7 @@ def candidates(request: search_service_pb2.RerankRequest, gallery: str, maximum:
     return list(dict.fromkeys(name.image for name in names))
 
 
-def _region(message: similarity_pb2.Region, field: str) -> Region:
+def _region(message: similarity_pb2.Region, field: str, limits: DecodeLimits) -> Region:
     weight = message.weight if message.HasField("weight") else 1.0
     match message.WhichOneof("shape"):
         case "box":
@@ -194,7 +195,7 @@ def _region(message: similarity_pb2.Region, field: str) -> Region:
             points = tuple((point.x_px, point.y_px) for point in message.polygon.points)
             return Region(Polygon(points), weight, message.relative)
         case "mask":
-            return Region(Mask(message.mask), weight, message.relative)
+            return Region(read_mask(message.mask, limits), weight, message.relative)
         case "point":
             return Region(Point(message.point.x_px, message.point.y_px), weight, message.relative)
     raise BadRegion(f"`{field}` has no shape; give a `box`, a `polygon`, a `mask` or a `point`")

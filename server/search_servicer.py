@@ -1,7 +1,6 @@
 """SearchService: the most similar images, by the whole image or by regions, and where each similarity lies."""
 
 import asyncio
-import functools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,7 +14,7 @@ from whymatch.server import convert, parse
 from whymatch.server.calls import Context
 from whymatch.server.evidence import CHUNK, draw, find_evidence
 from whymatch.server.images import ImageName, Images, Query
-from whymatch.server.parts import region_scores, vector_of
+from whymatch.server.parts import CandidateScores, regions_of, vector_of
 from whymatch.server.search_batcher import SearchBatcher
 from whymatch.v1 import search_service_pb2 as pb
 from whymatch.v1.search_service_pb2_grpc import SearchServiceServicer
@@ -51,12 +50,13 @@ class SearchServicer(SearchServiceServicer):
         gallery, query = parse.gallery_name(request.parent), parse.query(request, self._model.dimensions)
         limit = parse.limit(request, "limit", self._max_limit)
         shown, labels = parse.shown(request, limit), parse.labels(request)
-        regions = parse.regions_of_query(request.regions, query)
+        parse.check_search(request)
+        regions = await regions_of(request.regions, "regions", self._images.limits)
         asked = await self._asked(gallery, query, shown, with_features=shown.maps or bool(regions))
         vector = asked.embedding
         if regions:
             assert asked.features
-            vector = await vector_of(asked.features, regions, self._images.limits)
+            vector = await vector_of(asked.features, regions)
 
         async def attempt() -> pb.SearchResponse:
             matches = await self._batcher.search(gallery, vector, limit, labels, best_per_label=request.best_per_label)
@@ -70,11 +70,13 @@ class SearchServicer(SearchServiceServicer):
         limit = parse.limit(request, "limit", self._max_limit)
         candidate_limit = parse.limit(request, "candidate_limit", self._max_limit, default=100)
         shown, labels = parse.shown(request, limit), parse.labels(request)
-        query_regions, match_regions = parse.rerank_regions(request)
+        parse.check_rerank(request)
         named = parse.candidates(request, gallery, self._max_limit)
+        query_regions = await regions_of(request.query_regions, "query_regions", self._images.limits)
+        match_regions = await regions_of(request.match_regions, "match_regions", self._images.limits)
         asked = await self._asked(gallery, query, shown, with_features=True)
         assert asked.features
-        vector = await vector_of(asked.features, query_regions, self._images.limits)
+        vector = await vector_of(asked.features, query_regions)
 
         async def attempt() -> pb.RerankResponse:
             names = named
@@ -101,12 +103,12 @@ class SearchServicer(SearchServiceServicer):
         """Return the inner products of a vector with images, or with regions of them."""
         if not regions:
             return (await self._images.similarities(gallery, names, vector)).tolist()  # type: ignore[no-any-return]
+        candidates = CandidateScores(regions, vector)
         scores: list[float] = []
         for start in range(0, len(names), CHUNK):
             some = names[start : start + CHUNK]
             features = await self._images.stored_features(gallery, some)
-            score = functools.partial(region_scores, some, features, regions, vector, self._images.limits)
-            scores += await asyncio.to_thread(score)
+            scores += await asyncio.to_thread(candidates.of, some, features)
         return scores
 
     async def _answer(

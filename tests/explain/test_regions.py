@@ -5,11 +5,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from sample_pictures import encoded
+from sample_pictures import encoded, png
 
 from whymatch.embed import BrokenImage, DecodeLimits, Geometry, ImageTooLarge, NotAnImage, TooManyPixels
-from whymatch.explain import BadRegion, Box, EmptyRegion, Mask, Point, Polygon, Region, cell_weights
-from whymatch.explain.regions import MAX_POINTS, MAX_REGIONS
+from whymatch.explain import (
+    BadRegion,
+    Box,
+    EmptyRegion,
+    Mask,
+    Point,
+    Polygon,
+    Region,
+    cell_weights,
+    check_count,
+    read_mask,
+)
+from whymatch.explain.regions import MAX_CORNERS, MAX_MASKS, MAX_REGIONS
 
 MODES = ["keep", "warp", "center-crop"]
 PLACEMENT = Geometry().placement(20, 10)  # with 2 x 2 cells, each is 10 x 5 pixels
@@ -24,7 +35,7 @@ def weights(*shapes, placement=PLACEMENT, rows=2, columns=2) -> list:
 
 
 def mask(values) -> Mask:
-    return Mask(encoded(Image.fromarray(np.asarray(values, np.uint8))))
+    return Mask(np.asarray(values, np.uint8))
 
 
 @st.composite
@@ -153,7 +164,7 @@ def sampled_cover(corners, placement, rows, columns, samples=64) -> np.ndarray:
 
 
 def test_a_polygon_of_many_corners_covers_a_disk():
-    angles = np.linspace(0, 2 * np.pi, MAX_POINTS, endpoint=False)
+    angles = np.linspace(0, 2 * np.pi, MAX_CORNERS, endpoint=False)
     disk = Polygon(tuple(zip(0.5 + np.cos(angles) / 2, 0.5 + np.sin(angles) / 2, strict=True)))
     [[covered]] = cell_weights([Region(disk, relative=True)], PLACEMENT, 1, 1)
     assert covered == pytest.approx(math.pi / 4, abs=1e-4)
@@ -216,7 +227,7 @@ def test_a_mask_lies_on_the_upright_image_whatever_its_own_exif_says():
     exif = Image.Exif()
     exif[0x0112] = 6  # stored lying, to be turned right by 90 degrees
     upright = Geometry().placement(1, 2)
-    shape = Mask(encoded(image, exif=exif))
+    shape = read_mask(encoded(image, exif=exif))
     assert weights(shape, placement=upright, columns=1) == [[1], [0]]
 
 
@@ -312,23 +323,37 @@ NAN, INFINITY = math.nan, math.inf
         (Point(0, NAN), r"the point 0, nan is not in the image"),
         (Point(-INFINITY, 0), r"the point -inf, 0 is not in the image"),
         (Polygon(((0, 0), (20, 0), (0, 11))), r"the polygon \(0, 0\), \(20, 0\), \(0, 11\) is not in the image"),
-        (Polygon(((0, 0), (20, 0), (0, NAN))), r"is not in the image"),
-        (Polygon(((0, 0), (20, INFINITY), (0, 1))), r"is not in the image"),
-        (Polygon(()), r"a polygon has 0 corners; give from 3 to 1000"),
-        (Polygon(((0, 0), (20, 10))), r"a polygon has 2 corners; give from 3 to 1000"),
-        (Polygon(((0, 0), (20, 10), (0, 0))), r"fewer than three different corners and so no area"),
-        (Polygon(((1, 1), (1, 1), (1, 1))), r"fewer than three different corners"),
-        (Polygon(((0, 0), (10, 5), (20, 10))), r"no area; its corners must not lie on one line"),
-        (Polygon(((0, 0), (20, 10), (20, 0), (0, 10))), r"edges from corners 1 and 3 of a polygon cross"),
-        (Polygon(((0, 0), (20, 10), (20, 0), (0, 10), (0, 0))), r"edges from corners 1 and 3 of a polygon cross"),
-        (Polygon(((0, 0),) * (MAX_POINTS + 1)), r"a polygon has 1001 corners; give from 3 to 1000"),
         (mask(np.full((20, 10), 255)), r"the mask is 10 x 20 pixels and the upright image 20 x 10; .*`relative`"),
-        (mask(np.zeros((10, 20))), r"the mask is all black, so nothing is in the region; paint the region white"),
     ],
 )
 def test_shapes_that_cannot_be_are_refused(shape, message):
     with pytest.raises(BadRegion, match=message):
         weights(shape)
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ((), r"a polygon has 0 corners; give from 3 to 1000"),
+        (((0, 0), (20, 10)), r"a polygon has 2 corners; give from 3 to 1000"),
+        (((0, 0), (20, 10), (0, 0)), r"fewer than three different corners and so no area"),
+        (((1, 1), (1, 1), (1, 1)), r"fewer than three different corners"),
+        (((0, 0), (10, 5), (20, 10)), r"no area; its corners must not lie on one line"),
+        (((0, 0), (20, 10), (20, 0), (0, 10)), r"edges from corners 1 and 3 of a polygon cross"),
+        (((0, 0), (20, 10), (20, 0), (0, 10), (0, 0)), r"edges from corners 1 and 3 of a polygon cross"),
+        (((0, 0),) * (MAX_CORNERS + 1), r"a polygon has 1001 corners; give from 3 to 1000"),
+        (((0, 0), (20, 0), (0, NAN)), r"has a corner that is not a finite number"),
+        (((0, 0), (20, INFINITY), (0, 1)), r"has a corner that is not a finite number"),
+    ],
+)
+def test_polygons_that_cannot_be_are_refused(points, message):
+    with pytest.raises(BadRegion, match=message):
+        Polygon(points)
+
+
+def test_a_black_mask_is_refused():
+    with pytest.raises(BadRegion, match="the mask is all black, so nothing is in the region; paint the region white"):
+        read_mask(encoded(Image.new("L", (20, 10))))
 
 
 def test_a_relative_region_ends_at_1():
@@ -342,10 +367,18 @@ def test_weights_that_cannot_be_are_refused(weight):
         weights(Region(LEFT, weight))
 
 
-def test_too_many_regions_are_refused():
-    assert weights(*[LEFT] * MAX_REGIONS) == weights(LEFT)
-    with pytest.raises(BadRegion, match="there are 101 regions; give at most 100"):
-        weights(*[LEFT] * (MAX_REGIONS + 1))
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ((101, 0, 0), "there are 101 regions; give at most 100"),
+        ((5, 5, 0), "there are 5 masks; give at most 4"),
+        ((2, 0, 1001), "there are 1001 corners of polygons; give at most 1000"),
+    ],
+)
+def test_too_many_regions_are_refused(counts, message):
+    check_count(MAX_REGIONS, MAX_MASKS, MAX_CORNERS)
+    with pytest.raises(BadRegion, match=message):
+        check_count(*counts)
 
 
 WHITE = np.full((10, 20), 255)
@@ -393,11 +426,11 @@ def test_a_region_that_the_model_cropped_away_is_refused(shape, name):
     [
         (b"?", DecodeLimits(), NotAnImage),
         (b"", DecodeLimits(), NotAnImage),
-        (mask(np.random.default_rng(0).integers(0, 255, (10, 20))).content[:-100], DecodeLimits(), BrokenImage),
-        (mask(WHITE).content, DecodeLimits(max_bytes=9), ImageTooLarge),
-        (mask(WHITE).content, DecodeLimits(max_pixels=9), TooManyPixels),
+        (png(1, 20, 10)[:-100], DecodeLimits(), BrokenImage),
+        (png(1, 20, 10), DecodeLimits(max_bytes=9), ImageTooLarge),
+        (png(1, 20, 10), DecodeLimits(max_pixels=9), TooManyPixels),
     ],
 )
 def test_a_mask_that_cannot_be_read_is_refused_as_a_mask(content, limits, error):
     with pytest.raises(error, match="the mask cannot be read: "):
-        cell_weights([Region(Mask(content))], PLACEMENT, 2, 2, limits)
+        read_mask(content, limits)

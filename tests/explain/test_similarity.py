@@ -181,7 +181,7 @@ def two_polygons(cut, turn) -> list[Region]:
 
 def two_masks(cut) -> list[Region]:
     values = (np.random.default_rng(0).random((7, 5)) * 254 * cut + 1).astype(np.uint8)
-    return [Region(Mask(encoded(Image.fromarray(part))), relative=True) for part in (values, 255 - values)]
+    return [Region(Mask(part), relative=True) for part in (values, 255 - values)]
 
 
 def slow_contributions(image) -> np.ndarray:

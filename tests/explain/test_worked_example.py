@@ -27,9 +27,9 @@ ACTIVATIONS, MAPS = (
 STATED = dict(re.findall(r"^\| (.*?) \| .* \| (-?[\d.]+) \|$", PAGE, re.MULTILINE))
 
 
-def image(rows, pooling=Pooling("average")):
+def image(rows, kind="average"):
     channels = rows.reshape(2, 2, 2)  # row, channel, column
-    return features(channels.transpose(0, 2, 1), pooling, Geometry().placement(20, 20))
+    return features(channels.transpose(0, 2, 1), Pooling(kind), Geometry().placement(20, 20))
 
 
 QUERY, MATCH = image(ACTIVATIONS[:2]), image(ACTIVATIONS[2:])
@@ -46,7 +46,7 @@ def box(left, top, width, height) -> Box:
 def computed() -> dict[str, float]:
     """What the table of the page states, by its first column."""
     explained = explain_match(QUERY, MATCH)
-    maximum = explain_match(image(ACTIVATIONS[:2], Pooling("max")), image(ACTIVATIONS[2:], Pooling("max")))
+    maximum = explain_match(image(ACTIVATIONS[:2], "max"), image(ACTIVATIONS[2:], "max"))
     channels = {one.channel: one.score for one in leading_channels(QUERY.embedding, MATCH.embedding, 2)}
     best, second = correspondences(QUERY, MATCH, 2)
     right, part = weights((box(10, 0, 10, 20),)), weights((box(5, 0, 15, 10),))
