@@ -11,7 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from whymatch.client import Client, NewImage, SearchResult, demo_photos, demo_report
+from whymatch.client import (
+    Client,
+    NewImage,
+    SearchResult,
+    demo_labels,
+    demo_photos,
+    demo_points,
+    demo_regions,
+    demo_report,
+)
 from whymatch.client.adding import progress_bar
 from whymatch.client.demo_photos import View
 from whymatch.client.local_server import local_server
@@ -109,10 +118,25 @@ def instance_pair(demo: Demo) -> str:
     """Explain the match of the two views of the motorcycle."""
     if "motorcycle_left" not in demo.photos:
         return ""
-    left = next(view for view in demo.gallery if view.name == "motorcycle-whole.jpg")
-    right = demo_photos.other_camera(demo.photos)
+    left, right = _cameras(demo)
     explanation = demo.client.explain_match(right.content, left.content, overlays=True, overlay_size_px=480)
     return demo_report.instance_pair(explanation)
+
+
+def corresponding_places(demo: Demo) -> str:
+    """Show what in one view of the motorcycle corresponds to a point of the other."""
+    return demo_points.corresponding_places(demo.client, *_cameras(demo)) if "motorcycle_left" in demo.photos else ""
+
+
+def region_search(demo: Demo) -> str:
+    """Search by regions of the queries."""
+    return demo_regions.region_search(demo.client, demo.gallery, [answer.query for answer in demo.answers])
+
+
+def class_maps(demo: Demo) -> str:
+    """Show where one query is like each of its most similar labels."""
+    shown = [answer.query for answer in demo.answers if answer.query.name == demo_labels.SHOWN]
+    return "".join(demo_labels.class_maps(demo.client, demo.gallery, query) for query in shown)
 
 
 def misses(demo: Demo) -> str:
@@ -122,8 +146,22 @@ def misses(demo: Demo) -> str:
     return demo_report.misses(missed, pictures)
 
 
-SECTIONS: list[Callable[[Demo], str]] = [headline, matches_with_maps, instance_pair, misses]
+SECTIONS: list[Callable[[Demo], str]] = [
+    headline,
+    matches_with_maps,
+    region_search,
+    instance_pair,
+    corresponding_places,
+    class_maps,
+    misses,
+]
 """The report, part by part."""
+
+
+def _cameras(demo: Demo) -> tuple[View, View]:
+    """Return the motorcycle as the left camera saw it, which is in the gallery, and as the right one did."""
+    left = next(view for view in demo.gallery if view.name == "motorcycle-whole.jpg")
+    return left, demo_photos.other_camera(demo.photos)
 
 
 def _search_gallery(client: Client, photos: dict[str, Path]) -> Demo:

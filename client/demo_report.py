@@ -1,16 +1,12 @@
 """The demo's report: one HTML page with its pictures inside. Each function returns one part of it."""
 
-import base64
 import html
-import io
 from collections.abc import Mapping, Sequence
 from string import Template
 
-from PIL import Image
-
-from whymatch.client.colors import GRADIENTS
+from whymatch.client.demo_html import picture, scale_bar
 from whymatch.client.demo_photos import View
-from whymatch.client.results import ColorScale, Explanation, Match, SearchResult, SimilarityMap
+from whymatch.client.results import Explanation, Match, SearchResult, SimilarityMap
 
 _PAGE = Template("""<!doctype html>
 <html lang="en">
@@ -32,6 +28,7 @@ p { max-width: 72ch; margin: 8px 0; }
 .card h3 { margin: 0 0 12px; font-size: 17px; }
 .row { display: grid; grid-template-columns: 1fr 1fr 1fr 1fr; gap: 16px; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 16px; }
+.scale + .row, .scale + .pair { margin-top: 26px; }
 .small { display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: 16px; }
 figure { margin: 0; }
 img { width: 100%; height: 180px; object-fit: contain; background: #eceff3; border-radius: 6px; display: block; }
@@ -105,7 +102,7 @@ is <b>{explanation.score:.4f}</b>; the query's map adds up to {query_map.total:.
 ({_grid(query_map)})</figcaption></figure>
 <figure>{_overlay(match_map)}<figcaption>match: where it is like the query
 ({_grid(match_map)})</figcaption></figure>
-</div>{_scale(explanation.color_scale)}</div>"""
+</div>{scale_bar(explanation.color_scale)}</div>"""
 
 
 def misses(missed: Sequence[tuple[View, SearchResult]], pictures: Mapping[str, bytes]) -> str:
@@ -123,8 +120,8 @@ def _search_card(query: View, result: SearchResult) -> str:
     matches = "".join(_match_figure(rank, match, query.photo) for rank, match in enumerate(result, start=1))
     return f"""
 <div class="card"><h3>{html.escape(query.name)}</h3><div class="row">
-<figure>{_picture(query.content, "the query")}<figcaption>the query</figcaption></figure>
-{matches}</div>{_scale(result.color_scale)}</div>"""
+<figure>{picture(query.content, "the query")}<figcaption>the query</figcaption></figure>
+{matches}</div>{scale_bar(result.color_scale)}</div>"""
 
 
 def _match_figure(rank: int, match: Match, answer: str) -> str:
@@ -139,22 +136,10 @@ def _miss_card(query: View, result: SearchResult, pictures: Mapping[str, bytes])
     rank = next((rank for rank, match in enumerate(result, start=1) if match.label == query.photo), None)
     where = f"its photo came at rank {rank}" if rank else f"its photo is not among the first {len(result)}"
     return f"""
-<div class="card"><figure><div class="both">{_picture(query.content, "the query")}
-{_picture(pictures[first.name], "its first match")}</div>
+<div class="card"><figure><div class="both">{picture(query.content, "the query")}
+{picture(pictures[first.name], "its first match")}</div>
 <figcaption><b>{html.escape(query.name)}</b> found {html.escape(first.name)} ({first.score:.3f});
 {where}</figcaption></figure></div>"""
-
-
-def _scale(scale: ColorScale | None) -> str:
-    """State what the colors stand for."""
-    if scale is None:
-        return ""
-    colors = ", ".join(GRADIENTS.get(scale.color_map, ()))
-    bar = f'<span class="bar" style="background: linear-gradient(90deg, {colors})"></span>' if colors else ""
-    return (
-        f'<div class="scale"><span>share of the score in one cell: {scale.low:.4f}</span>{bar}'
-        f"<span>{scale.high:.4f} ({html.escape(scale.color_map)})</span></div>"
-    )
 
 
 def _grid(similarity_map: SimilarityMap) -> str:
@@ -163,14 +148,4 @@ def _grid(similarity_map: SimilarityMap) -> str:
 
 
 def _overlay(similarity_map: SimilarityMap) -> str:
-    return _picture(similarity_map.overlay_png, "similarity map")
-
-
-def _picture(content: bytes, text: str) -> str:
-    """Return an <img> that holds its own picture, small enough for a page of many."""
-    with Image.open(io.BytesIO(content)) as picture:
-        picture.thumbnail((640, 640))
-        file = io.BytesIO()
-        picture.convert("RGB").save(file, "JPEG", quality=85)
-    data = base64.b64encode(file.getvalue()).decode()
-    return f'<img alt="{html.escape(text)}" src="data:image/jpeg;base64,{data}">'
+    return picture(similarity_map.overlay_png, "similarity map")

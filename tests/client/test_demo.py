@@ -1,6 +1,7 @@
 """The demo: its parts with known answers, and the whole of it against the real server."""
 
 import io
+import re
 from html.parser import HTMLParser
 
 import numpy as np
@@ -117,7 +118,11 @@ def test_the_whole_demo_finds_the_photographs_and_cleans_up(photos, tmp_path, mo
     assert found >= 58
     assert [path.name for path in report.parent.iterdir()] == ["report.html"]
     assert list((tmp_path / "temporary").glob("whymatch*")) == []
-    assert len(Pictures(report.read_text()).sources) >= 6 * 7 + 2
+    page = report.read_text()
+    assert len(Pictures(page).sources) >= 6 * 7 + 6 * 4 + 2 + 2 * 2 + 7
+    assert report.stat().st_size < 1_500_000
+    [halves_found] = re.findall(r"(\d+) of 40 halves found their photo", page)
+    assert int(halves_found) >= 36
 
 
 def test_a_server_that_does_not_start_shows_its_words(tmp_path):
