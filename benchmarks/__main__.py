@@ -6,13 +6,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import adding, explaining, memory, searching
+from benchmarks import adding, explaining, faithfulness, localizing, memory, regions, searching
 from benchmarks.report import Figure, table
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "adding": adding.run,
     "searching": searching.run,
     "explaining": explaining.run,
+    "regions": regions.run,
+    "localizing": localizing.run,
+    "faithfulness": faithfulness.run,
     "memory": memory.run,
 }
 RESULTS = Path(__file__).parent / "RESULTS.md"

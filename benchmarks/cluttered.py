@@ -1,4 +1,4 @@
-"""Cluttered photographs with boxes around their objects; they lie beside a checkout and do not come with the project."""
+"""Cluttered photographs with boxes around their objects; they lie beside the checkout and are no part of it."""
 
 import itertools
 import sys
@@ -41,7 +41,7 @@ class Pair:
 
 
 def load_shared_model(benchmark: str) -> Model | None:
-    """Return MobileNetV2 with trained weights; None, with a line that says so, where photographs or weights are absent."""
+    """Return trained MobileNetV2; None, and a line that says so, where its weights or the photographs are absent."""
     if not WEIGHTS.is_file() or not (SHARED / "images" / "coco128").is_dir():
         print(f"{benchmark}: skipped, {SHARED} with its photographs and weights is absent", file=sys.stderr)
         return None

@@ -4,6 +4,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -27,8 +30,8 @@ class Figure:
     def goal(self) -> str:
         """What it must be, in words."""
         if self.at_least is not None:
-            return f"at least {self.at_least:g}{self.unit}"
-        return "" if self.at_most is None else f"at most {self.at_most:g}{self.unit}"
+            return f"at least {self.at_least:.4g}{self.unit}"
+        return "" if self.at_most is None else f"at most {self.at_most:.4g}{self.unit}"
 
     def __str__(self) -> str:
         verdict = "" if not self.goal else f"  ({self.goal}: {'reached' if self.reached else 'MISSED'})"
@@ -46,3 +49,9 @@ def seconds(action: Callable[[], object]) -> float:
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
+
+
+def in_turn(*actions: Callable[[], object], rounds: int = 20, warm_up: int = 5) -> NDArray[np.float64]:
+    """Return the seconds of actions, (actions, rounds), each after the other, so that a slow spell hits all of them."""
+    times = [[seconds(action) for action in actions] for _ in range(warm_up + rounds)]
+    return np.array(times[warm_up:]).T

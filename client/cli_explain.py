@@ -121,9 +121,7 @@ def explain_components(
     pairs: Annotated[
         int, typer.Option(min=1, max=10_000, metavar="N", help="How many pairs of images of one label to draw.")
     ] = 1000,
-    seed: Annotated[
-        int, typer.Option(min=-(2**63), max=2**63 - 1, metavar="N", help="Another seed draws other pairs.")
-    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, metavar="N", help="Another seed draws other pairs.")] = 0,
     plot: Annotated[
         Path | None, typer.Option(dir_okay=False, metavar="FILE.png", help="Draw the curve into this file.")
     ] = None,

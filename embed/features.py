@@ -37,6 +37,11 @@ class Features:
         length = np.linalg.norm(self.pooled) or np.float32(1)
         return self.pooling.spread(self.feature_map, self.pooled, vector) / length
 
+    def part(self, weights: Array) -> Array:
+        """Return the sum of contributions(), each cell times its weight (H, W), (C,) float32, without making them."""
+        length = np.linalg.norm(self.pooled) or np.float32(1)
+        return self.pooling.part(self.feature_map, self.pooled, weights) / length
+
 
 def unit(vectors: Array) -> Array:
     """Scale vectors (..., C) to length 1; zero vectors stay zero."""

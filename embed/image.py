@@ -37,10 +37,10 @@ class DecodeLimits:
     """Largest width times height; 64 million is 192 MB of RGB. Pillow itself stops at 178 million."""
 
 
-def decode_image(content: bytes, limits: DecodeLimits) -> Image.Image:
+def decode_image(content: bytes, limits: DecodeLimits, *, background: str = "white") -> Image.Image:
     """Decode an image file into an upright RGB picture.
 
-    Transparency is shown on white, 16 bits become 8, and of an animation the first frame counts.
+    Transparency is shown on the background, 16 bits become 8, and of an animation the first frame counts.
 
     Raises:
         ImageTooLarge, TooManyPixels: a limit is passed; nothing was decoded.
@@ -50,7 +50,7 @@ def decode_image(content: bytes, limits: DecodeLimits) -> Image.Image:
     image = _open(content, limits)
     try:
         image.load()
-        return _to_rgb(_upright(image))
+        return _to_rgb(_upright(image), background)
     except NotAnImage:
         raise
     except Exception as err:  # Pillow raises whatever its many decoders meet in hostile bytes
@@ -111,7 +111,7 @@ def _upright(image: Image.Image) -> Image.Image:
     return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, background: str) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode == "F":
@@ -120,9 +120,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return _from_16_bits(image).convert("RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        white = Image.new("RGB", rgba.size, "white")
-        white.paste(rgba, mask=rgba)
-        return white
+        opaque = Image.new("RGB", rgba.size, background)
+        opaque.paste(rgba, mask=rgba)
+        return opaque
     return image.convert("RGB")
 
 

@@ -67,6 +67,19 @@ class Pooling:
         exact: Array = spread + (pooled @ vector - spread.sum()) * (size / max(size.sum(), TINY))
         return exact
 
+    def part(self, feature_map: Array, pooled: Array, weights: Array) -> Array:
+        """Return the sum of contributions(feature_map, pooled), each cell times its weight (H, W), as a vector (C,).
+
+        The same to rounding, without making the contributions: two sums over the cells for each of shares and sizes.
+        """
+        base, factors = self._factored(feature_map)
+        cells = base.reshape(-1, base.shape[-1])
+        sums = np.stack([weights.ravel(), np.ones(len(cells), np.float32)])
+        part, whole = sums @ cells * factors
+        part_size, whole_size = sums @ np.abs(cells)
+        exact: Array = part + (pooled - whole) * (part_size / np.maximum(whole_size, TINY))
+        return exact
+
     def _shares(self, feature_map: Array) -> Array:
         base, factors = self._factored(feature_map)
         return base * factors

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whymatch.embed import Array, Features
 from whymatch.explain.similarity import SimilarityMap
@@ -59,6 +60,8 @@ def correspondences(
     match_weights: Array | None = None,
 ) -> list[Correspondence]:
     """Return the pairs of cells with the largest a_q(x, y) . a_m(u, v) / (|beta_q| |beta_m|), largest first."""
+    if not limit:
+        return []
     ours, theirs = _weighted(query, query_weights), _weighted(match, match_weights)
     step = max(1, AT_ONCE // len(theirs))
     scores, pairs = np.empty(0, np.float32), np.empty(0, np.int64)
@@ -66,11 +69,12 @@ def correspondences(
         some = (ours[start : start + step] @ theirs.T).ravel()
         scores = np.concatenate([scores, some])
         pairs = np.concatenate([pairs, np.arange(len(some)) + start * len(theirs)])
-        best = np.argsort(-scores, kind="stable")[:limit]
+        best = _largest(scores, limit)
         scores, pairs = scores[best], pairs[best]
+    order = np.argsort(-scores, kind="stable")
     return [
         Correspondence(_cell(query, pair // len(theirs)), _cell(match, pair % len(theirs)), score)
-        for pair, score in zip(pairs.tolist(), scores.tolist(), strict=True)
+        for pair, score in zip(pairs[order].tolist(), scores[order].tolist(), strict=True)
     ]
 
 
@@ -100,6 +104,15 @@ def best_box(similarity_map: SimilarityMap, share: float = 0.5) -> Bounds | None
     first = similarity_map.placement.cell_box(int(tops[best[2]]), int(lefts[best[3]]), rows, columns)
     last = similarity_map.placement.cell_box(int(bottoms[best[2]]) - 1, int(rights[best[3]]) - 1, rows, columns)
     return first[0], first[1], last[2], last[3]
+
+
+def _largest(scores: Array, count: int) -> NDArray[np.int64]:
+    """Return the places of the largest scores, in their order; of equal ones the first."""
+    if len(scores) <= count:
+        return np.arange(len(scores))
+    cutoff = np.partition(scores, -count)[-count]
+    above, equal = np.flatnonzero(scores > cutoff), np.flatnonzero(scores == cutoff)
+    return np.sort(np.concatenate([above, equal[: count - len(above)]]))
 
 
 def _weighted(features: Features, weights: Array | None) -> Array:

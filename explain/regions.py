@@ -12,6 +12,8 @@ from whymatch.embed import Array, DecodeLimits, Placement, WhymatchError, decode
 from whymatch.explain.errors import BadRegion, EmptyRegion
 from whymatch.explain.polygons import area, check_simple, clip, without_repeats
 
+MAX_MASK_SIDE = 2048
+"""Values of a mask along its longer side; a mask of 64 million pixels would stay in memory for the whole call."""
 MAX_REGIONS, MAX_MASKS, MAX_CORNERS = 100, 4, 1000
 """In one set of regions; the corners of all its polygons together."""
 SLACK = 1e-6
@@ -58,7 +60,11 @@ class Mask:
     """A gray picture of the size of the image: 255 is in the region, 0 is not, gray is partly."""
 
     values: NDArray[np.uint8]
-    """(height, width)."""
+    """(rows, columns), one for each block of pixels."""
+    width_px: int
+    height_px: int
+    block_px: int = 1
+    """Width and height of a block; those on the right and bottom edge may be smaller."""
 
 
 @dataclass(frozen=True)
@@ -87,20 +93,21 @@ class Region:
 
 
 def read_mask(content: bytes, limits: DecodeLimits = DecodeLimits()) -> Mask:
-    """Read a mask from the bytes of an image file.
+    """Read a mask from the bytes of an image file; transparent is black, and large ones become means of blocks.
 
     Raises:
         BadRegion: it is all black.
         NotAnImage, BrokenImage, ImageTooLarge, TooManyPixels: it cannot be read.
     """
     try:
-        picture = decode_image(content, limits)
+        picture = decode_image(content, limits, background="black").convert("L")
     except WhymatchError as error:
         raise type(error)(f"the mask cannot be read: {error}") from error
-    values = np.asarray(picture.convert("L"))
+    block_px = -(-max(picture.size) // MAX_MASK_SIDE)
+    values = np.asarray(picture.reduce(block_px))
     if not values.any():
         raise BadRegion("the mask is all black, so nothing is in the region; paint the region white")
-    return Mask(values)
+    return Mask(values, *picture.size, block_px)
 
 
 def cell_weights(regions: Sequence[Region], placement: Placement, rows: int, columns: int) -> Array:
@@ -122,7 +129,9 @@ def cell_weights(regions: Sequence[Region], placement: Placement, rows: int, col
     weights = for_it - against
     if np.abs(weights).max() <= SLACK * max(for_it.max(), against.max()):
         raise EmptyRegion("the weights of the regions cancel each other out; leave one of them out")
-    return np.asarray(weights, np.float32)
+    if not (narrow := weights.astype(np.float32)).any():
+        raise EmptyRegion("the regions are too small, or their weights too near 0, to count; make them larger")
+    return narrow
 
 
 def check_count(regions: int, masks: int, corners: int) -> None:
@@ -166,6 +175,7 @@ def _edges(placement: Placement, rows: int, columns: int) -> tuple[Floats, Float
 def _box_cover(box: Box, size: tuple[float, float], scale: Floats, edges: tuple[Floats, Floats]) -> Floats:
     corners = np.array([[box.left_px, box.top_px], [box.right_px, box.bottom_px]])
     _check_inside(box, corners, size)
+    corners = corners.clip(0, size)
     if not (corners[0] < corners[1]).all():
         raise BadRegion(f"{_shown(box)} has no area; its right edge must be right of the left one, its bottom below")
     (left, top), (right, bottom) = corners * scale
@@ -194,17 +204,21 @@ def _polygon_cover(polygon: Polygon, size: tuple[float, float], scale: Floats, e
 
 
 def _mask_cover(mask: Mask, placement: Placement, edges: tuple[Floats, Floats], *, stretched: bool) -> Floats:
-    height, width = mask.values.shape
+    width, height = mask.width_px, mask.height_px
     if not stretched and (width, height) != (placement.width_px, placement.height_px):
         raise BadRegion(
             f"the mask is {width} x {height} pixels and the upright image {placement.width_px} x "
             f"{placement.height_px}; make them the same, or have the mask stretched with `relative`"
         )
-    down = _overlaps(edges[0], np.linspace(0, placement.height_px, height + 1))
-    across = _overlaps(edges[1], np.linspace(0, placement.width_px, width + 1))
+    down = _overlaps(edges[0], _block_edges(height, mask.block_px) * (placement.height_px / height))
+    across = _overlaps(edges[1], _block_edges(width, mask.block_px) * (placement.width_px / width))
     strips = [shares[shares > 0] @ mask.values[shares > 0] for shares in down]  # a row of cells at a time
     covered: Floats = np.array(strips) @ across.T / 255
     return covered.clip(0, 1)
+
+
+def _block_edges(length: int, block: int) -> Floats:
+    return np.append(np.arange(0, length, block), length).astype(float)
 
 
 def _check_inside(shape: Box | Polygon | Point, points: Floats, size: tuple[float, float]) -> None:

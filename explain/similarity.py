@@ -6,8 +6,6 @@ product of two vectors over the cells of one image; a region, a point or a set o
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from whymatch.embed import Array, Features, Placement
 
 
@@ -66,7 +64,7 @@ def region_vector(features: Features, weights: Array) -> Array:
 
     weights: (H, W) float32, as `cell_weights` returns them.
     """
-    return np.asarray(np.tensordot(weights, features.contributions(), axes=2), np.float32)
+    return features.part(weights)
 
 
 def explain_match(

@@ -119,16 +119,13 @@ class Gallery:
         for name in names:
             if name not in pooled:
                 raise UnknownImage(name)
-        return unit(np.array([pooled[name] for name in names], np.float32).reshape(len(names), -1))
+        return unit(np.array([pooled[name] for name in names], np.float32).reshape(-1, self._model.dimensions))
 
     def label_embeddings(self, label: str, *, without: str = "") -> Array:
         """Return the embeddings of all images of a label but one, (n, C) float32; n may be 0. Raises UnknownLabel."""
         ids = self._ids_of_labels([label])
-        one = self._store.find(without) if without else None
-        if one and one.label == label:
-            ids = np.array(
-                [i for i, image in self._store.by_id(ids.tolist()).items() if image.name != without], np.int64
-            )
+        if without:
+            ids = ids[ids != self._store.id_of(without)]
         batches = [unit(pooled) for _, pooled in self._store.vectors(ids)]
         return np.concatenate([np.empty((0, self._model.dimensions), np.float32), *batches])
 
@@ -172,33 +169,31 @@ class Gallery:
     def best_of_labels(self, embedding: Array, limit: int, labels: Sequence[str] = ()) -> list[Match]:
         """Return the best match of each label, for the `limit` labels where it is best; of these labels only, if given.
 
-        embedding: (C,) float32. Each round searches the labels that have no match yet, so the answer is exact.
+        embedding: (C,) float32. Images without a label are left out.
 
         Raises:
             UnknownLabel: no image has one of the labels.
         """
         self._require_index()
-        given = self._ids_of_labels(labels) if labels else None
-        best: dict[str, Match] = {}
-        while len(best) < limit:
-            allowed = self._store.ids_outside(best)
-            if given is not None:
-                allowed = np.intersect1d(allowed, given)
-            if not len(allowed):
+        allowed = self._ids_of_labels(labels) if labels else None
+        label_of = dict(zip(*self._store.labels(), strict=True))
+        best: dict[str, tuple[int, float]] = {}
+        ranked = limit
+        while True:
+            scores, ids = self._ranked(embedding[None], ranked, allowed)
+            for image_id, score in zip(ids[0].tolist(), scores[0].tolist(), strict=True):
+                if image_id in label_of:
+                    best.setdefault(label_of[image_id], (image_id, score))
+            if len(best) >= limit or ranked >= self._store.count():
                 break
-            found = len(best)
-            for match in self._search(embedding[None], limit, allowed)[0]:
-                if match:
-                    best.setdefault(match.image.label, match)
-            if len(best) == found:  # all were deleted meanwhile
-                break
-        return list(best.values())[:limit]
+            ranked *= 8
+        first = list(best.values())[:limit]
+        images = self._store.by_id([image_id for image_id, _ in first])
+        return [Match(images[image_id], score) for image_id, score in first if image_id in images]
 
     def _search(self, embeddings: Array, limit: int, allowed: Ids | None) -> list[list[Match | None]]:
         """Return the matches of each embedding, None where the store does not know the image any more."""
-        scores, ids, final = self._index.search(embeddings, limit, allowed)
-        if not final:
-            scores, ids = self._scored(embeddings, self._candidates(ids, limit, allowed), limit)
+        scores, ids = self._ranked(embeddings, limit, allowed)
         images = self._store.by_id({int(image_id) for image_id in ids.flat})
         return [
             [
@@ -208,6 +203,11 @@ class Gallery:
             ]
             for row, best in zip(ids.tolist(), scores, strict=True)
         ]
+
+    def _ranked(self, embeddings: Array, limit: int, allowed: Ids | None) -> tuple[Array, Ids]:
+        """Return scores and ids of the best images for each embedding; an id is -1 where there are no more."""
+        scores, ids, final = self._index.search(embeddings, limit, allowed)
+        return (scores, ids) if final else self._scored(embeddings, self._candidates(ids, limit, allowed), limit)
 
     def _candidates(self, ids: Ids, limit: int, allowed: Ids | None) -> Ids | None:
         """Return whose exact scores to compute: what was found, or, where that is too little, all that is allowed."""
@@ -304,20 +304,21 @@ class Gallery:
         return np.unique(np.concatenate(ids))
 
 
-def _pairs(ids: Ids, labels: Sequence[str], count: int, seed: int) -> tuple[Ids, Ids]:
+def _pairs(ids: Sequence[int], labels: Sequence[str], count: int, seed: int) -> tuple[Ids, Ids]:
     """Draw `count` pairs of different ids of one label; none if there is no such pair."""
+    numbers = np.array(ids, np.int64)
     _, label_numbers, sizes = np.unique(np.array(labels, object), return_inverse=True, return_counts=True)
     order = np.argsort(label_numbers, kind="stable")
     starts = np.cumsum(sizes) - sizes
     candidates = np.flatnonzero(sizes[label_numbers[order]] > 1)  # places in `order`
     if not len(candidates):
-        return ids[:0], ids[:0]
+        return numbers[:0], numbers[:0]
     random = np.random.default_rng(seed)
     first = random.choice(candidates, count)
     label = label_numbers[order[first]]
     step = random.integers(1, sizes[label])  # to another place of the same label
     second = starts[label] + (first - starts[label] + step) % sizes[label]
-    return ids[order[first]], ids[order[second]]
+    return numbers[order[first]], numbers[order[second]]
 
 
 def _check(name: str, label: str, metadata: Mapping[str, str]) -> None:

@@ -251,15 +251,15 @@ class Store:
         """Return the row ids of the images with a label."""
         return np.array([row[0] for row in self._read("SELECT id FROM images WHERE label = ?", (label,))], np.int64)
 
-    def labels(self) -> tuple[NDArray[np.int64], list[str]]:
+    def id_of(self, name: str) -> int:
+        """Return the row id of an image, -1 if there is none of that name."""
+        rows = self._read("SELECT id FROM images WHERE name = ?", (name,))
+        return rows[0][0] if rows else -1
+
+    def labels(self) -> tuple[list[int], list[str]]:
         """Return the row ids and the labels of all images that have a label."""
         rows = self._read("SELECT id, label FROM images WHERE label != '' ORDER BY id")
-        return np.array([row[0] for row in rows], np.int64), [row[1] for row in rows]
-
-    def ids_outside(self, labels: Iterable[str]) -> NDArray[np.int64]:
-        """Return the row ids of the images that have a label, but none of these."""
-        query = "SELECT id FROM images WHERE label != '' AND label NOT IN (SELECT value FROM json_each(?))"
-        return np.array([row[0] for row in self._read(query, (json.dumps(list(labels)),))], np.int64)
+        return [row[0] for row in rows], [row[1] for row in rows]
 
     def content(self, name: str) -> bytes:
         """Return an image's bytes. Raises UnknownImage."""

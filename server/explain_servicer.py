@@ -5,7 +5,7 @@ import functools
 
 import numpy as np
 
-from whymatch.embed import Array
+from whymatch.embed import Array, Features
 from whymatch.explain import (
     MatchExplanation,
     NoLabeledPairs,
@@ -18,7 +18,7 @@ from whymatch.explain import (
 )
 from whymatch.server import convert, parse
 from whymatch.server.calls import Context
-from whymatch.server.evidence import Evidence, draw, draw_query, shown
+from whymatch.server.evidence import Evidence, ShownMap, draw, draw_query, shown
 from whymatch.server.images import ImageName, Images
 from whymatch.server.parts import regions_of, weights_of
 from whymatch.v1 import explain_service_pb2 as pb
@@ -66,11 +66,11 @@ class ExplainServicer(ExplainServiceServicer):
         if not len(others):
             raise NoLabeledPairs(f"{without!r} is the only image of label {label!r}; add others, or send its bytes")
         features = await self._images.features(query)
-        mean = others.mean(axis=0)
-        one, scale = shown(await asyncio.to_thread(similarity_map, features, mean), box_share), None
+        score, one = await asyncio.to_thread(_with_all, features, others, box_share)
+        scale = None
         if size_px is not None:
             one, scale = await draw_query(self._images, query, one, size_px)
-        return convert.label_response(self._model, float(features.embedding @ mean), len(others), one, scale)
+        return convert.label_response(self._model, score, len(others), one, scale)
 
     async def ExplainComponents(
         self, request: pb.ExplainComponentsRequest, context: Context
@@ -81,11 +81,19 @@ class ExplainServicer(ExplainServiceServicer):
         pairs = await self._images.labeled_pairs(gallery, count, parse.seed(request.seed))
         shares = await asyncio.to_thread(component_shares, *pairs)
         if not len(shares):
-            raise NoLabeledPairs(f"no two images of gallery {gallery!r} share a label; add images with labels")
+            raise NoLabeledPairs(
+                f"no two images of gallery {gallery!r} share a label and are at all similar; add images with labels"
+            )
         low, high = await asyncio.to_thread(functools.partial(np.quantile, shares, [0.1, 0.9], axis=0))
         return pb.ExplainComponentsResponse(
             model=self._model, pair_count=len(shares), mean_shares=shares.mean(axis=0), low_shares=low, high_shares=high
         )
+
+
+def _with_all(features: Features, others: Array, box_share: float) -> tuple[float, ShownMap]:
+    """Return the mean similarity of an image with embeddings (n, C), and its map."""
+    mean = others.mean(axis=0)
+    return float(features.embedding @ mean), shown(similarity_map(features, mean), box_share)
 
 
 def _evidence(explanation: MatchExplanation, box_share: float) -> Evidence:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from whymatch.embed import Array, Embedder, Features, check_embedding
-from whymatch.index import Galleries, StoredImage
+from whymatch.index import Galleries, Match, StoredImage
 
 
 class ImageName(NamedTuple):
@@ -57,6 +57,10 @@ class Images:
     async def found(self, gallery: str, names: Sequence[str]) -> list[StoredImage]:
         """Return what is known of stored images."""
         return await asyncio.to_thread(lambda: [self._galleries.open(gallery).get(name) for name in names])
+
+    async def best_of_labels(self, gallery: str, vector: Array, limit: int, labels: Sequence[str]) -> list[Match]:
+        """Return the best match of each label; see `Gallery.best_of_labels`."""
+        return await asyncio.to_thread(lambda: self._galleries.open(gallery).best_of_labels(vector, limit, labels))
 
     async def label_embeddings(self, gallery: str, label: str, without: str) -> Array:
         """Return the embeddings of the images of a label, (n, C), without the one of that name. Raises UnknownLabel."""

@@ -155,8 +155,9 @@ def box_share(
 
 def regions(messages: Sequence[similarity_pb2.Region], field: str, limits: DecodeLimits) -> list[Region]:
     """Return parts of an image; it may take a second to read masks. Raises BadRegion and the errors of images."""
+    check_count(len(messages), 0, 0)  # before they are looked at one by one
     masks = sum(message.HasField("mask") for message in messages)
-    check_count(len(messages), masks, sum(len(message.polygon.points) for message in messages))
+    check_count(0, masks, sum(len(message.polygon.points) for message in messages))
     return [_region(message, f"{field}[{number}]", limits) for number, message in enumerate(messages)]
 
 

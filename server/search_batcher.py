@@ -12,8 +12,8 @@ import numpy as np
 from whymatch.embed import Array
 from whymatch.index import Galleries, Match
 
-Kind: TypeAlias = tuple[str, int, tuple[str, ...], bool]
-"""Gallery, limit, labels, and whether once per label: what searches must have in common to go together."""
+Kind: TypeAlias = tuple[str, int, tuple[str, ...]]
+"""Gallery, limit and labels: what searches must have in common to go together."""
 Waiting: TypeAlias = tuple[Array, "Future[list[Match]]"]
 
 
@@ -31,17 +31,12 @@ class SearchBatcher:
         """Has a key for each kind of which a batch is running."""
 
     def close(self) -> None:
-        """Wait for the batch that runs; call it when nobody searches any more."""
+        """Finish the searches that wait."""
         self._threads.shutdown()
 
-    async def search(
-        self, gallery: str, embedding: Array, limit: int, labels: Iterable[str], *, best_per_label: bool = False
-    ) -> list[Match]:
-        """Return the best matches of a vector, (C,) float32. Raises the errors of `Gallery.search`.
-
-        best_per_label: only the best match of each label.
-        """
-        kind = (gallery, limit, tuple(sorted(set(labels))), best_per_label)
+    async def search(self, gallery: str, embedding: Array, limit: int, labels: Iterable[str]) -> list[Match]:
+        """Return the best matches of a vector, (C,) float32. Raises the errors of `Gallery.search`."""
+        kind = (gallery, limit, tuple(sorted(set(labels))))
         result: Future[list[Match]] = Future()
         with self._lock:
             running = kind in self._waiting
@@ -60,16 +55,16 @@ class SearchBatcher:
             if not self._waiting[kind]:
                 del self._waiting[kind]
                 return
-        self._threads.submit(self._run, kind)
+        try:
+            self._threads.submit(self._run, kind)
+        except RuntimeError:  # closed meanwhile; those that wait get their answer all the same
+            self._run(kind)
 
     def _search(self, kind: Kind, batch: list[Waiting]) -> None:
-        name, limit, labels, best_per_label = kind
+        gallery, limit, labels = kind
         try:
-            gallery = self._galleries.open(name)
-            if best_per_label:
-                found = [gallery.best_of_labels(embedding, limit, labels) for embedding, _ in batch]
-            else:
-                found = gallery.search(np.stack([embedding for embedding, _ in batch]), limit, labels)
+            embeddings = np.stack([embedding for embedding, _ in batch])
+            found = self._galleries.open(gallery).search(embeddings, limit, labels)
         except Exception as err:
             for _, result in batch:
                 result.set_exception(err)

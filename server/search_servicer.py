@@ -59,7 +59,8 @@ class SearchServicer(SearchServiceServicer):
             vector = await vector_of(asked.features, regions)
 
         async def attempt() -> pb.SearchResponse:
-            matches = await self._batcher.search(gallery, vector, limit, labels, best_per_label=request.best_per_label)
+            search = self._images.best_of_labels if request.best_per_label else self._batcher.search
+            matches = await search(gallery, vector, limit, labels)
             return await self._answer(pb.SearchResponse, asked, matches, by_regions=bool(regions))
 
         return await _retried(attempt)
@@ -89,7 +90,8 @@ class SearchServicer(SearchServiceServicer):
             matches = [Match(image, scores[place]) for image, place in zip(images, best, strict=True)]
             return await self._answer(pb.RerankResponse, asked, matches, by_regions=True)
 
-        return await _retried(attempt)
+        await self._images.found(gallery, named)  # raises before anything is computed
+        return await (attempt() if named else _retried(attempt))
 
     async def _asked(self, gallery: str, query: Query, shown: parse.Shown, *, with_features: bool) -> Asked:
         if isinstance(query, np.ndarray) or not with_features:

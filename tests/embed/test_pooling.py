@@ -100,3 +100,15 @@ def test_dead_channels_contribute_nothing(pooling):
 def test_a_batch_is_pooled_like_its_images(pooling):
     batch = np.random.default_rng(0).random((3, 4, 5, 6), dtype=np.float32)
     assert np.allclose(pooling.pool(batch), [pooling.pool(image) for image in batch], rtol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS, ids=str)
+@given(feature_map=activations(-50), seed=st.integers(0, 99), rounding=st.booleans())
+def test_a_part_is_the_weighted_sum_of_the_contributions(pooling, feature_map, seed, rounding):
+    pooled = pooling.pool(feature_map)
+    if rounding:
+        feature_map = feature_map.astype(np.float16).astype(np.float32)
+    weights = np.random.default_rng(seed).uniform(-1, 1, feature_map.shape[:2]).astype(np.float32)
+    expected = np.tensordot(weights, pooling.contributions(feature_map, pooled).astype(float), axes=2)
+    found = pooling.part(feature_map, pooled, weights)
+    assert np.allclose(found, expected, rtol=1e-4, atol=1e-4 * max(1, np.abs(feature_map).max()))

@@ -35,7 +35,7 @@ def weights(*shapes, placement=PLACEMENT, rows=2, columns=2) -> list:
 
 
 def mask(values) -> Mask:
-    return Mask(np.asarray(values, np.uint8))
+    return read_mask(encoded(Image.fromarray(np.asarray(values, np.uint8))))
 
 
 @st.composite
@@ -214,12 +214,11 @@ def test_a_mask_and_its_inverse_make_the_whole(scene, seed):
 
 def test_a_large_mask_is_as_exact_as_its_box():
     placement = Geometry().placement(3001, 2003)
-    values = np.zeros((2003, 3001))
+    values = np.zeros((2003, 3001), np.uint8)
     values[101:1503, 207:2507] = 255
-    box = Region(Box(207, 101, 2507, 1503))
-    assert np.allclose(
-        cell_weights([Region(mask(values))], placement, 5, 7), cell_weights([box], placement, 5, 7), atol=1e-7
-    )
+    box = cell_weights([Region(Box(207, 101, 2507, 1503))], placement, 5, 7)
+    assert np.allclose(cell_weights([Region(Mask(values, 3001, 2003))], placement, 5, 7), box, atol=1e-7)
+    assert np.allclose(cell_weights([Region(mask(values))], placement, 5, 7), box, atol=1e-4)  # read, in blocks
 
 
 def test_a_mask_lies_on_the_upright_image_whatever_its_own_exif_says():
@@ -434,3 +433,23 @@ def test_a_region_that_the_model_cropped_away_is_refused(shape, name):
 def test_a_mask_that_cannot_be_read_is_refused_as_a_mask(content, limits, error):
     with pytest.raises(error, match="the mask cannot be read: "):
         read_mask(content, limits)
+
+
+def test_a_transparent_mask_is_black_where_it_is_transparent():
+    left = Image.new("RGBA", (20, 10), (255, 255, 255, 0))
+    left.paste((255, 255, 255, 255), (0, 0, 10, 10))
+    assert weights(read_mask(encoded(left))) == weights(LEFT)
+
+
+def test_a_large_mask_keeps_its_size_but_not_its_pixels():
+    values = np.zeros((100, 5001), np.uint8)
+    values[:, :2500] = 255
+    shape = mask(values)
+    assert (shape.width_px, shape.height_px, shape.values.shape) == (5001, 100, (34, 1667))
+    found = cell_weights([Region(shape)], Geometry().placement(5001, 100), 1, 4)
+    assert np.allclose(found, [[1, 2500 / 5001 * 4 - 1, 0, 0]], atol=0.005)
+
+
+def test_regions_too_small_to_count_are_refused():
+    with pytest.raises(EmptyRegion, match="too small"):
+        weights(Region(LEFT, 1e-50))

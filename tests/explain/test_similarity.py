@@ -10,12 +10,12 @@ from whymatch.embed import Pooling
 from whymatch.explain import (
     Box,
     EmptyRegion,
-    Mask,
     Point,
     Polygon,
     Region,
     cell_weights,
     explain_match,
+    read_mask,
     region_vector,
     similarity_map,
 )
@@ -181,7 +181,11 @@ def two_polygons(cut, turn) -> list[Region]:
 
 def two_masks(cut) -> list[Region]:
     values = (np.random.default_rng(0).random((7, 5)) * 254 * cut + 1).astype(np.uint8)
-    return [Region(Mask(part), relative=True) for part in (values, 255 - values)]
+    return [
+        Region(read_mask(encoded(Image.fromarray(part))), relative=True)
+        for part in (values, 255 - values)
+        if part.any()
+    ]
 
 
 def slow_contributions(image) -> np.ndarray:

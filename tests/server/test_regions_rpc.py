@@ -296,3 +296,21 @@ def test_odd_images_are_searched_by_region_or_refused_clearly(api, photos, conte
     for match in found.matches:
         assert np.isfinite([match.score, match.image_score, *match.query_map.values]).all()
         assert match.score == pytest.approx(match.image_score, abs=1e-5)
+
+
+def test_nothing_is_found_by_region_where_nothing_is(api, lean):
+    empty = api.create("empty-for-regions")
+    assert not api.search(search(empty, 1, regions=[LEFT])).matches
+    assert not api.rerank(rerank(empty, 1, query_regions=[LEFT])).matches
+    assert not api.rerank(rerank(empty, 1, match_regions=[RELATIVE_LEFT], with_maps=True)).matches
+    unlabeled = api.create("unlabeled")
+    api.add(unlabeled, {"1.png": png(1)})
+    assert not api.search(search(unlabeled, 1, regions=[LEFT], best_per_label=True)).matches
+    assert api.search(search(unlabeled, 1, regions=[LEFT])).matches
+
+
+def test_too_many_regions_are_refused_before_they_are_read(api, photos):
+    masks = [{"mask": b"not even read"}] * 5
+    for regions in ([LEFT] * 101, masks):
+        asked = search(photos, 1, regions=regions)
+        assert failure(functools.partial(api.search, asked)) == ("INVALID_ARGUMENT", "BAD_REGION")

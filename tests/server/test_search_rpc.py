@@ -241,6 +241,22 @@ def test_a_cancelled_search_leaves_the_others_alone(model, tmp_path):
     assert asyncio.run(search()) == [2.0, 5]
 
 
+def test_searches_that_wait_when_the_batcher_closes_get_their_answers():
+    gallery = CountingGallery()
+
+    async def search() -> list[list[float]]:
+        batcher = SearchBatcher(OneGallery(gallery))
+        searches = asyncio.gather(*[batcher.search("g", np.full(2, n, np.float32), 5, ()) for n in range(9)])
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(asyncio.to_thread(batcher.close))
+        await asyncio.sleep(0.05)
+        gallery.may_answer.set()
+        await closing
+        return await searches
+
+    assert asyncio.run(search()) == [[float(n), 5] for n in range(9)]
+
+
 def test_an_error_reaches_every_search_of_the_batch(model, tmp_path):
     async def search(galleries: Galleries) -> list[str]:
         batcher = SearchBatcher(galleries)

@@ -314,7 +314,7 @@ class ExplainComponentsRequest(_message.Message):
     pair_count: _builtins.int
     """How many random pairs of images of one label to draw. 1000 if it is not set; 1 to 10000."""
     seed: _builtins.int
-    """Makes the draw repeatable."""
+    """Makes the draw repeatable. 0 or more."""
     def __init__(
         self,
         *,
@@ -346,7 +346,7 @@ class ExplainComponentsResponse(_message.Message):
     model: _builtins.str
     """The fingerprint of the model."""
     pair_count: _builtins.int
-    """How many pairs were drawn."""
+    """How many pairs the shares are of: those that were drawn, without pairs that are not similar at all."""
     @_builtins.property
     def mean_shares(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """For K from 1 to all: the share of the score in the K leading channels of a pair, mean over the pairs."""

@@ -64,7 +64,9 @@ class SearchRequest(_message.Message):
 
     @_builtins.property
     def regions(self) -> _containers.RepeatedCompositeFieldContainer[_similarity_pb2.Region]:
-        """Parts of the query image that alone decide the order; empty for the whole image. Exact, over the whole gallery."""
+        """Parts of the query image that alone decide the order; empty for the whole image. As exact
+        as the gallery's index, and over the whole gallery.
+        """
 
     def __init__(
         self,

@@ -118,7 +118,7 @@ class SimilarityMap(_message.Message):
     @_builtins.property
     def best_box(self) -> Global___PixelBox:
         """The smallest box of whole cells that holds the `box_share` of the request of all positive values, to draw as a
-        frame. Not set if no value is positive.
+        frame. Not set if no value is positive, or hardly.
         """
 
     def __init__(
@@ -196,8 +196,9 @@ Global___PixelPolygon: _TypeAlias = PixelPolygon  # noqa: Y015
 class Region(_message.Message):
     """A part of an image that counts, or counts against.
 
-    A cell of the feature map takes part with the share of its rectangle that the region covers. Several regions add up;
-    where regions of one sign overlap, a cell counts at most once.
+    A cell of the feature map takes part with the share of its rectangle that the region covers. What the regions of one
+    sign cover of a cell adds up, to at most the whole cell. A set of regions has at most 100, with at most 4 masks and at
+    most 1000 corners of polygons together.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -209,7 +210,9 @@ class Region(_message.Message):
     WEIGHT_FIELD_NUMBER: _builtins.int
     RELATIVE_FIELD_NUMBER: _builtins.int
     mask: _builtins.bytes
-    """An image file of the size of the upright image: white is in the region, black is not, gray is partly."""
+    """An image file of the size of the upright image: white is in the region, black and transparent are not, gray is
+    partly. A mask of more than 2048 pixels a side is averaged in blocks.
+    """
     weight: _builtins.float
     """From -1 to 1, and not 0. 1 if it is not set; what is negative counts against a match."""
     relative: _builtins.bool
