@@ -21,8 +21,8 @@ from whymatch.explain import (
 from whymatch.index import Match
 from whymatch.server.images import ImageName, Images, Query, Source
 
-CHUNK = 16
-"""Matches whose feature maps are in memory at once."""
+CHUNK = 8
+"""Matches whose feature maps are in memory at once; few enough to stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
