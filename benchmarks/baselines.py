@@ -1,4 +1,4 @@
-"""What similarity maps are measured against: a centre prior, and xaitk-saliency, installed for benchmarks only."""
+"""What similarity maps are measured against: a center prior, and xaitk-saliency, installed for benchmarks only."""
 
 import importlib.util
 import sys

@@ -47,7 +47,7 @@ def _areas(
     model: Model, pairs: list[Pair], inputs: dict[Path, Prepared], features: dict[Path, Features], slow_pairs: int
 ) -> Areas:
     random = np.random.default_rng(0)
-    areas: Areas = {"map": [], "random order": [], "centre prior": [], "sliding window": []}
+    areas: Areas = {"map": [], "random order": [], "center prior": [], "sliding window": []}
     for number, pair in enumerate(pairs):
         query = with_pooling(model, features[pair.query.path])
         match = with_pooling(model, features[pair.match.path])
@@ -56,7 +56,7 @@ def _areas(
         orders = {
             "map": similarity_map(query, match.embedding).values,
             "random order": random.random((rows, columns), np.float32),
-            "centre prior": center_prior(rows, columns),
+            "center prior": center_prior(rows, columns),
         }
         if number < slow_pairs:
             fine = sliding_window_map(model, inputs[pair.query.path], inputs[pair.match.path])
@@ -83,7 +83,7 @@ def _areas_under_curves(model: Model, pixels: Array, values: Array, other: Array
 def _figures(kind: str, areas: Areas) -> list[Figure]:
     slow_pairs = len(areas["sliding window"])
     figures = _pair_of_figures(
-        f"{kind} pooling", {name: areas[name] for name in ("map", "random order", "centre prior")}
+        f"{kind} pooling", {name: areas[name] for name in ("map", "random order", "center prior")}
     )
     if slow_pairs:
         compared = {name: areas[name][:slow_pairs] for name in ("map", "sliding window")}

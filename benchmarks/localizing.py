@@ -16,7 +16,7 @@ PAIRS = 200
 SLOW_PAIRS = 15
 """The first of them, for xaitk-saliency, which takes seconds for each."""
 FINE = 64
-"""Cells a side of the grid on which a uniform map and a centre prior are measured."""
+"""Cells a side of the grid on which a uniform map and a center prior are measured."""
 WHAT = "share of the positive map inside the boxes of the shared class"
 
 
@@ -47,7 +47,7 @@ def _against_priors(kind: str, pairs: list[Pair], features: dict[Path, Features]
         f"{WHAT}, {kind} pooling",
         float(ours),
         at_least=float(max(uniform, center)),
-        detail=f"uniform map {uniform:.3f}, centre prior {center:.3f}; {len(pairs)} pairs of cluttered photographs",
+        detail=f"uniform map {uniform:.3f}, center prior {center:.3f}; {len(pairs)} pairs of cluttered photographs",
     )
 
 

@@ -87,7 +87,7 @@ def test_boxes_cover_what_a_loop_over_cells_says(scene, shares):
     if not (corners[0] < corners[2] and corners[1] < corners[3]):
         return
     expected = slow_cover(placement, rows, columns, [(1, corners)])
-    if expected.any():
+    if expected.astype(np.float32).any():
         assert np.allclose(cell_weights([Region(Box(*corners))], placement, rows, columns), expected, atol=1e-5)
     else:
         with pytest.raises(EmptyRegion):
@@ -197,7 +197,7 @@ def test_masks_cover_what_a_loop_over_pixels_says(scene, seed):
     values[random.integers(placement.height_px), random.integers(placement.width_px)] = 255
     pixels = [(value / 255, (x, y, x + 1, y + 1)) for (y, x), value in np.ndenumerate(values) if value]
     expected = slow_cover(placement, rows, columns, pixels)
-    if expected.any():
+    if expected.astype(np.float32).any():
         assert np.allclose(cell_weights([Region(mask(values))], placement, rows, columns), expected, atol=1e-5)
     else:
         with pytest.raises(EmptyRegion):
