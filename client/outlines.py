@@ -1,10 +1,11 @@
 """Lines over the picture of a map: its best box, the regions that were asked for, and numbered cells."""
 
+import functools
 import io
 import math
 from collections.abc import Iterable, Sequence
 
-from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
 from whymatch.client import results
 from whymatch.client.inputs import Mask, Point, Polygon, Region, image_bytes
@@ -90,11 +91,21 @@ def _cross(picture: Image.Image, x: float, y: float, color: str) -> None:
 
 
 def _outline_mask(picture: Image.Image, content: bytes, color: str) -> None:
-    with Image.open(io.BytesIO(content)) as file:
-        mask = file.convert("L").resize(picture.size).point([255 * (value > 127) for value in range(256)])
+    mask = _read_mask(content).resize(picture.size).point([255 * (value > 127) for value in range(256)])
     rim = ImageChops.subtract(mask.filter(ImageFilter.MaxFilter(3)), mask.filter(ImageFilter.MinFilter(3)))
     picture.paste("black", mask=rim.filter(ImageFilter.MaxFilter(3)))
     picture.paste(color, mask=rim)
+
+
+@functools.lru_cache(maxsize=4)  # one mask is drawn on every tile of a sheet
+def _read_mask(content: bytes) -> Image.Image:
+    """Return a mask as the server reads it: upright, transparent is black."""
+    with Image.open(io.BytesIO(content)) as file:
+        upright = ImageOps.exif_transpose(file).convert("RGBA")
+    mask = Image.new("RGB", upright.size)
+    mask.paste(upright, mask=upright)
+    mask.thumbnail((2048, 2048))
+    return mask.convert("L")
 
 
 def _draw_chips(picture: Image.Image, first: Pixels, last: Pixels, numbers: Sequence[int]) -> None:

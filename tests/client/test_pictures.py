@@ -65,6 +65,15 @@ def test_every_shape_is_outlined(canvas, similarity_map):
     assert not green[50, 170]
 
 
+def test_what_is_transparent_is_outside_a_mask_as_for_the_server(canvas, similarity_map):
+    right = Image.new("RGBA", (40, 20), (255, 255, 255, 0))
+    right.paste((255, 255, 255, 255), (30, 0, 40, 20))
+    draw_regions(canvas, similarity_map, [Region(Mask(right))])
+    green = np.all(np.array(canvas) == GREEN, axis=-1)
+    assert green[50, 147:153].any()
+    assert not green[:, :140].any()
+
+
 def test_cells_carry_their_numbers_in_their_colors(canvas, similarity_map):
     draw_numbered(canvas, similarity_map, [LEFT, RIGHT, LEFT])
     first, second, third = map(rgb, PAIR_COLORS[:3])
