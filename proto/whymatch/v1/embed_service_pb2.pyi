@@ -27,8 +27,13 @@ class EmbedImageRequest(_message.Message):
 
     SOURCE_FIELD_NUMBER: _builtins.int
     WITH_FEATURE_MAP_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
     with_feature_map: _builtins.bool
     """True for the feature map."""
+    parent: _builtins.str
+    """`galleries/{gallery}`, whose head the embedding goes through. Empty means the gallery of a stored image, else no
+    head.
+    """
     @_builtins.property
     def source(self) -> _similarity_pb2.ImageSource:
         """The image."""
@@ -38,10 +43,11 @@ class EmbedImageRequest(_message.Message):
         *,
         source: _similarity_pb2.ImageSource | None = ...,
         with_feature_map: _builtins.bool = ...,
+        parent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["source", b"source", "with_feature_map", b"with_feature_map"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "source", b"source", "with_feature_map", b"with_feature_map"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -59,7 +65,7 @@ class EmbedImageResponse(_message.Message):
     WIDTH_PX_FIELD_NUMBER: _builtins.int
     HEIGHT_PX_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The fingerprint of the model."""
+    """The fingerprint of the model and the gallery's head."""
     width_px: _builtins.int
     """Width of the upright image in pixels."""
     height_px: _builtins.int
@@ -166,7 +172,7 @@ class Model(_message.Message):
     precision: _builtins.str
     """`float32` or `bfloat16`."""
     dimensions: _builtins.int
-    """Length of an embedding."""
+    """Length of an embedding without a head."""
     description_json: _builtins.str
     """Everything that the fingerprint covers, as a JSON object."""
     def __init__(

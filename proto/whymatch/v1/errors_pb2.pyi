@@ -58,7 +58,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_IMAGE_EXISTS: _ErrorReason.ValueType  # 16
     """The gallery holds a different image under that name. ALREADY_EXISTS."""
     ERROR_REASON_MODEL_MISMATCH: _ErrorReason.ValueType  # 17
-    """The gallery was embedded by another model than the one that the server runs. FAILED_PRECONDITION."""
+    """The gallery was embedded by another model than the one that the server runs; or the embedding to search for was made
+    by another model or head than the gallery's. FAILED_PRECONDITION.
+    """
     ERROR_REASON_NEWER_FORMAT: _ErrorReason.ValueType  # 18
     """The gallery was written by a newer version of whymatch. FAILED_PRECONDITION."""
     ERROR_REASON_BROKEN_GALLERY: _ErrorReason.ValueType  # 19
@@ -87,6 +89,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The regions cover nothing that the network sees, or their weights cancel out. INVALID_ARGUMENT."""
     ERROR_REASON_NO_LABELED_PAIRS: _ErrorReason.ValueType  # 30
     """There are no two images of one label to compare. FAILED_PRECONDITION."""
+    ERROR_REASON_BAD_HEAD: _ErrorReason.ValueType  # 31
+    """A head's numbers do not fit the model: too many dimensions, another number of values, or not finite.
+    INVALID_ARGUMENT.
+    """
+    ERROR_REASON_TOO_FEW_IMAGES: _ErrorReason.ValueType  # 32
+    """The gallery has too few different images to fit the head to. FAILED_PRECONDITION."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or one image of a stream, failed.
@@ -130,7 +138,9 @@ ERROR_REASON_GALLERY_EXISTS: ErrorReason.ValueType  # 15
 ERROR_REASON_IMAGE_EXISTS: ErrorReason.ValueType  # 16
 """The gallery holds a different image under that name. ALREADY_EXISTS."""
 ERROR_REASON_MODEL_MISMATCH: ErrorReason.ValueType  # 17
-"""The gallery was embedded by another model than the one that the server runs. FAILED_PRECONDITION."""
+"""The gallery was embedded by another model than the one that the server runs; or the embedding to search for was made
+by another model or head than the gallery's. FAILED_PRECONDITION.
+"""
 ERROR_REASON_NEWER_FORMAT: ErrorReason.ValueType  # 18
 """The gallery was written by a newer version of whymatch. FAILED_PRECONDITION."""
 ERROR_REASON_BROKEN_GALLERY: ErrorReason.ValueType  # 19
@@ -159,6 +169,12 @@ ERROR_REASON_EMPTY_REGION: ErrorReason.ValueType  # 29
 """The regions cover nothing that the network sees, or their weights cancel out. INVALID_ARGUMENT."""
 ERROR_REASON_NO_LABELED_PAIRS: ErrorReason.ValueType  # 30
 """There are no two images of one label to compare. FAILED_PRECONDITION."""
+ERROR_REASON_BAD_HEAD: ErrorReason.ValueType  # 31
+"""A head's numbers do not fit the model: too many dimensions, another number of values, or not finite.
+INVALID_ARGUMENT.
+"""
+ERROR_REASON_TOO_FEW_IMAGES: ErrorReason.ValueType  # 32
+"""The gallery has too few different images to fit the head to. FAILED_PRECONDITION."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

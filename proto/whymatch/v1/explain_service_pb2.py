@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from whymatch.v1 import similarity_pb2 as whymatch_dot_v1_dot_similarity__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!whymatch/v1/explain_service.proto\x12\x0bwhymatch.v1\x1a\x1cwhymatch/v1/similarity.proto\"\xfe\x02\n\x13\x45xplainMatchRequest\x12\'\n\x05query\x18\x01 \x01(\x0b\x32\x18.whymatch.v1.ImageSource\x12\'\n\x05match\x18\x02 \x01(\x0b\x32\x18.whymatch.v1.ImageSource\x12-\n\x08overlays\x18\x03 \x01(\x0b\x32\x1b.whymatch.v1.OverlayOptions\x12*\n\rquery_regions\x18\x04 \x03(\x0b\x32\x13.whymatch.v1.Region\x12*\n\rmatch_regions\x18\x05 \x03(\x0b\x32\x13.whymatch.v1.Region\x12\x1a\n\rchannel_limit\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12!\n\x14\x63orrespondence_limit\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12\x16\n\tbox_share\x18\x08 \x01(\x01H\x02\x88\x01\x01\x42\x10\n\x0e_channel_limitB\x17\n\x15_correspondence_limitB\x0c\n\n_box_share\"\xca\x02\n\x14\x45xplainMatchResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12-\n\tquery_map\x18\x03 \x01(\x0b\x32\x1a.whymatch.v1.SimilarityMap\x12-\n\tmatch_map\x18\x04 \x01(\x0b\x32\x1a.whymatch.v1.SimilarityMap\x12\x10\n\x08residual\x18\x05 \x01(\x01\x12,\n\x0b\x63olor_scale\x18\x06 \x01(\x0b\x32\x17.whymatch.v1.ColorScale\x12\x13\n\x0bimage_score\x18\x07 \x01(\x02\x12+\n\x08\x63hannels\x18\x08 \x03(\x0b\x32\x19.whymatch.v1.ChannelShare\x12\x34\n\x0f\x63orrespondences\x18\t \x03(\x0b\x32\x1b.whymatch.v1.Correspondence\".\n\x0c\x43hannelShare\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\x05\x12\r\n\x05score\x18\x02 \x01(\x02\"s\n\x0e\x43orrespondence\x12(\n\tquery_box\x18\x01 \x01(\x0b\x32\x15.whymatch.v1.PixelBox\x12(\n\tmatch_box\x18\x02 \x01(\x0b\x32\x15.whymatch.v1.PixelBox\x12\r\n\x05score\x18\x03 \x01(\x02\"\xb2\x01\n\x13\x45xplainLabelRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\'\n\x05query\x18\x02 \x01(\x0b\x32\x18.whymatch.v1.ImageSource\x12\r\n\x05label\x18\x03 \x01(\t\x12-\n\x08overlays\x18\x04 \x01(\x0b\x32\x1b.whymatch.v1.OverlayOptions\x12\x16\n\tbox_share\x18\x05 \x01(\x01H\x00\x88\x01\x01\x42\x0c\n\n_box_share\"\xa6\x01\n\x14\x45xplainLabelResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x13\n\x0bimage_count\x18\x03 \x01(\x05\x12-\n\tquery_map\x18\x04 \x01(\x0b\x32\x1a.whymatch.v1.SimilarityMap\x12,\n\x0b\x63olor_scale\x18\x05 \x01(\x0b\x32\x17.whymatch.v1.ColorScale\"`\n\x18\x45xplainComponentsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x17\n\npair_count\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x0c\n\x04seed\x18\x03 \x01(\x03\x42\r\n\x0b_pair_count\"|\n\x19\x45xplainComponentsResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\npair_count\x18\x02 \x01(\x05\x12\x13\n\x0bmean_shares\x18\x03 \x03(\x02\x12\x12\n\nlow_shares\x18\x04 \x03(\x02\x12\x13\n\x0bhigh_shares\x18\x05 \x03(\x02\x32\x9e\x02\n\x0e\x45xplainService\x12S\n\x0c\x45xplainMatch\x12 .whymatch.v1.ExplainMatchRequest\x1a!.whymatch.v1.ExplainMatchResponse\x12S\n\x0c\x45xplainLabel\x12 .whymatch.v1.ExplainLabelRequest\x1a!.whymatch.v1.ExplainLabelResponse\x12\x62\n\x11\x45xplainComponents\x12%.whymatch.v1.ExplainComponentsRequest\x1a&.whymatch.v1.ExplainComponentsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!whymatch/v1/explain_service.proto\x12\x0bwhymatch.v1\x1a\x1cwhymatch/v1/similarity.proto\"\x8e\x03\n\x13\x45xplainMatchRequest\x12\'\n\x05query\x18\x01 \x01(\x0b\x32\x18.whymatch.v1.ImageSource\x12\'\n\x05match\x18\x02 \x01(\x0b\x32\x18.whymatch.v1.ImageSource\x12-\n\x08overlays\x18\x03 \x01(\x0b\x32\x1b.whymatch.v1.OverlayOptions\x12*\n\rquery_regions\x18\x04 \x03(\x0b\x32\x13.whymatch.v1.Region\x12*\n\rmatch_regions\x18\x05 \x03(\x0b\x32\x13.whymatch.v1.Region\x12\x1a\n\rchannel_limit\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12!\n\x14\x63orrespondence_limit\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12\x16\n\tbox_share\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06parent\x18\t \x01(\tB\x10\n\x0e_channel_limitB\x17\n\x15_correspondence_limitB\x0c\n\n_box_share\"\xca\x02\n\x14\x45xplainMatchResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12-\n\tquery_map\x18\x03 \x01(\x0b\x32\x1a.whymatch.v1.SimilarityMap\x12-\n\tmatch_map\x18\x04 \x01(\x0b\x32\x1a.whymatch.v1.SimilarityMap\x12\x10\n\x08residual\x18\x05 \x01(\x01\x12,\n\x0b\x63olor_scale\x18\x06 \x01(\x0b\x32\x17.whymatch.v1.ColorScale\x12\x13\n\x0bimage_score\x18\x07 \x01(\x02\x12+\n\x08\x63hannels\x18\x08 \x03(\x0b\x32\x19.whymatch.v1.ChannelShare\x12\x34\n\x0f\x63orrespondences\x18\t \x03(\x0b\x32\x1b.whymatch.v1.Correspondence\".\n\x0c\x43hannelShare\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\x05\x12\r\n\x05score\x18\x02 \x01(\x02\"s\n\x0e\x43orrespondence\x12(\n\tquery_box\x18\x01 \x01(\x0b\x32\x15.whymatch.v1.PixelBox\x12(\n\tmatch_box\x18\x02 \x01(\x0b\x32\x15.whymatch.v1.PixelBox\x12\r\n\x05score\x18\x03 \x01(\x02\"\xb2\x01\n\x13\x45xplainLabelRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\'\n\x05query\x18\x02 \x01(\x0b\x32\x18.whymatch.v1.ImageSource\x12\r\n\x05label\x18\x03 \x01(\t\x12-\n\x08overlays\x18\x04 \x01(\x0b\x32\x1b.whymatch.v1.OverlayOptions\x12\x16\n\tbox_share\x18\x05 \x01(\x01H\x00\x88\x01\x01\x42\x0c\n\n_box_share\"\xa6\x01\n\x14\x45xplainLabelResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x13\n\x0bimage_count\x18\x03 \x01(\x05\x12-\n\tquery_map\x18\x04 \x01(\x0b\x32\x1a.whymatch.v1.SimilarityMap\x12,\n\x0b\x63olor_scale\x18\x05 \x01(\x0b\x32\x17.whymatch.v1.ColorScale\"`\n\x18\x45xplainComponentsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x17\n\npair_count\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x0c\n\x04seed\x18\x03 \x01(\x03\x42\r\n\x0b_pair_count\"|\n\x19\x45xplainComponentsResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\npair_count\x18\x02 \x01(\x05\x12\x13\n\x0bmean_shares\x18\x03 \x03(\x02\x12\x12\n\nlow_shares\x18\x04 \x03(\x02\x12\x13\n\x0bhigh_shares\x18\x05 \x03(\x02\x32\x9e\x02\n\x0e\x45xplainService\x12S\n\x0c\x45xplainMatch\x12 .whymatch.v1.ExplainMatchRequest\x1a!.whymatch.v1.ExplainMatchResponse\x12S\n\x0c\x45xplainLabel\x12 .whymatch.v1.ExplainLabelRequest\x1a!.whymatch.v1.ExplainLabelResponse\x12\x62\n\x11\x45xplainComponents\x12%.whymatch.v1.ExplainComponentsRequest\x1a&.whymatch.v1.ExplainComponentsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,21 +33,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'whymatch.v1.explain_service
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EXPLAINMATCHREQUEST']._serialized_start=81
-  _globals['_EXPLAINMATCHREQUEST']._serialized_end=463
-  _globals['_EXPLAINMATCHRESPONSE']._serialized_start=466
-  _globals['_EXPLAINMATCHRESPONSE']._serialized_end=796
-  _globals['_CHANNELSHARE']._serialized_start=798
-  _globals['_CHANNELSHARE']._serialized_end=844
-  _globals['_CORRESPONDENCE']._serialized_start=846
-  _globals['_CORRESPONDENCE']._serialized_end=961
-  _globals['_EXPLAINLABELREQUEST']._serialized_start=964
-  _globals['_EXPLAINLABELREQUEST']._serialized_end=1142
-  _globals['_EXPLAINLABELRESPONSE']._serialized_start=1145
-  _globals['_EXPLAINLABELRESPONSE']._serialized_end=1311
-  _globals['_EXPLAINCOMPONENTSREQUEST']._serialized_start=1313
-  _globals['_EXPLAINCOMPONENTSREQUEST']._serialized_end=1409
-  _globals['_EXPLAINCOMPONENTSRESPONSE']._serialized_start=1411
-  _globals['_EXPLAINCOMPONENTSRESPONSE']._serialized_end=1535
-  _globals['_EXPLAINSERVICE']._serialized_start=1538
-  _globals['_EXPLAINSERVICE']._serialized_end=1824
+  _globals['_EXPLAINMATCHREQUEST']._serialized_end=479
+  _globals['_EXPLAINMATCHRESPONSE']._serialized_start=482
+  _globals['_EXPLAINMATCHRESPONSE']._serialized_end=812
+  _globals['_CHANNELSHARE']._serialized_start=814
+  _globals['_CHANNELSHARE']._serialized_end=860
+  _globals['_CORRESPONDENCE']._serialized_start=862
+  _globals['_CORRESPONDENCE']._serialized_end=977
+  _globals['_EXPLAINLABELREQUEST']._serialized_start=980
+  _globals['_EXPLAINLABELREQUEST']._serialized_end=1158
+  _globals['_EXPLAINLABELRESPONSE']._serialized_start=1161
+  _globals['_EXPLAINLABELRESPONSE']._serialized_end=1327
+  _globals['_EXPLAINCOMPONENTSREQUEST']._serialized_start=1329
+  _globals['_EXPLAINCOMPONENTSREQUEST']._serialized_end=1425
+  _globals['_EXPLAINCOMPONENTSRESPONSE']._serialized_start=1427
+  _globals['_EXPLAINCOMPONENTSRESPONSE']._serialized_end=1551
+  _globals['_EXPLAINSERVICE']._serialized_start=1554
+  _globals['_EXPLAINSERVICE']._serialized_end=1840
 # @@protoc_insertion_point(module_scope)

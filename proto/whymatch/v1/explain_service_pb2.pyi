@@ -33,12 +33,17 @@ class ExplainMatchRequest(_message.Message):
     CHANNEL_LIMIT_FIELD_NUMBER: _builtins.int
     CORRESPONDENCE_LIMIT_FIELD_NUMBER: _builtins.int
     BOX_SHARE_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
     channel_limit: _builtins.int
     """How many of the leading channels to return. 10 if it is not set; 0 to all."""
     correspondence_limit: _builtins.int
     """How many pairs of corresponding cells to return. 10 if it is not set; 0 to 1000."""
     box_share: _builtins.float
     """How much of a map's positive values its `best_box` holds, above 0 and up to 1. 0.5 if it is not set."""
+    parent: _builtins.str
+    """`galleries/{gallery}`, whose head both embeddings go through. Empty means the gallery of a stored match, else that
+    of a stored query, else no head.
+    """
     @_builtins.property
     def query(self) -> _similarity_pb2.ImageSource:
         """The query."""
@@ -70,10 +75,11 @@ class ExplainMatchRequest(_message.Message):
         channel_limit: _builtins.int | None = ...,
         correspondence_limit: _builtins.int | None = ...,
         box_share: _builtins.float | None = ...,
+        parent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_channel_limit", b"_channel_limit", "_correspondence_limit", b"_correspondence_limit", "box_share", b"box_share", "channel_limit", b"channel_limit", "correspondence_limit", b"correspondence_limit", "match", b"match", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_channel_limit", b"_channel_limit", "_correspondence_limit", b"_correspondence_limit", "box_share", b"box_share", "channel_limit", b"channel_limit", "correspondence_limit", b"correspondence_limit", "match", b"match", "match_regions", b"match_regions", "overlays", b"overlays", "query", b"query", "query_regions", b"query_regions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_channel_limit", b"_channel_limit", "_correspondence_limit", b"_correspondence_limit", "box_share", b"box_share", "channel_limit", b"channel_limit", "correspondence_limit", b"correspondence_limit", "match", b"match", "match_regions", b"match_regions", "overlays", b"overlays", "parent", b"parent", "query", b"query", "query_regions", b"query_regions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__box_share: _TypeAlias = _typing.Literal["box_share"]  # noqa: Y015
     _WhichOneofArgType__box_share: _TypeAlias = _typing.Literal["_box_share", b"_box_share"]  # noqa: Y015
@@ -106,7 +112,7 @@ class ExplainMatchResponse(_message.Message):
     CHANNELS_FIELD_NUMBER: _builtins.int
     CORRESPONDENCES_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The fingerprint of the model."""
+    """The fingerprint of the model and the gallery's head."""
     score: _builtins.float
     """What is explained: the cosine similarity of the two embeddings, -1 to 1, or the part of it that lies in the regions."""
     residual: _builtins.float
@@ -163,7 +169,7 @@ class ChannelShare(_message.Message):
     CHANNEL_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     channel: _builtins.int
-    """Index of the channel, from 0."""
+    """Index of the channel or, behind a head, of the dimension of the embedding, from 0."""
     score: _builtins.float
     """Its part of the score."""
     def __init__(
@@ -270,7 +276,7 @@ class ExplainLabelResponse(_message.Message):
     QUERY_MAP_FIELD_NUMBER: _builtins.int
     COLOR_SCALE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The fingerprint of the model."""
+    """The fingerprint of the model and the gallery's head."""
     score: _builtins.float
     """Mean cosine similarity to the images of the label, -1 to 1."""
     image_count: _builtins.int
@@ -344,7 +350,7 @@ class ExplainComponentsResponse(_message.Message):
     LOW_SHARES_FIELD_NUMBER: _builtins.int
     HIGH_SHARES_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The fingerprint of the model."""
+    """The fingerprint of the model and the gallery's head."""
     pair_count: _builtins.int
     """How many pairs the shares are of: those that were drawn, without pairs that are not similar at all."""
     @_builtins.property

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import empty_pb2 as _empty_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -32,10 +33,11 @@ class Gallery(_message.Message):
     OMIT_FEATURE_MAPS_FIELD_NUMBER: _builtins.int
     IMAGE_COUNT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`galleries/{gallery}`; {gallery} is 1 to 63 lower-case letters, digits, `-` and `_`, and begins with a letter or digit."""
     model: _builtins.str
-    """The fingerprint of the model that embedded it. Set by the server."""
+    """The fingerprint of what makes its embeddings: of the model that embedded it, and of its head. Set by the server."""
     index_factory: _builtins.str
     """A FAISS factory string such as `IVF256,Flat` or `HNSW32`, or `auto`: exact while exact is fast. Empty means `auto`."""
     omit_feature_maps: _builtins.bool
@@ -46,6 +48,10 @@ class Gallery(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made. Set by the server."""
 
+    @_builtins.property
+    def head(self) -> Global___Head:
+        """What stands between pooled vector and embedding; not set without a head. Set by the server, see `SetHead`."""
+
     def __init__(
         self,
         *,
@@ -55,14 +61,61 @@ class Gallery(_message.Message):
         omit_feature_maps: _builtins.bool = ...,
         image_count: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        head: Global___Head | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "image_count", b"image_count", "index_factory", b"index_factory", "model", b"model", "name", b"name", "omit_feature_maps", b"omit_feature_maps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "head", b"head", "image_count", b"image_count", "index_factory", b"index_factory", "model", b"model", "name", b"name", "omit_feature_maps", b"omit_feature_maps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Gallery: _TypeAlias = Gallery  # noqa: Y015
+
+@_typing.final
+class Head(_message.Message):
+    """A linear map of the pooled vector beta to P (beta - m), which is scaled to length 1 and is then the embedding."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    IMAGE_COUNT_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """`centering` takes off the mean m of the gallery, `whitening` also turns to its principal directions and brings each
+    to the same variance, `linear` is a given layer.
+    """
+    dimensions: _builtins.int
+    """Length of an embedding."""
+    version: _builtins.int
+    """Counts the heads that the gallery has had, from 1."""
+    image_count: _builtins.int
+    """How many images it was fitted to; 0 for a given one."""
+    model: _builtins.str
+    """The fingerprint of the model below the head, as `GetModel` returns it."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        dimensions: _builtins.int = ...,
+        version: _builtins.int = ...,
+        image_count: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "dimensions", b"dimensions", "image_count", b"image_count", "kind", b"kind", "model", b"model", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Head: _TypeAlias = Head  # noqa: Y015
 
 @_typing.final
 class Image(_message.Message):
@@ -263,6 +316,140 @@ class DeleteGalleryRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteGalleryRequest: _TypeAlias = DeleteGalleryRequest  # noqa: Y015
+
+@_typing.final
+class SetHeadRequest(_message.Message):
+    """Asks for another head."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    NONE_FIELD_NUMBER: _builtins.int
+    CENTERING_FIELD_NUMBER: _builtins.int
+    WHITENING_FIELD_NUMBER: _builtins.int
+    LINEAR_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`galleries/{gallery}`"""
+    @_builtins.property
+    def none(self) -> _empty_pb2.Empty:
+        """None: the embedding is the pooled vector, scaled to length 1."""
+
+    @_builtins.property
+    def centering(self) -> _empty_pb2.Empty:
+        """Takes off the mean of the gallery's pooled vectors, so that maps show evidence against a match, too."""
+
+    @_builtins.property
+    def whitening(self) -> Global___Whitening:
+        """PCA-whitening, fitted to the gallery's pooled vectors."""
+
+    @_builtins.property
+    def linear(self) -> Global___LinearLayer:
+        """A layer that was learned elsewhere."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        none: _empty_pb2.Empty | None = ...,
+        centering: _empty_pb2.Empty | None = ...,
+        whitening: Global___Whitening | None = ...,
+        linear: Global___LinearLayer | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["centering", b"centering", "head", b"head", "linear", b"linear", "none", b"none", "whitening", b"whitening"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["centering", b"centering", "head", b"head", "linear", b"linear", "name", b"name", "none", b"none", "whitening", b"whitening"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_head: _TypeAlias = _typing.Literal["none", "centering", "whitening", "linear"]  # noqa: Y015
+    _WhichOneofArgType_head: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_head) -> _WhichOneofReturnType_head | None: ...
+
+Global___SetHeadRequest: _TypeAlias = SetHeadRequest  # noqa: Y015
+
+@_typing.final
+class Whitening(_message.Message):
+    """Whitening of the leading principal directions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
+    dimensions: _builtins.int
+    """How many directions to keep: at most as many as the model has channels, and fewer than there are images. 0 means
+    128, or fewer in a small gallery: one for every four images.
+    """
+    def __init__(
+        self,
+        *,
+        dimensions: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimensions", b"dimensions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Whitening: _TypeAlias = Whitening  # noqa: Y015
+
+@_typing.final
+class LinearLayer(_message.Message):
+    """Maps a vector x to W x + b."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def weight(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """W row by row: as many rows as the embedding shall have dimensions, with a value for each channel of the model."""
+
+    @_builtins.property
+    def bias(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """b, a value for each row; empty for zeros."""
+
+    def __init__(
+        self,
+        *,
+        weight: _abc.Iterable[_builtins.float] | None = ...,
+        bias: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bias", b"bias", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LinearLayer: _TypeAlias = LinearLayer  # noqa: Y015
+
+@_typing.final
+class SetHeadResponse(_message.Message):
+    """How far a new head is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FITTED_COUNT_FIELD_NUMBER: _builtins.int
+    IMAGE_COUNT_FIELD_NUMBER: _builtins.int
+    GALLERY_FIELD_NUMBER: _builtins.int
+    fitted_count: _builtins.int
+    """How many images it has been fitted to."""
+    image_count: _builtins.int
+    """How many there are to fit it to; 0 if none is needed."""
+    @_builtins.property
+    def gallery(self) -> Global___Gallery:
+        """The gallery with its new head; only in the last response."""
+
+    def __init__(
+        self,
+        *,
+        fitted_count: _builtins.int = ...,
+        image_count: _builtins.int = ...,
+        gallery: Global___Gallery | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gallery", b"gallery"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fitted_count", b"fitted_count", "gallery", b"gallery", "image_count", b"image_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetHeadResponse: _TypeAlias = SetHeadResponse  # noqa: Y015
 
 @_typing.final
 class AddImagesRequest(_message.Message):

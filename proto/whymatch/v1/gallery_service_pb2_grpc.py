@@ -56,6 +56,11 @@ class GalleryServiceStub:
                 request_serializer=whymatch_dot_v1_dot_gallery__service__pb2.DeleteGalleryRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.SetHead = channel.unary_stream(
+                '/whymatch.v1.GalleryService/SetHead',
+                request_serializer=whymatch_dot_v1_dot_gallery__service__pb2.SetHeadRequest.SerializeToString,
+                response_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.SetHeadResponse.FromString,
+                _registered_method=True)
         self.AddImages = channel.stream_stream(
                 '/whymatch.v1.GalleryService/AddImages',
                 request_serializer=whymatch_dot_v1_dot_gallery__service__pb2.AddImagesRequest.SerializeToString,
@@ -110,6 +115,15 @@ class GalleryServiceServicer:
 
     def DeleteGallery(self, request, context):
         """Deletes a gallery and everything in it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetHead(self, request, context):
+        """Gives a gallery another head, fitted to its images or given, and so a new version of its embeddings, made of what
+        is stored: no image is decoded again. The server says how far it is, and last what the gallery has become. Until
+        then searches find the old version; a call that ends before leaves it in place.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,6 +187,11 @@ def add_GalleryServiceServicer_to_server(servicer, server):
                     servicer.DeleteGallery,
                     request_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.DeleteGalleryRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'SetHead': grpc.unary_stream_rpc_method_handler(
+                    servicer.SetHead,
+                    request_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.SetHeadRequest.FromString,
+                    response_serializer=whymatch_dot_v1_dot_gallery__service__pb2.SetHeadResponse.SerializeToString,
             ),
             'AddImages': grpc.stream_stream_rpc_method_handler(
                     servicer.AddImages,
@@ -309,6 +328,33 @@ class GalleryService:
             '/whymatch.v1.GalleryService/DeleteGallery',
             whymatch_dot_v1_dot_gallery__service__pb2.DeleteGalleryRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetHead(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/whymatch.v1.GalleryService/SetHead',
+            whymatch_dot_v1_dot_gallery__service__pb2.SetHeadRequest.SerializeToString,
+            whymatch_dot_v1_dot_gallery__service__pb2.SetHeadResponse.FromString,
             options,
             channel_credentials,
             insecure,

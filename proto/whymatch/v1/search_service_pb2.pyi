@@ -52,7 +52,7 @@ class SearchRequest(_message.Message):
 
     @_builtins.property
     def embedding(self) -> Global___Embedding:
-        """An embedding that the same model made; it is scaled to length 1."""
+        """An embedding that the same model and head made; it is scaled to length 1."""
 
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -108,18 +108,24 @@ class Embedding(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     VALUES_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The fingerprint that `EmbedImage` returned with it. An embedding of another one than the gallery's is refused;
+    empty, it is not checked.
+    """
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """As many values as the model has channels."""
+        """As many values as the gallery's embeddings have dimensions."""
 
     def __init__(
         self,
         *,
         values: _abc.Iterable[_builtins.float] | None = ...,
+        model: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -135,7 +141,7 @@ class SearchResponse(_message.Message):
     MATCHES_FIELD_NUMBER: _builtins.int
     COLOR_SCALE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The fingerprint of the model."""
+    """The fingerprint of the model and the gallery's head."""
     @_builtins.property
     def matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Match]:
         """Best first."""
@@ -302,7 +308,7 @@ class RerankResponse(_message.Message):
     MATCHES_FIELD_NUMBER: _builtins.int
     COLOR_SCALE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The fingerprint of the model."""
+    """The fingerprint of the model and the gallery's head."""
     @_builtins.property
     def matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Match]:
         """Best first."""
