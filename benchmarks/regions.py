@@ -39,16 +39,16 @@ def _region_search(folder: Path) -> list[Figure]:
         gallery = galleries.open("default")
 
         def plain() -> None:
-            gallery.search(query.embedding[None], 10)
+            gallery.version.search(query.embedding[None], 10)
 
         def by_region() -> None:
-            gallery.search(_part(query)[None], 10)
+            gallery.version.search(_part(query)[None], 10)
 
         def by_maps() -> None:
             _summed_maps(query, sample)
 
         _check_order(
-            found=[int(match.image.name) for match in gallery.search(_part(query)[None], SAMPLE)[0]],
+            found=[int(match.image.name) for match in gallery.version.search(_part(query)[None], SAMPLE)[0]],
             scores=_summed_maps(query, sample),
         )
         plain_s, region_s, sample_s = (float(np.median(times)) for times in in_turn(plain, by_region, by_maps))

@@ -2,15 +2,11 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
-
 from whymatch.client import AlreadyExists, Client, MessageTooLarge, NewImage, NotFound, WhymatchError, results
+from whymatch.client.progress import progress_bar
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".avif", ".mpo"}
@@ -133,39 +129,6 @@ def add_images(client: Client, images: Sequence[FoundImage], summary: Summary) -
                         progress.advance()
             except MessageTooLarge as error:  # it ended the stream; of the rest the largest is surely at fault
                 fail(max(list(waiting.values()), key=_size_bytes), error)
-
-
-class ProgressBar:
-    """A progress bar on stderr, with rate and time left."""
-
-    def __init__(self, progress: Progress, task: "Task") -> None:
-        self._progress = progress
-        self._task = task
-
-    def advance(self) -> None:
-        """One more image is done."""
-        self._progress.advance(self._task.id)
-
-    def say(self, text: str) -> None:
-        """Print a line above the bar."""
-        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def progress_bar(total: int, what: str) -> Iterator[ProgressBar]:
-    """Show how far `what` is while the block runs."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task_id = progress.add_task(what, total=total)
-        yield ProgressBar(progress, progress.tasks[task_id])
-
-
-class _Rate(ProgressColumn):
-    """Images a second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} images/s" if speed else "")
 
 
 def _files(path: Path) -> Iterator[tuple[Path, str]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
 from typing import Any, Self, TypeVar
 
 import grpc
 import grpc.aio
 import numpy as np
+from numpy.typing import ArrayLike
 
 from whymatch.client import convert, requests, results
 from whymatch.client.channel import (
@@ -22,8 +24,8 @@ from whymatch.client.channel import (
     channel_options,
 )
 from whymatch.client.client import PAGE_SIZE
-from whymatch.client.failures import from_grpc, stall, unanswered
-from whymatch.client.inputs import ImageInput, NewImage, Query, RegionInput, Stored
+from whymatch.client.failures import from_grpc, stall, unanswered, unfinished
+from whymatch.client.inputs import HeadKind, ImageInput, NewImage, Query, RegionInput, Stored
 from whymatch.client.pace import Pace
 from whymatch.v1 import embed_service_pb2, gallery_service_pb2
 from whymatch.v1.embed_service_pb2_grpc import EmbedServiceStub
@@ -93,7 +95,8 @@ class AsyncClient:
     ) -> results.SearchResult:
         """Return the images that are most similar to `query`, best first.
 
-        query: a file's path or bytes, a Pillow picture, a `Stored` image, or an embedding.
+        query: a file's path or bytes, a Pillow picture, a `Stored` image, an embedding that `embed` returned, which is
+            refused if another model or head made it, or a bare vector, which is not checked.
         labels: only images with one of these labels match; empty for all.
         regions: parts of the query image that alone decide the order; empty for the whole image.
         best_per_label: the best match of each label only, for the `limit` best labels.
@@ -115,7 +118,7 @@ class AsyncClient:
             box_share=box_share,
         )
         # Files are read and pictures encoded beside the loop; for a vector the way there takes longer than the work.
-        request = ask() if isinstance(query, np.ndarray) else await asyncio.to_thread(ask)
+        request = ask() if isinstance(query, np.ndarray | results.Embedding) else await asyncio.to_thread(ask)
         return convert.search_result(await self._call(self._search.Search, request))
 
     async def rerank(
@@ -178,6 +181,8 @@ class AsyncClient:
             what corresponds to them.
         channel_limit: how many of the leading channels to return.
         correspondence_limit: how many pairs of corresponding cells to return, at most 1000.
+        gallery: whose head both embeddings go through; None means the gallery of a `Stored` match, else that of a
+            `Stored` query, else no head.
         The rest is as in `search`.
         """
         request = await asyncio.to_thread(
@@ -185,6 +190,7 @@ class AsyncClient:
             query,
             match,
             gallery or self.gallery,
+            head_of=gallery,
             query_regions=query_regions,
             match_regions=match_regions,
             channel_limit=channel_limit,
@@ -227,9 +233,13 @@ class AsyncClient:
     async def embed(
         self, image: ImageInput | Stored, *, with_feature_map: bool = False, gallery: str | None = None
     ) -> results.Embedding:
-        """Return the embedding of an image and, on request, the feature map that it was pooled from."""
+        """Return the embedding of an image and, on request, the feature map that it was pooled from.
+
+        gallery: whose head the embedding goes through, as a search there needs it; None means the gallery of a `Stored`
+            image, and no head for any other image.
+        """
         request = await asyncio.to_thread(
-            requests.embed, image, gallery or self.gallery, with_feature_map=with_feature_map
+            requests.embed, image, gallery or self.gallery, head_of=gallery, with_feature_map=with_feature_map
         )
         return convert.embedding(await self._call(self._embed.EmbedImage, request))
 
@@ -264,22 +274,9 @@ class AsyncClient:
                 broken.append(error)
 
         call = self._galleries.AddImages(outgoing(), metadata=self._metadata)
-        watch = asyncio.create_task(self._watch(pace, call))
-        try:
-            pace.listen()
-            async for response in call:
-                pace.answer()
-                yield convert.added(response)
-                pace.listen()
-        except grpc.RpcError as failure:
-            raise from_grpc(failure, self.address) from None
-        except asyncio.CancelledError:
-            if watch.done():
-                raise stall(self.timeout_s) from None
-            raise
-        finally:
-            watch.cancel()
-            call.cancel()
+        async with aclosing(self._answers(call, pace)) as answers:
+            async for answer in answers:
+                yield convert.added(answer)
         if broken:
             raise broken[0]
         if pace.unanswered:
@@ -357,6 +354,46 @@ class AsyncClient:
                 return
             request.page_token = page.next_page_token
 
+    async def set_head(
+        self,
+        kind: HeadKind,
+        *,
+        dimensions: int | None = None,
+        weight: ArrayLike | None = None,
+        bias: ArrayLike | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        gallery: str | None = None,
+    ) -> results.Gallery:
+        """Give a gallery another head, and so new embeddings of its images, and return what it has become.
+
+        kind: `centering` takes off the mean of the gallery, `whitening` also turns to its principal directions and
+            brings each to the same variance, `linear` is a given layer, `none` takes the head away.
+        dimensions: how many directions `whitening` keeps; None lets the server choose.
+        weight: (D, C) of a `linear` layer, for embeddings of D values from the C channels of the model.
+        bias: (D,); None means zeros.
+        progress: called with the number of images that the head has been fitted to so far, and of all that there are;
+            the latter is 0 for a head that needs none.
+
+        Until it returns, searches find the old embeddings, which stay if it fails.
+        """
+        request = await asyncio.to_thread(
+            requests.set_head, gallery or self.gallery, kind, dimensions=dimensions, weight=weight, bias=bias
+        )
+        pace = Pace()
+        pace.send()
+        changed = None
+        call = self._galleries.SetHead(request, metadata=self._metadata)
+        async with aclosing(self._answers(call, pace)) as answers:
+            async for answer in answers:
+                pace.send()  # one request has many answers: the next is now due
+                if answer.HasField("gallery"):
+                    changed = convert.gallery(answer.gallery)
+                elif progress:
+                    progress(answer.fitted_count, answer.image_count)
+        if changed is None:
+            raise unfinished()
+        return changed
+
     async def delete_gallery(self, name: str) -> None:
         """Delete a gallery and everything in it."""
         await self._call(
@@ -370,6 +407,27 @@ class AsyncClient:
             return await method(request, timeout=self.timeout_s, metadata=self._metadata)
         except grpc.RpcError as failure:
             raise from_grpc(failure, self.address) from None
+
+    async def _answers(
+        self, call: grpc.aio.UnaryStreamCall[Any, Response] | grpc.aio.StreamStreamCall[Any, Response], pace: Pace
+    ) -> AsyncGenerator[Response, None]:
+        """Yield the answers of a stream; cancel it once one takes too long, or the caller wants no more."""
+        watch = asyncio.create_task(self._watch(pace, call))
+        try:
+            pace.listen()
+            async for answer in call:
+                pace.answer()
+                yield answer
+                pace.listen()
+        except grpc.RpcError as failure:
+            raise from_grpc(failure, self.address) from None
+        except asyncio.CancelledError:
+            if watch.done():
+                raise stall(self.timeout_s) from None
+            raise
+        finally:
+            watch.cancel()
+            call.cancel()
 
     async def _watch(self, pace: Pace, call: grpc.aio.Call) -> None:
         """Cancel `call` once an answer takes too long."""

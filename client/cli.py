@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whymatch.client import cli_explain, cli_search
+from whymatch.client import cli_explain, cli_gallery, cli_search
 from whymatch.client.connection import with_client
-from whymatch.client.options import Json, file_or_stdin, source
+from whymatch.client.options import Json, file_or_stdin, named_gallery, source
 
 if TYPE_CHECKING:
     from whymatch.client import Client
@@ -25,7 +25,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-gallery_app = typer.Typer(help="Make, show and delete galleries.", no_args_is_help=True)
 
 SERVER_PACKAGES = ("faiss", "grpc_health", "grpc_reflection", "safetensors", "torch", "torchvision")
 
@@ -108,6 +107,7 @@ app.command()(cli_search.rerank)
 @with_client
 def embed(
     client: "Client",
+    context: typer.Context,
     file: Annotated[
         Path | None,
         typer.Argument(callback=file_or_stdin, metavar="FILE", help="The image; - reads it from stdin."),
@@ -118,14 +118,18 @@ def embed(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Run the server's model on an image."""
+    """Run the server's model on an image.
+
+    If --gallery is given, the embedding goes through the head of that gallery; if not, through the head of a stored
+    image's own gallery, and for a file through none.
+    """
     from whymatch.client import documents
 
     if (file is None) == (image is None):
         raise typer.BadParameter("give one image: a file or --image NAME")
     if feature_map and not json:
         raise typer.BadParameter("--feature-map needs --json, which prints it")
-    result = client.embed(source(file, image), with_feature_map=feature_map)
+    result = client.embed(source(file, image), with_feature_map=feature_map, gallery=named_gallery(context))
     if json:
         documents.print_document(documents.embedding(str(file or image), result))
     else:
@@ -161,7 +165,7 @@ def show(
     document = documents.image(client.get(name))
     if output:
         output.write_bytes(client.content(name))
-    print_facts(document, json)
+    documents.print_facts(document, json)
 
 
 @app.command()
@@ -174,62 +178,6 @@ def delete(
     for name in names:
         client.delete(name)
         print(f"deleted {name}", file=sys.stderr)
-
-
-@gallery_app.command("create")
-@with_client
-def create_gallery(
-    client: "Client",
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the new gallery.")],
-    index: Annotated[
-        str, typer.Option(metavar="FACTORY", help="A FAISS factory string; auto is exact while exact is fast.")
-    ] = "auto",
-    omit_feature_maps: Annotated[
-        bool, typer.Option("--omit-feature-maps", help="Smaller on disk; each map then embeds the stored image again.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Make an empty gallery."""
-    from whymatch.client import documents
-
-    gallery = client.create_gallery(name, index_factory=index, omit_feature_maps=omit_feature_maps)
-    print_facts(documents.gallery(gallery), json)
-
-
-@gallery_app.command("list")
-@with_client
-def list_galleries(client: "Client", json: Json = False) -> None:
-    """List the galleries of the server."""
-    from whymatch.client import documents
-
-    if json:
-        documents.print_document({"galleries": [documents.gallery(gallery) for gallery in client.galleries()]})
-        return
-    for gallery in client.galleries():
-        print(f"{gallery.name}\t{gallery.image_count} images\tmodel {gallery.model}")
-
-
-@gallery_app.command("show")
-@with_client
-def show_gallery(
-    client: "Client",
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the gallery.")],
-    json: Json = False,
-) -> None:
-    """Show what is known of a gallery."""
-    from whymatch.client import documents
-
-    print_facts(documents.gallery(client.get_gallery(name)), json)
-
-
-@gallery_app.command("delete")
-@with_client
-def delete_gallery(
-    client: "Client", name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the gallery.")]
-) -> None:
-    """Delete a gallery and everything in it."""
-    client.delete_gallery(name)
-    print(f"deleted the gallery {name}", file=sys.stderr)
 
 
 @app.command()
@@ -253,7 +201,7 @@ def demo(
 
 
 app.add_typer(cli_explain.app, name="explain")
-app.add_typer(gallery_app, name="gallery")
+app.add_typer(cli_gallery.app, name="gallery")
 
 
 def require_server() -> None:
@@ -266,14 +214,3 @@ def require_server() -> None:
             file=sys.stderr,
         )
         raise typer.Exit(1)
-
-
-def print_facts(document: dict[str, object], json: bool) -> None:
-    """Print what is known of one thing, as JSON or a line for each fact."""
-    from whymatch.client import documents
-
-    if json:
-        documents.print_document(document)
-        return
-    for key, value in document.items():
-        print(f"{key:18} {value}")

@@ -8,7 +8,7 @@ import typer
 
 from whymatch.client import region_options as region
 from whymatch.client.connection import with_client
-from whymatch.client.options import BoxShare, Json, Maps, Match, Query, either_source
+from whymatch.client.options import BoxShare, Json, Maps, Match, Query, either_source, named_gallery
 
 if TYPE_CHECKING:
     from whymatch.client import Box, Client, ComponentShares, Explanation, Region
@@ -27,6 +27,7 @@ Correspondences = Annotated[
 @with_client
 def explain_match(
     client: "Client",
+    context: typer.Context,
     query: Query,
     match: Match,
     query_boxes: region.QueryBoxes = None,
@@ -37,7 +38,11 @@ def explain_match(
     maps: Maps = None,
     json: Json = False,
 ) -> None:
-    """Say where the similarity of two images lies, in which channels, and which cells correspond."""
+    """Say where the similarity of two images lies, in which channels, and which cells correspond.
+
+    If --gallery is given, both go through the head of that gallery; if not, through the head of a stored match's own
+    gallery, else of a stored query's, and for two files through none.
+    """
     query_regions = region.boxes(query_boxes, "--query-region")
     match_regions = region.boxes(match_boxes, "--match-region")
     explanation = client.explain_match(
@@ -49,6 +54,7 @@ def explain_match(
         correspondence_limit=correspondences,
         overlays=maps is not None,
         box_share=box_share,
+        gallery=named_gallery(context),
     )
     show(explanation, query, match, maps, json, query_regions=query_regions, match_regions=match_regions)
 
@@ -57,6 +63,7 @@ def explain_match(
 @with_client
 def explain_point(
     client: "Client",
+    context: typer.Context,
     query: Query,
     match: Match,
     query_point: region.PointOption = None,
@@ -67,7 +74,11 @@ def explain_point(
     maps: Maps = None,
     json: Json = False,
 ) -> None:
-    """Say what in one image corresponds to a point of the other."""
+    """Say what in one image corresponds to a point of the other.
+
+    If --gallery is given, both go through the head of that gallery; if not, through the head of a stored match's own
+    gallery, else of a stored query's, and for two files through none.
+    """
     if (query_point is None) == (match_point is None):
         raise typer.BadParameter("give one point: --query-point X,Y or --match-point X,Y")
     query_regions = [region.point(query_point, "--query-point")] if query_point is not None else []
@@ -81,6 +92,7 @@ def explain_point(
         correspondence_limit=correspondences,
         overlays=maps is not None,
         box_share=box_share,
+        gallery=named_gallery(context),
     )
     show(explanation, query, match, maps, json, query_regions=query_regions, match_regions=match_regions)
 

@@ -23,9 +23,7 @@ from whymatch.client.options import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from whymatch.client import Client, Region, SearchResult
+    from whymatch.client import Client, Embedding, Region, SearchResult
 
 
 @with_client
@@ -38,7 +36,8 @@ def search(
         typer.Option(
             callback=file_or_stdin,
             metavar="FILE",
-            help="Search by an embedding: a JSON list, or what `whymatch embed --json` prints.",
+            help="Search by an embedding: a JSON list, or what `whymatch embed --json` prints, which is refused if "
+            "another model or head made it.",
         ),
     ] = None,
     limit: Limit = 10,
@@ -67,7 +66,7 @@ def search(
     if regions and embedding:
         raise typer.BadParameter("an embedding has no regions; give the image: a file or --image NAME")
     result = client.search(
-        read_vector(embedding) if embedding else source(file, image),
+        read_embedding(embedding) if embedding else source(file, image),
         limit=limit,
         labels=label or (),
         regions=regions,
@@ -166,18 +165,21 @@ def print_matches(result: "SearchResult", *, by_region: bool) -> None:
         print(f"{rank:4}  {match.score:6.4f}  {share}{match.label:{width}}  {match.name}")
 
 
-def read_vector(file: Path) -> "np.ndarray":
+def read_embedding(file: Path) -> "Embedding":
     """Return the embedding of a JSON file, a bare list or the document of `whymatch embed --json`."""
     import json
 
     import numpy as np
 
+    from whymatch.client import Embedding
+
     text = sys.stdin.read() if str(file) == "-" else file.read_text()
     try:
         document = json.loads(text)
-        vector = np.array(document["embedding"] if isinstance(document, dict) else document, np.float32)
+        document = document if isinstance(document, dict) else {"embedding": document}
+        vector = np.array(document["embedding"], np.float32)
     except (KeyError, TypeError, ValueError) as error:
         raise typer.BadParameter(f"{file} holds no embedding: {error}") from None
     if vector.ndim != 1:
         raise typer.BadParameter(f"{file} holds no embedding, but an array of shape {vector.shape}")
-    return vector
+    return Embedding(vector, model=str(document.get("model") or ""))

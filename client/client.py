@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import Any, Self, TypeVar
 
 import grpc
+from numpy.typing import ArrayLike
 
 from whymatch.client import convert, requests, results
 from whymatch.client.channel import (
@@ -18,8 +20,8 @@ from whymatch.client.channel import (
     channel_credentials,
     channel_options,
 )
-from whymatch.client.failures import from_grpc, stall, unanswered
-from whymatch.client.inputs import ImageInput, NewImage, Query, RegionInput, Stored
+from whymatch.client.failures import from_grpc, stall, unanswered, unfinished
+from whymatch.client.inputs import HeadKind, ImageInput, NewImage, Query, RegionInput, Stored
 from whymatch.client.pace import Pace
 from whymatch.v1 import embed_service_pb2, gallery_service_pb2
 from whymatch.v1.embed_service_pb2_grpc import EmbedServiceStub
@@ -99,7 +101,8 @@ class Client:
     ) -> results.SearchResult:
         """Return the images that are most similar to `query`, best first.
 
-        query: a file's path or bytes, a Pillow picture, a `Stored` image, or an embedding.
+        query: a file's path or bytes, a Pillow picture, a `Stored` image, an embedding that `embed` returned, which is
+            refused if another model or head made it, or a bare vector, which is not checked.
         labels: only images with one of these labels match; empty for all.
         regions: parts of the query image that alone decide the order; empty for the whole image.
         best_per_label: the best match of each label only, for the `limit` best labels.
@@ -180,12 +183,15 @@ class Client:
             what corresponds to them.
         channel_limit: how many of the leading channels to return.
         correspondence_limit: how many pairs of corresponding cells to return, at most 1000.
+        gallery: whose head both embeddings go through; None means the gallery of a `Stored` match, else that of a
+            `Stored` query, else no head.
         The rest is as in `search`.
         """
         request = requests.explain_match(
             query,
             match,
             gallery or self.gallery,
+            head_of=gallery,
             query_regions=query_regions,
             match_regions=match_regions,
             channel_limit=channel_limit,
@@ -227,8 +233,12 @@ class Client:
     def embed(
         self, image: ImageInput | Stored, *, with_feature_map: bool = False, gallery: str | None = None
     ) -> results.Embedding:
-        """Return the embedding of an image and, on request, the feature map that it was pooled from."""
-        request = requests.embed(image, gallery or self.gallery, with_feature_map=with_feature_map)
+        """Return the embedding of an image and, on request, the feature map that it was pooled from.
+
+        gallery: whose head the embedding goes through, as a search there needs it; None means the gallery of a `Stored`
+            image, and no head for any other image.
+        """
+        request = requests.embed(image, gallery or self.gallery, head_of=gallery, with_feature_map=with_feature_map)
         return convert.embedding(self._call(self._embed.EmbedImage, request))
 
     def model(self) -> results.Model:
@@ -246,7 +256,6 @@ class Client:
         """
         pace = Pace()
         broken: list[Exception] = []
-        stalled = threading.Event()
 
         def outgoing() -> Iterator[gallery_service_pb2.AddImagesRequest]:
             try:
@@ -258,20 +267,9 @@ class Client:
                 broken.append(error)
 
         call = self._galleries.AddImages(outgoing(), metadata=self._metadata)
-        ended = self._watch(pace, call, stalled)
-        try:
-            pace.listen()
-            for response in call:
-                pace.answer()
-                yield convert.added(response)
-                pace.listen()
-        except grpc.RpcError as failure:
-            if stalled.is_set():
-                raise stall(self.timeout_s) from None
-            raise from_grpc(failure, self.address) from None
-        finally:
-            ended.set()
-            call.cancel()  # type: ignore[no-untyped-call]
+        with closing(self._answers(call, pace)) as answers:
+            for answer in answers:
+                yield convert.added(answer)
         if broken:
             raise broken[0]
         if pace.unanswered:
@@ -346,6 +344,44 @@ class Client:
                 return
             request.page_token = page.next_page_token
 
+    def set_head(
+        self,
+        kind: HeadKind,
+        *,
+        dimensions: int | None = None,
+        weight: ArrayLike | None = None,
+        bias: ArrayLike | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        gallery: str | None = None,
+    ) -> results.Gallery:
+        """Give a gallery another head, and so new embeddings of its images, and return what it has become.
+
+        kind: `centering` takes off the mean of the gallery, `whitening` also turns to its principal directions and
+            brings each to the same variance, `linear` is a given layer, `none` takes the head away.
+        dimensions: how many directions `whitening` keeps; None lets the server choose.
+        weight: (D, C) of a `linear` layer, for embeddings of D values from the C channels of the model.
+        bias: (D,); None means zeros.
+        progress: called with the number of images that the head has been fitted to so far, and of all that there are;
+            the latter is 0 for a head that needs none.
+
+        Until it returns, searches find the old embeddings, which stay if it fails.
+        """
+        request = requests.set_head(gallery or self.gallery, kind, dimensions=dimensions, weight=weight, bias=bias)
+        pace = Pace()
+        pace.send()
+        changed = None
+        call = self._galleries.SetHead(request, metadata=self._metadata)
+        with closing(self._answers(call, pace)) as answers:
+            for answer in answers:
+                pace.send()  # one request has many answers: the next is now due
+                if answer.HasField("gallery"):
+                    changed = convert.gallery(answer.gallery)
+                elif progress:
+                    progress(answer.fitted_count, answer.image_count)
+        if changed is None:
+            raise unfinished()
+        return changed
+
     def delete_gallery(self, name: str) -> None:
         """Delete a gallery and everything in it."""
         self._call(
@@ -360,6 +396,24 @@ class Client:
         except grpc.RpcError as failure:
             raise from_grpc(failure, self.address) from None
 
+    def _answers(self, call: grpc.CallIterator[Response], pace: Pace) -> Generator[Response, None, None]:
+        """Yield the answers of a stream; cancel it once one takes too long, or the caller wants no more."""
+        stalled = threading.Event()
+        ended = self._watch(pace, call, stalled)
+        try:
+            pace.listen()
+            for answer in call:
+                pace.answer()
+                yield answer
+                pace.listen()
+        except grpc.RpcError as failure:
+            if stalled.is_set():
+                raise stall(self.timeout_s) from None
+            raise from_grpc(failure, self.address) from None
+        finally:
+            ended.set()
+            call.cancel()  # type: ignore[no-untyped-call]
+
     def _watch(self, pace: Pace, call: grpc.Call, stalled: threading.Event) -> threading.Event:
         """Cancel `call` and set `stalled` once an answer takes too long, until the event that this returns is set."""
         ended = threading.Event()
@@ -372,5 +426,5 @@ class Client:
                     call.cancel()  # type: ignore[no-untyped-call]
                     return
 
-        threading.Thread(target=watch, name="whymatch-add-watch", daemon=True).start()
+        threading.Thread(target=watch, name="whymatch-watch", daemon=True).start()
         return ended

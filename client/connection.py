@@ -29,8 +29,9 @@ def connect(
         typer.Option(envvar="WHYMATCH_ADDRESS", metavar="HOST:PORT", help="The server.", rich_help_panel=_PANEL),
     ] = "127.0.0.1:50051",
     gallery: Annotated[
-        str, typer.Option(metavar="NAME", help="The gallery to work on.", rich_help_panel=_PANEL)
-    ] = "default",
+        str | None,
+        typer.Option(metavar="NAME", help="The gallery to work on; if none is named, default.", rich_help_panel=_PANEL),
+    ] = None,
     timeout: Annotated[
         float,
         typer.Option(callback=positive, metavar="SECONDS", help="How long an answer may take.", rich_help_panel=_PANEL),
@@ -69,12 +70,13 @@ def connect(
 ) -> "Client":
     """Make the client that the options describe."""
     from whymatch.client import Client
+    from whymatch.client.channel import DEFAULT_GALLERY
 
     if (client_certificate is None) != (client_key is None):
         raise typer.BadParameter("--client-certificate and --client-key belong together")
     return Client(
         address,
-        gallery=gallery,
+        gallery=DEFAULT_GALLERY if gallery is None else gallery,
         timeout_s=timeout,
         token=token,
         tls=tls,

@@ -57,6 +57,7 @@ def gallery(message: gallery_service_pb2.Gallery) -> results.Gallery:
         omit_feature_maps=message.omit_feature_maps,
         image_count=message.image_count,
         create_time=_time(message.create_time),
+        head=_head(message.head) if message.HasField("head") else None,
     )
 
 
@@ -144,6 +145,17 @@ def model(message: embed_service_pb2.Model) -> results.Model:
         precision=message.precision,
         dimensions=message.dimensions,
         description=_description(message.description_json),
+    )
+
+
+def _head(message: gallery_service_pb2.Head) -> results.Head:
+    return results.Head(
+        kind=message.kind,
+        dimensions=message.dimensions,
+        version=message.version,
+        image_count=message.image_count,
+        model=message.model,
+        create_time=_time(message.create_time),
     )
 
 

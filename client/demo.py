@@ -21,9 +21,9 @@ from whymatch.client import (
     demo_regions,
     demo_report,
 )
-from whymatch.client.adding import progress_bar
 from whymatch.client.demo_photos import View
 from whymatch.client.local_server import local_server
+from whymatch.client.progress import progress_bar
 
 LIMIT = 5
 SHOWN = (

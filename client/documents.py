@@ -13,6 +13,15 @@ def print_document(document: dict[str, object]) -> None:
     print(text.encode(errors="backslashreplace").decode())  # what is not UTF-8 in a path becomes an escape of JSON
 
 
+def print_facts(document: dict[str, object], json: bool) -> None:
+    """Print what is known of one thing, as JSON or a line for each fact."""
+    if json:
+        print_document(document)
+        return
+    for key, value in document.items():
+        print(f"{key:18} {value}")
+
+
 def image(image: results.Image) -> dict[str, object]:
     """Return all that is known of an image."""
     return {
@@ -36,6 +45,7 @@ def gallery(gallery: results.Gallery) -> dict[str, object]:
         "omit_feature_maps": gallery.omit_feature_maps,
         "image_count": gallery.image_count,
         "create_time": gallery.create_time.isoformat(),
+        "head": _head(gallery.head) if gallery.head else None,
     }
 
 
@@ -111,6 +121,17 @@ def embedding(query: str, embedding: results.Embedding) -> dict[str, object]:
             "values": embedding.feature_map.tolist(),
         }
     return document
+
+
+def _head(head: results.Head) -> dict[str, object]:
+    return {
+        "kind": head.kind,
+        "dimensions": head.dimensions,
+        "version": head.version,
+        "image_count": head.image_count,
+        "model": head.model,
+        "create_time": head.create_time.isoformat(),
+    }
 
 
 def _match(rank: int, match: results.Match, overlays: dict[str, Path], by_region: bool) -> dict[str, object]:

@@ -24,7 +24,7 @@ class Cancelled(WhymatchError):
 
 
 class InvalidArgument(WhymatchError):
-    """The request can never succeed: a broken image, a bad name, a vector of the wrong length."""
+    """The request can never succeed: a broken image, a bad name, a vector or a head of the wrong length."""
 
     code = "INVALID_ARGUMENT"
 
@@ -64,7 +64,7 @@ class MessageTooLarge(ResourceExhausted):
 
 
 class FailedPrecondition(WhymatchError):
-    """The server is in no state for this: the gallery has another model, or its storage cannot be written."""
+    """The server is in no state for this: a gallery of another model or with too few images, read-only storage."""
 
     code = "FAILED_PRECONDITION"
 

@@ -27,12 +27,19 @@ def from_grpc(failure: grpc.RpcError, address: str) -> errors.WhymatchError:
 
 def stall(timeout_s: float | None) -> errors.DeadlineExceeded:
     """Return the error for a stream whose answers have stopped."""
-    return errors.DeadlineExceeded(f"the server answered none of the images on their way for {timeout_s:g} s")
+    return errors.DeadlineExceeded(
+        f"the server has answered nothing for {timeout_s:g} s; try again, or give the client a longer timeout_s"
+    )
 
 
 def unanswered(count: int) -> errors.Internal:
     """Return the error for a stream that the server ended too early."""
     return errors.Internal(f"the server ended the stream without an answer to {count} images; add them again")
+
+
+def unfinished() -> errors.Internal:
+    """Return the error for a head that the server ended the stream without."""
+    return errors.Internal("the server ended the stream before the gallery had its head; set it again")
 
 
 def _reason(failure: grpc.RpcError) -> str:

@@ -7,12 +7,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, Union
+from typing import TYPE_CHECKING, Literal, TypeAlias, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whymatch.client.results import Box
+from whymatch.client.results import Box, Embedding
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -30,8 +30,11 @@ class Stored:
     """Where it is; None means the gallery of the call."""
 
 
-Query: TypeAlias = Union[ImageInput, Stored, "NDArray[np.floating]"]
-"""What can be searched for: an image, a stored image, or an embedding as a vector."""
+Query: TypeAlias = Union[ImageInput, Stored, Embedding, "NDArray[np.floating]"]
+"""What can be searched for: an image, a stored image, or an embedding, as `embed` returns it or as a bare vector."""
+
+HeadKind: TypeAlias = Literal["none", "centering", "whitening", "linear"]
+"""The heads that a gallery can be given."""
 
 
 @dataclass(frozen=True)

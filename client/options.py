@@ -49,6 +49,12 @@ Query = Annotated[str, typer.Argument(metavar="QUERY", help="A file, or image:NA
 Match = Annotated[str, typer.Argument(metavar="MATCH", help="A file, or image:NAME for a stored image.")]
 
 
+def named_gallery(context: typer.Context) -> str | None:
+    """Return the gallery that --gallery names, None where the option was left out."""
+    name: str | None = context.params["gallery"]
+    return name
+
+
 def require_json_for_maps(with_maps: bool, json: bool) -> None:
     """Refuse to fetch maps that nothing would show."""
     if with_maps and not json:

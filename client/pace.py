@@ -6,11 +6,11 @@ import time
 
 
 class Pace:
-    """Counts what a stream sent and what was answered, to tell how long the server has kept us waiting."""
+    """Counts the answers that a stream owes us, to tell how long the server has kept us waiting."""
 
     def __init__(self) -> None:
         self.unanswered = 0
-        """How many requests are on their way."""
+        """How many answers are still to come."""
         self._listening = False
         self._since = time.monotonic()
 

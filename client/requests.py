@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from whymatch.client.inputs import (
+    HeadKind,
     ImageInput,
     Mask,
     NewImage,
@@ -19,7 +21,7 @@ from whymatch.client.inputs import (
     image_bytes,
     image_name,
 )
-from whymatch.client.results import Box
+from whymatch.client.results import Box, Embedding
 from whymatch.v1 import (
     embed_service_pb2,
     explain_service_pb2,
@@ -63,7 +65,10 @@ def search(
         overlays=_overlay_options(overlays, overlay_size_px),
         box_share=box_share,
     )
-    if isinstance(query, np.ndarray):
+    if isinstance(query, Embedding):
+        request.embedding.values.extend(_vector(query.embedding))
+        request.embedding.model = query.model
+    elif isinstance(query, np.ndarray):
         request.embedding.values.extend(_vector(query))
     else:
         request.image.CopyFrom(image_source(query, gallery))
@@ -106,6 +111,7 @@ def explain_match(
     match: ImageInput | Stored,
     gallery: str,
     *,
+    head_of: str | None,
     query_regions: Sequence[RegionInput],
     match_regions: Sequence[RegionInput],
     channel_limit: int,
@@ -124,6 +130,7 @@ def explain_match(
         correspondence_limit=correspondence_limit,
         overlays=_overlay_options(overlays, overlay_size_px),
         box_share=box_share,
+        parent=_parent(head_of),
     )
 
 
@@ -145,9 +152,13 @@ def explain_components(gallery: str, *, pair_count: int, seed: int) -> explain_s
     return explain_service_pb2.ExplainComponentsRequest(parent=gallery_path(gallery), pair_count=pair_count, seed=seed)
 
 
-def embed(image: ImageInput | Stored, gallery: str, *, with_feature_map: bool) -> embed_service_pb2.EmbedImageRequest:
+def embed(
+    image: ImageInput | Stored, gallery: str, *, head_of: str | None, with_feature_map: bool
+) -> embed_service_pb2.EmbedImageRequest:
     """Ask for the embedding of an image."""
-    return embed_service_pb2.EmbedImageRequest(source=image_source(image, gallery), with_feature_map=with_feature_map)
+    return embed_service_pb2.EmbedImageRequest(
+        source=image_source(image, gallery), with_feature_map=with_feature_map, parent=_parent(head_of)
+    )
 
 
 def add(new: NewImage | ImageInput, gallery: str) -> gallery_service_pb2.AddImagesRequest:
@@ -168,6 +179,45 @@ def create_gallery(
     """Ask for a new gallery."""
     settings = gallery_service_pb2.Gallery(index_factory=index_factory, omit_feature_maps=omit_feature_maps)
     return gallery_service_pb2.CreateGalleryRequest(gallery_id=name, gallery=settings)
+
+
+def set_head(
+    gallery: str, kind: HeadKind, *, dimensions: int | None, weight: ArrayLike | None, bias: ArrayLike | None
+) -> gallery_service_pb2.SetHeadRequest:
+    """Ask for another head."""
+    request = gallery_service_pb2.SetHeadRequest(name=gallery_path(gallery))
+    match kind:
+        case "none":
+            request.none.SetInParent()
+        case "centering":
+            request.centering.SetInParent()
+        case "whitening":
+            request.whitening.CopyFrom(_whitening(dimensions))
+        case "linear":
+            matrix, vector = layer(weight, bias)
+            request.linear.weight.extend(matrix.ravel().tolist())
+            request.linear.bias.extend(vector.tolist())
+        case _:
+            raise ValueError(f"a head is 'none', 'centering', 'whitening' or 'linear', not {kind!r}")
+    if dimensions is not None and kind != "whitening":
+        raise ValueError(f"dimensions={dimensions!r} is for 'whitening' alone; leave it out for {kind!r}")
+    if kind != "linear" and (weight is not None or bias is not None):
+        raise ValueError(f"weight and bias are for 'linear' alone; leave them out for {kind!r}")
+    return request
+
+
+def layer(weight: ArrayLike | None, bias: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return weight (D, C) and bias (D,) of a layer as float32; without a bias zeros.
+
+    The bias is sent in any case: its length tells the server how many rows the weight has.
+    """
+    if weight is None:
+        raise ValueError("a 'linear' head needs its weight=, with a row for each dimension of the embedding")
+    matrix = _numbers("weight", weight, "two axes: a row for each dimension, a column for each channel", ndim=2)
+    vector = _numbers("bias", np.zeros(len(matrix)) if bias is None else bias, "one axis", ndim=1)
+    if len(vector) != len(matrix):
+        raise ValueError(f"bias has {len(vector)} values, but weight {len(matrix)} rows; give a value for each row")
+    return matrix, vector
 
 
 def image_source(image: ImageInput | Stored, gallery: str) -> similarity_pb2.ImageSource:
@@ -209,6 +259,11 @@ def _several(argument: str, words: Sequence[str]) -> Sequence[str]:
     return words
 
 
+def _parent(head_of: str | None) -> str:
+    """Name the gallery whose head counts; empty leaves that to the images."""
+    return gallery_path(head_of) if head_of else ""
+
+
 def _overlay_options(overlays: bool, size_px: int) -> similarity_pb2.OverlayOptions | None:
     return similarity_pb2.OverlayOptions(size_px=size_px) if overlays else None
 
@@ -220,3 +275,24 @@ def _vector(embedding: np.ndarray) -> list[float]:
             "turn an array of pixels into an image with PIL.Image.fromarray"
         )
     return embedding.tolist()  # type: ignore[no-any-return]
+
+
+def _whitening(dimensions: int | None) -> gallery_service_pb2.Whitening:
+    if dimensions is not None and dimensions < 1:
+        raise ValueError(f"dimensions={dimensions!r}: keep at least one, or leave it out to let the server choose")
+    return gallery_service_pb2.Whitening(dimensions=dimensions or 0)
+
+
+def _numbers(argument: str, values: ArrayLike, axes: str, *, ndim: int) -> np.ndarray:
+    """Return finite float32 values."""
+    try:
+        given = np.asarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{argument} is no array: {error}") from None
+    if given.dtype.kind not in "iuf" or given.ndim != ndim or given.size == 0:
+        raise ValueError(f"{argument} is an array of {given.dtype} of shape {given.shape}; give numbers with {axes}")
+    with np.errstate(over="ignore"):
+        numbers = given.astype(np.float32)
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{argument} holds NaN, infinity or numbers that are too large; was its training cut short?")
+    return numbers

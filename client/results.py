@@ -34,17 +34,37 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Head:
+    """A linear map that stands between the pooled vector of an image and its embedding."""
+
+    kind: str
+    """`centering`, `whitening` or `linear`."""
+    dimensions: int
+    """Length of an embedding."""
+    version: int
+    """Counts the heads that the gallery has had, from 1."""
+    image_count: int
+    """How many images it was fitted to; 0 for a layer that was given."""
+    model: str
+    """The fingerprint of the model below the head."""
+    create_time: datetime
+    """In UTC."""
+
+
+@dataclass(frozen=True)
 class Gallery:
     """A named collection of images that one model embedded."""
 
     name: str
     model: str
-    """The fingerprint of the model."""
+    """The fingerprint of what makes its embeddings: the model and the head."""
     index_factory: str
     omit_feature_maps: bool
     image_count: int
     create_time: datetime
     """In UTC."""
+    head: Head | None = None
+    """None without a head."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +77,7 @@ class Model:
     pooling: str
     precision: str
     dimensions: int
-    """Length of an embedding."""
+    """Length of an embedding without a head."""
     description: Mapping[str, object]
     """Everything that the fingerprint covers."""
 
@@ -145,7 +165,7 @@ class SearchResult(Sequence[Match]):
 
     matches: tuple[Match, ...]
     model: str
-    """The fingerprint of the model."""
+    """The fingerprint of the model and the gallery's head."""
     color_scale: ColorScale | None
     """The scale of the overlays, if there are any."""
 
@@ -168,7 +188,7 @@ class ChannelShare:
     """What one channel contributes to a score; all channels add up to it."""
 
     channel: int
-    """Its index, from 0."""
+    """Its index or, behind a head, that of the dimension of the embedding; from 0."""
     score: float
     """Its part of the score."""
     share: float
@@ -203,7 +223,7 @@ class Explanation:
     correspondences: tuple[Correspondence, ...]
     """The pairs of cells that contribute most, largest first."""
     model: str
-    """The fingerprint of the model."""
+    """The fingerprint of the model and the gallery's head."""
     color_scale: ColorScale | None
     """The scale of the overlays, if there are any."""
 
@@ -219,7 +239,7 @@ class LabelExplanation:
     query_map: SimilarityMap
     """Where in the query `score` lies: the mean of its maps with each of the images."""
     model: str
-    """The fingerprint of the model."""
+    """The fingerprint of the model and the gallery's head."""
     color_scale: ColorScale | None
     """The scale of the overlay, if there is one."""
 
@@ -229,29 +249,30 @@ class ComponentShares:
     """How few channels carry a similarity: the share of the score in the leading channels of a pair of images."""
 
     mean: NDArray[np.float32]
-    """(channels,); entry K - 1 is the share in the K leading channels, mean over the pairs. May pass 1 on its way."""
+    """(channels,), or dimensions behind a head; entry K - 1 is the share in the K leading ones, mean over the pairs.
+    May pass 1 on its way."""
     low: NDArray[np.float32]
-    """(channels,); a tenth of the pairs lies below."""
+    """The same; a tenth of the pairs lies below."""
     high: NDArray[np.float32]
-    """(channels,); a tenth of the pairs lies above."""
+    """The same; a tenth of the pairs lies above."""
     pair_count: int
     model: str
-    """The fingerprint of the model."""
+    """The fingerprint of the model and the gallery's head."""
 
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """What the model makes of an image."""
+    """What the model makes of an image. A search takes it as its query and refuses one of another model or head."""
 
     embedding: NDArray[np.float32]
     """(dimensions,), a vector of length 1."""
-    feature_map: NDArray[np.float32] | None
+    feature_map: NDArray[np.float32] | None = None
     """(rows, columns, channels); None unless asked for."""
-    model: str
-    """The fingerprint of the model."""
-    width_px: int
-    """Of the upright image, as is `height_px`."""
-    height_px: int
+    model: str = ""
+    """The fingerprint of the model and the gallery's head; a search does not check an empty one."""
+    width_px: int = 0
+    """Of the upright image, as is `height_px`; 0 if it is not known."""
+    height_px: int = 0
 
 
 @dataclass(frozen=True)

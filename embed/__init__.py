@@ -1,42 +1,53 @@
-"""Image bytes to feature map to embedding: decoding, geometry, backbones, pooling."""
+"""Image bytes to feature map to embedding: decoding, geometry, backbones, pooling, linear head."""
 
 from whymatch.embed.embedder import Embedder
 from whymatch.embed.errors import (
+    BadHead,
     BadModel,
     BadVector,
     BrokenImage,
     ImageTooLarge,
     NotAnImage,
+    TooFewImages,
     TooManyPixels,
     WhymatchError,
 )
-from whymatch.embed.features import Features, check_embedding, unit
+from whymatch.embed.features import Features, check_embedding
 from whymatch.embed.geometry import Geometry, Placement
+from whymatch.embed.head import NO_HEAD, Fit, Head, fit_centering, fit_whitening, linear_head, unit
 from whymatch.embed.image import DecodeLimits, decode_image, media_type
 from whymatch.embed.model import Model, Prepared, load_model
 from whymatch.embed.pieces import in_pieces
 from whymatch.embed.pooling import Array, Pooling
 
 __all__ = [
+    "NO_HEAD",
     "Array",
+    "BadHead",
     "BadModel",
     "BadVector",
     "BrokenImage",
     "DecodeLimits",
     "Embedder",
     "Features",
+    "Fit",
     "Geometry",
+    "Head",
     "ImageTooLarge",
     "Model",
     "NotAnImage",
     "Placement",
     "Pooling",
     "Prepared",
+    "TooFewImages",
     "TooManyPixels",
     "WhymatchError",
     "check_embedding",
     "decode_image",
+    "fit_centering",
+    "fit_whitening",
     "in_pieces",
+    "linear_head",
     "load_model",
     "media_type",
     "unit",

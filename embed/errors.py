@@ -40,6 +40,18 @@ class BadVector(WhymatchError):
     reason = "BAD_VECTOR"
 
 
+class BadHead(WhymatchError):
+    """The numbers of a head do not fit the model."""
+
+    reason = "BAD_HEAD"
+
+
+class TooFewImages(WhymatchError):
+    """There are too few different images to fit a head to."""
+
+    reason = "TOO_FEW_IMAGES"
+
+
 class BadModel(WhymatchError):
     """A model cannot be loaded as asked."""
 

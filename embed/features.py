@@ -1,17 +1,25 @@
 """What a model makes of one image."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
 from whymatch.embed.errors import BadVector
 from whymatch.embed.geometry import Placement
+from whymatch.embed.head import NO_HEAD, Head
 from whymatch.embed.pooling import Array, Pooling
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """The feature map of an image and the vector pooled from it."""
+    """The feature map alpha of an image, the vector beta pooled from it, and the head between beta and the embedding.
+
+    Contributions a (H, W, C) sum to beta; through a head P beta + b, those of the embedding are P a_xy + b / (H W). All
+    are divided by the length of the embedding before it is scaled to 1; those of a zero vector are zeros.
+    """
 
     feature_map: Array
     """alpha, (H, W, C) float32: activations before pooling, rows from top to bottom."""
@@ -21,43 +29,53 @@ class Features:
     """How beta was made of alpha."""
     placement: Placement
     """Where the pixels of the image went."""
+    head: Head = NO_HEAD
+    """How the embedding is made of beta."""
 
     @property
     def embedding(self) -> Array:
-        """The pooled vector scaled to length 1, (C,) float32; zeros for a zero vector."""
-        return unit(self.pooled)
+        """The pooled vector through the head, scaled to length 1, (D,) float32; zeros for a zero vector."""
+        return self.head.embed(self.pooled)
+
+    def through(self, head: Head) -> Self:
+        """Return the same with another head."""
+        return replace(self, head=head)
 
     def contributions(self) -> Array:
-        """Return each cell's share in the embedding, (H, W, C) float32; the sum over H and W is `embedding`."""
-        length = np.linalg.norm(self.pooled) or np.float32(1)
-        return self.pooling.contributions(self.feature_map, self.pooled) / length
+        """Return each cell's share in the embedding, (H, W, D) float32; the sum over H and W is `embedding`."""
+        shares = self.pooling.contributions(self.feature_map, self.pooled)
+        return self.head.project(shares, 1 / self._cells) / self._length
 
     def spread(self, vector: Array) -> Array:
         """Return contributions() . vector, (H, W) float32, faster than by making the contributions."""
-        length = np.linalg.norm(self.pooled) or np.float32(1)
-        return self.pooling.spread(self.feature_map, self.pooled, vector) / length
+        back, constant = self.head.pull_back(vector)
+        spread = self.pooling.spread(self.feature_map, self.pooled, back)
+        return (spread + np.float32(constant / self._cells)) / self._length
 
     def part(self, weights: Array) -> Array:
-        """Return the sum of contributions(), each cell times its weight (H, W), (C,) float32, without making them."""
-        length = np.linalg.norm(self.pooled) or np.float32(1)
-        return self.pooling.part(self.feature_map, self.pooled, weights) / length
+        """Return the sum of contributions(), each cell times its weight (H, W), (D,) float32, without making them."""
+        part = self.pooling.part(self.feature_map, self.pooled, weights)
+        return self.head.project(part, float(weights.sum()) / self._cells) / self._length
+
+    @property
+    def _cells(self) -> int:
+        return math.prod(self.feature_map.shape[:2])
+
+    @property
+    def _length(self) -> np.float32:
+        """Of the embedding before it is scaled; infinite for a zero vector, so that its contributions are zeros."""
+        return np.linalg.norm(self.head.project(self.pooled)) or np.float32(np.inf)
 
 
-def unit(vectors: Array) -> Array:
-    """Scale vectors (..., C) to length 1; zero vectors stay zero."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-
-
-def check_embedding(values: Array, dimensions: int) -> Array:
+def check_embedding(values: Sequence[float], dimensions: int) -> Array:
     """Return a vector from outside as an embedding: (dimensions,) float32 of length 1.
 
     Raises:
         BadVector: another length, NaN, infinity, or nothing but zeros.
     """
-    if values.shape != (dimensions,):
-        raise BadVector(f"the embedding has {values.size} values; this model's have {dimensions}")
-    wide = values.astype(np.float64)
+    if len(values) != dimensions:
+        raise BadVector(f"the embedding has {len(values)} values; those of the gallery have {dimensions}")
+    wide = np.array(values, np.float64)
     if not np.isfinite(wide).all():
         raise BadVector(f"value {int(np.argmin(np.isfinite(wide)))} of the embedding is not a finite number")
     length = np.linalg.norm(wide)

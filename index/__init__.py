@@ -9,6 +9,7 @@ from whymatch.index.errors import (
     ImageExists,
     ModelMismatch,
     NewerFormat,
+    OtherEmbedding,
     ReadOnlyStorage,
     StorageFull,
     StorageInUse,
@@ -17,17 +18,19 @@ from whymatch.index.errors import (
     UnknownLabel,
 )
 from whymatch.index.galleries import Galleries
-from whymatch.index.gallery import Gallery
+from whymatch.index.gallery import Fitting, Gallery
 from whymatch.index.images import (
     Added,
     GalleryFacts,
     Match,
     NewImage,
+    StoredHead,
     StoredImage,
     check_gallery_name,
     check_image_name,
 )
 from whymatch.index.vector_index import VectorIndex
+from whymatch.index.version import GalleryVersion
 
 __all__ = [
     "Added",
@@ -35,18 +38,22 @@ __all__ = [
     "BadName",
     "BadRequest",
     "BrokenGallery",
+    "Fitting",
     "Galleries",
     "Gallery",
     "GalleryExists",
     "GalleryFacts",
+    "GalleryVersion",
     "ImageExists",
     "Match",
     "ModelMismatch",
     "NewImage",
     "NewerFormat",
+    "OtherEmbedding",
     "ReadOnlyStorage",
     "StorageFull",
     "StorageInUse",
+    "StoredHead",
     "StoredImage",
     "UnknownGallery",
     "UnknownImage",

@@ -87,6 +87,18 @@ class ModelMismatch(WhymatchError):
         self.gallery, self.theirs, self.ours = gallery, theirs, ours
 
 
+class OtherEmbedding(WhymatchError):
+    """An embedding was made by another model or head than the gallery's."""
+
+    reason = "OTHER_EMBEDDING"
+
+    def __init__(self, theirs: str, ours: str) -> None:
+        super().__init__(
+            f"the embedding was made by {theirs}, but those of the gallery are by {ours}; embed the image "
+            "again, with the gallery's name"
+        )
+
+
 class NewerFormat(WhymatchError):
     """A gallery was written by a newer version of whymatch."""
 

@@ -92,9 +92,13 @@ class Galleries:
                 sync(self._path)
             return self.open(name)
 
+    def opened(self, name: str) -> Gallery | None:
+        """Return a gallery that has been opened already; never waits for the disk."""
+        return self._opened.get(name)
+
     def open(self, name: str) -> Gallery:
         """Return a gallery, opened on first use. Raises BadName, UnknownGallery and the errors of `Gallery`."""
-        if gallery := self._opened.get(name):
+        if gallery := self.opened(name):
             return gallery
         check_gallery_name(name)
         with self._lock:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from whymatch.embed import Features
+from whymatch.embed import Features, Head
 from whymatch.index.errors import BadName, BadRequest
 
 MAX_NAME_BYTES = 255
@@ -66,6 +66,25 @@ class Match:
     """Inner product of the query and the image's embedding: for unit vectors their cosine, -1 to 1."""
 
 
+@dataclass(frozen=True, eq=False)
+class StoredHead:
+    """The head of a gallery."""
+
+    head: Head
+    version: int
+    """Counts the heads that the gallery has had, from 1."""
+    image_count: int
+    """How many images it was fitted to; 0 for a given one."""
+    create_time: datetime
+    """In UTC."""
+
+    @property
+    def dimensions(self) -> int:
+        """Length of an embedding."""
+        shown = self.head.bias if self.head.matrix is None else self.head.matrix
+        return 0 if shown is None else len(shown)
+
+
 @dataclass(frozen=True)
 class GalleryFacts:
     """What a gallery is, without opening it."""
@@ -78,6 +97,12 @@ class GalleryFacts:
     image_count: int
     create_time: datetime
     """In UTC."""
+    head: StoredHead | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of what makes the embeddings: the model and the head."""
+        return self.head.head.fingerprint(self.model) if self.head else self.model
 
 
 def check_gallery_name(name: str) -> None:

@@ -5,32 +5,45 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whymatch.embed import Array
+from whymatch.embed import Array, Head
+from whymatch.embed.head import HeadKind
 from whymatch.index.disk import disk_errors
 from whymatch.index.errors import BrokenGallery, ImageExists, NewerFormat, UnknownGallery, UnknownImage
 from whymatch.index.half_maps import HalfMap, expand
-from whymatch.index.images import Added, GalleryFacts, NewImage, StoredImage
+from whymatch.index.images import Added, GalleryFacts, NewImage, StoredHead, StoredImage
 
 Row = tuple[Any, ...]
+Found = TypeVar("Found")
 
-FORMAT = 1  # of the tables below; older ones are migrated when they exist
+FORMAT = 2  # of the tables below
 DATABASE = "gallery.sqlite"
 CONTENTS = "contents"
 ADDING = "adding"
 """An empty file, there from the first image that is added until the store is closed."""
 
-SCHEMA = """
+HEADS = """
+CREATE TABLE heads (  -- none, or the one in use
+    version INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    dimensions INTEGER,  -- of matrix, which is NULL where every channel is left as it is
+    matrix BLOB,  -- float32, row by row
+    bias BLOB,  -- float32; NULL for zeros
+    image_count INTEGER NOT NULL,
+    create_time REAL NOT NULL
+);
+"""
+SCHEMA = f"""
 CREATE TABLE facts (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 CREATE TABLE contents (
     id INTEGER PRIMARY KEY,
@@ -57,7 +70,10 @@ CREATE TABLE images (
 );
 CREATE INDEX images_by_label ON images (label);
 CREATE INDEX images_by_content ON images (content_id);
+{HEADS}
 """
+MIGRATIONS = {1: HEADS}
+"""What makes the next format of a format."""
 IMAGE = """
 SELECT images.id, name, label, metadata, width_px, height_px, size_bytes, sha256, create_time
 FROM images JOIN contents ON contents.id = content_id
@@ -136,7 +152,13 @@ class Store:
             bool(facts["omit_feature_maps"]),
             self.count(),
             datetime.fromtimestamp(facts["create_time"], UTC),
+            self.head(),
         )
+
+    def head(self) -> StoredHead | None:
+        """Return the head of the gallery, None if it has none."""
+        rows = self._read("SELECT version, kind, dimensions, matrix, bias, image_count, create_time FROM heads")
+        return _head(*rows[0]) if rows else None
 
     def count(self) -> int:
         """Return how many images there are."""
@@ -216,6 +238,18 @@ class Store:
                 self._content_path(digest).unlink(missing_ok=True)
         return image_id
 
+    def set_head(self, head: Head, image_count: int) -> None:
+        """Keep a head in place of the one before; `image_count`: how many images it was fitted to."""
+        with self._changing(), _transaction(self._writer) as connection:
+            connection.execute("DELETE FROM heads")
+            if head.kind != "none":
+                dimensions = None if head.matrix is None else len(head.matrix)
+                connection.execute(
+                    "INSERT INTO heads (kind, dimensions, matrix, bias, image_count, create_time) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    (head.kind, dimensions, _blob(head.matrix), _blob(head.bias), image_count, time.time()),
+                )
+
     def _sweep(self) -> None:
         """Remove image files that a crash left without a row."""
         with self._changing():
@@ -271,21 +305,21 @@ class Store:
                     raise UnknownImage(name) from err
                 raise BrokenGallery(f"the file of image {name!r} is gone from {self._name}; delete and add it") from err
 
-    def pooled(self, names: Sequence[str]) -> dict[str, Array]:
-        """Return the pooled vectors of images, (C,) float32; no entry for unknown images."""
+    def pooled(self, names: Sequence[str]) -> list[Array]:
+        """Return the pooled vectors of images, (C,) float32. Raises UnknownImage."""
         query = """SELECT name, pooled FROM images JOIN contents ON contents.id = content_id
                    WHERE name IN (SELECT value FROM json_each(?))"""
-        return {
-            name: np.frombuffer(pooled, np.float32) for name, pooled in self._read(query, (json.dumps(list(names)),))
-        }
+        rows = self._read(query, (json.dumps(list(names)),))
+        return _in_order(names, {name: np.frombuffer(pooled, np.float32) for name, pooled in rows})
 
-    def features(self, names: Sequence[str]) -> dict[str, StoredFeatures | None]:
-        """Return the features of images, None where the feature map is not kept; no entry for unknown images."""
+    def features(self, names: Sequence[str]) -> list[StoredFeatures | None]:
+        """Return the features of images, None where the feature map is not kept. Raises UnknownImage."""
         query = """SELECT name, width_px, height_px, pooled, rows, columns, exponent, alpha
                    FROM images JOIN contents ON contents.id = images.content_id
                    LEFT JOIN feature_maps ON feature_maps.content_id = contents.id
                    WHERE name IN (SELECT value FROM json_each(?))"""
-        return {name: _features(*row) for name, *row in self._read(query, (json.dumps(list(names)),))}
+        rows = self._read(query, (json.dumps(list(names)),))
+        return _in_order(names, {name: _features(*row) for name, *row in rows})
 
     def vectors(self, ids: NDArray[np.int64] | None = None) -> Iterator[tuple[NDArray[np.int64], Array]]:
         """Return row ids (n) and pooled vectors (n, C), some thousands at a time: of all images, or of those named."""
@@ -313,8 +347,11 @@ class Store:
             raise NewerFormat(
                 f"{self._name} has format {version}, newer than format {FORMAT} of this version; upgrade whymatch"
             )
-        if version < FORMAT:
+        if version < 1:
             raise BrokenGallery(f"{self._name} has no tables; delete its folder {str(self.folder)!r} and add again")
+        while version < FORMAT:
+            step, version = MIGRATIONS[version], version + 1
+            self._writer.executescript(f"BEGIN; {step} PRAGMA user_version = {version}; COMMIT")
 
     def _read(self, query: str, values: Sequence[object] = ()) -> list[Row]:
         with self._reading, disk_errors(self._name):
@@ -366,6 +403,14 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _in_order(names: Sequence[str], found: Mapping[str, Found]) -> list[Found]:
+    """Return what was found for each name. Raises UnknownImage."""
+    for name in names:
+        if name not in found:
+            raise UnknownImage(name)
+    return [found[name] for name in names]
+
+
 def _find(connection: sqlite3.Connection, name: str) -> tuple[int, StoredImage] | None:
     row = connection.execute(f"{IMAGE} WHERE name = ?", (name,)).fetchone()
     return (row[0], _image(row)) if row else None
@@ -385,6 +430,22 @@ def _features(
         return None
     feature_map = expand(HalfMap(rows, columns, exponent, alpha))
     return StoredFeatures(width, height, np.frombuffer(pooled, np.float32), feature_map)
+
+
+def _head(
+    version: int, kind: HeadKind, dimensions: int, matrix: bytes, bias: bytes, image_count: int, created: float
+) -> StoredHead:
+    weight, offset = _array(matrix), _array(bias)
+    head = Head(kind, None if weight is None else weight.reshape(dimensions, -1), offset)
+    return StoredHead(head, version, image_count, datetime.fromtimestamp(created, UTC))
+
+
+def _array(blob: bytes | None) -> Array | None:
+    return None if blob is None else np.frombuffer(blob, np.float32)
+
+
+def _blob(array: Array | None) -> bytes | None:
+    return None if array is None else array.tobytes()
 
 
 def _same_or_error(image_id: int, stored: StoredImage, image: NewImage, digest: str) -> tuple[int, Added] | ImageExists:

@@ -81,11 +81,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 async for response in responses:
                     await context.write(response)
 
+        async def progress(raw: bytes, context: Context) -> None:
+            async with self._call(name, context):
+                request = handler.request_deserializer(raw)
+                async with aclosing(handler.unary_stream(request, context)) as responses:
+                    async for response in responses:
+                        await context.write(response)
+
         if handler.request_streaming:
             return grpc.stream_stream_rpc_method_handler(
                 stream, handler.request_deserializer, handler.response_serializer
             )
         # No deserializer: bytes that are no message are the caller's mistake, and gRPC would call them ours.
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(progress, None, handler.response_serializer)
         return grpc.unary_unary_rpc_method_handler(unary, None, handler.response_serializer)
 
     @asynccontextmanager

@@ -18,6 +18,7 @@ from whymatch.index import (
     Added,
     GalleryFacts,
     Match,
+    StoredHead,
     StoredImage,
 )
 from whymatch.server.evidence import Evidence, ShownMap
@@ -37,11 +38,12 @@ def gallery(facts: GalleryFacts) -> gallery_service_pb2.Gallery:
     """Return a gallery as the API shows it."""
     return gallery_service_pb2.Gallery(
         name=f"galleries/{facts.name}",
-        model=facts.model,
+        model=facts.fingerprint,
         index_factory=facts.index_factory,
         omit_feature_maps=facts.omit_feature_maps,
         image_count=facts.image_count,
         create_time=_timestamp(facts.create_time),
+        head=_head(facts.model, facts.head) if facts.head else None,
     )
 
 
@@ -186,6 +188,17 @@ def model(description: Model) -> embed_service_pb2.Model:
         precision=description.precision,
         dimensions=description.dimensions,
         description_json=json.dumps(description.description),
+    )
+
+
+def _head(model: str, stored: StoredHead) -> gallery_service_pb2.Head:
+    return gallery_service_pb2.Head(
+        kind=stored.head.kind,
+        dimensions=stored.dimensions,
+        version=stored.version,
+        image_count=stored.image_count,
+        create_time=_timestamp(stored.create_time),
+        model=model,
     )
 
 

@@ -19,13 +19,14 @@ class EmbedServicer(EmbedServiceServicer):
 
     async def EmbedImage(self, request: pb.EmbedImageRequest, context: Context) -> pb.EmbedImageResponse:
         """Return the embedding of an image and, on request, its feature map."""
-        source = parse.source(request.source, "source")
+        source, parent = parse.source(request.source, "source"), parse.parent(request.parent)
+        head, fingerprint = await self._images.head(parent, source)
         if isinstance(source, bytes) or request.with_feature_map:
-            features = await self._images.features(source)
+            features = await self._images.features(source, head)
             return await asyncio.to_thread(
-                convert.embed_response, self._model.fingerprint, features, with_feature_map=request.with_feature_map
+                convert.embed_response, fingerprint, features, with_feature_map=request.with_feature_map
             )
-        return convert.stored_embed_response(self._model.fingerprint, *await self._images.stored(source))
+        return convert.stored_embed_response(fingerprint, *await self._images.stored(source, head))
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
         """Describe the model."""

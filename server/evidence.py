@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from PIL.Image import Image
 
-from whymatch.embed import Array, Features
+from whymatch.embed import Array, Features, Head
 from whymatch.explain import (
     Bounds,
     ColorScale,
@@ -54,14 +54,15 @@ async def find_evidence(
     query: Features | None,
     embedding: Array,
     gallery: str,
+    head: Head,
     matches: Sequence[Match],
     box_share: float,
 ) -> list[Evidence]:
-    """Return the maps of each match with the query."""
+    """Return the maps of each match with the query, both behind the same head."""
     evidence: list[Evidence] = []
     for start in range(0, len(matches), CHUNK):
         names = [match.image.name for match in matches[start : start + CHUNK]]
-        features = await images.stored_features(gallery, names)
+        features = await images.stored_features(gallery, names, head)
         evidence += await asyncio.to_thread(_compare, query, embedding, features, box_share)
     return evidence
 

@@ -31,20 +31,21 @@ MAX_PAIRS = 10_000
 class ExplainServicer(ExplainServiceServicer):
     """Compares images."""
 
-    def __init__(self, model: str, images: Images) -> None:
-        self._model = model
+    def __init__(self, images: Images) -> None:
         self._images = images
 
     async def ExplainMatch(self, request: pb.ExplainMatchRequest, context: Context) -> pb.ExplainMatchResponse:
         """Return the similarity maps of both images, and what leads in them."""
         query, match = parse.source(request.query, "query"), parse.source(request.match, "match")
+        parent = parse.parent(request.parent)
         channels = parse.limit(request, "channel_limit", None, least=0)
         pairs = parse.limit(request, "correspondence_limit", MAX_CORRESPONDENCES, least=0)
         box_share, size_px = parse.box_share(request), parse.overlay_px(request)
 
         query_regions = await regions_of(request.query_regions, "query_regions", self._images.limits)
         match_regions = await regions_of(request.match_regions, "match_regions", self._images.limits)
-        ours, theirs = await asyncio.gather(self._images.features(query), self._images.features(match))
+        head, fingerprint = await self._images.head(parent, match, query)
+        ours, theirs = await asyncio.gather(self._images.features(query, head), self._images.features(match, head))
         weights = await asyncio.gather(weights_of(ours, query_regions), weights_of(theirs, match_regions))
         explanation = await asyncio.to_thread(explain_match, ours, theirs, *weights)
         leading = leading_channels(explanation.query_vector, explanation.match_vector, channels)
@@ -53,7 +54,7 @@ class ExplainServicer(ExplainServiceServicer):
         if size_px is not None:
             scaled_by = _scaled_by(explanation, weights)
             [evidence], scale = await draw(self._images, query, [(evidence, match)], size_px, scaled_by)
-        return convert.explain_response(self._model, explanation, evidence, scale, leading, cells)
+        return convert.explain_response(fingerprint, explanation, evidence, scale, leading, cells)
 
     async def ExplainLabel(self, request: pb.ExplainLabelRequest, context: Context) -> pb.ExplainLabelResponse:
         """Return the mean of the query's maps with all images of a label."""
@@ -62,15 +63,16 @@ class ExplainServicer(ExplainServiceServicer):
         box_share, size_px = parse.box_share(request), parse.overlay_px(request)
         without = query.image if isinstance(query, ImageName) and query.gallery == gallery else ""
 
-        others = await self._images.label_embeddings(gallery, label, without)
+        version = await self._images.version(gallery)
+        others = await asyncio.to_thread(version.label_embeddings, label, without=without)
         if not len(others):
             raise NoLabeledPairs(f"{without!r} is the only image of label {label!r}; add others, or send its bytes")
-        features = await self._images.features(query)
+        features = await self._images.features(query, version.head)
         score, one = await asyncio.to_thread(_with_all, features, others, box_share)
         scale = None
         if size_px is not None:
             one, scale = await draw_query(self._images, query, one, size_px)
-        return convert.label_response(self._model, score, len(others), one, scale)
+        return convert.label_response(version.fingerprint, score, len(others), one, scale)
 
     async def ExplainComponents(
         self, request: pb.ExplainComponentsRequest, context: Context
@@ -78,7 +80,8 @@ class ExplainServicer(ExplainServiceServicer):
         """Return how the leading channels add up to the score, over random pairs of one label."""
         gallery = parse.gallery_name(request.parent)
         count = parse.limit(request, "pair_count", MAX_PAIRS, default=1000)
-        pairs = await self._images.labeled_pairs(gallery, count, parse.seed(request.seed))
+        version = await self._images.version(gallery)
+        pairs = await asyncio.to_thread(version.labeled_pairs, count, parse.seed(request.seed))
         shares = await asyncio.to_thread(component_shares, *pairs)
         if not len(shares):
             raise NoLabeledPairs(
@@ -86,7 +89,11 @@ class ExplainServicer(ExplainServiceServicer):
             )
         low, high = await asyncio.to_thread(functools.partial(np.quantile, shares, [0.1, 0.9], axis=0))
         return pb.ExplainComponentsResponse(
-            model=self._model, pair_count=len(shares), mean_shares=shares.mean(axis=0), low_shares=low, high_shares=high
+            model=version.fingerprint,
+            pair_count=len(shares),
+            mean_shares=shares.mean(axis=0),
+            low_shares=low,
+            high_shares=high,
         )
 
 

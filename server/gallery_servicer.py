@@ -1,7 +1,7 @@
 """GalleryService: galleries and the images in them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 
 from google.protobuf.empty_pb2 import Empty
@@ -16,6 +16,9 @@ from whymatch.server.incoming import incoming
 from whymatch.server.metrics import Metrics
 from whymatch.v1 import gallery_service_pb2 as pb
 from whymatch.v1.gallery_service_pb2_grpc import GalleryServiceServicer
+
+SIGN_OF_LIFE_S = 5.0
+"""How long a call that is at work stays silent at most."""
 
 
 class GalleryServicer(GalleryServiceServicer):
@@ -55,6 +58,19 @@ class GalleryServicer(GalleryServiceServicer):
         """Delete a gallery."""
         await asyncio.to_thread(self._galleries.delete, parse.gallery_name(request.name))
         return Empty()
+
+    async def SetHead(self, request: pb.SetHeadRequest, context: Context) -> AsyncIterator[pb.SetHeadResponse]:
+        """Give a gallery another head."""
+        name, fitting = parse.gallery_name(request.name), await asyncio.to_thread(parse.fitting, request)
+        gallery = await asyncio.to_thread(self._galleries.open, name)
+        image_count = (await asyncio.to_thread(gallery.facts)).image_count
+        fitted = 0
+        async with aclosing(_steps(gallery.set_head(fitting))) as steps:
+            async for step in steps:
+                fitted = fitted if step is None else step
+                yield pb.SetHeadResponse(fitted_count=fitted, image_count=max(image_count, fitted) if fitted else 0)
+        facts = await asyncio.to_thread(gallery.facts)
+        yield pb.SetHeadResponse(fitted_count=fitted, image_count=fitted, gallery=convert.gallery(facts))
 
     async def AddImages(
         self, request_iterator: AsyncIterator[pb.AddImagesRequest], context: Context
@@ -122,6 +138,17 @@ async def _arrivals(first: pb.AddImagesRequest, rest: AsyncIterator[pb.AddImages
         if request.parent not in ("", first.parent):
             raise BadRequest("`parent` changed within the stream; use one stream for each gallery")
         yield parse.arrival(request)
+
+
+async def _steps(steps: Iterator[int]) -> AsyncGenerator[int | None]:
+    """Yield what is yielded in another thread, and None where that takes long, so that a client knows it goes on."""
+    while True:
+        step = asyncio.ensure_future(asyncio.to_thread(next, steps, None))
+        while not (await asyncio.wait([step], timeout=SIGN_OF_LIFE_S))[0]:
+            yield None
+        if step.result() is None:
+            return
+        yield step.result()
 
 
 def _is_new(result: Result) -> bool:

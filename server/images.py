@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
-from whymatch.embed import Array, Embedder, Features, check_embedding
-from whymatch.index import Galleries, Match, StoredImage
+from whymatch.embed import NO_HEAD, Array, Embedder, Features, Head, check_embedding
+from whymatch.index import Galleries, GalleryVersion, OtherEmbedding, StoredImage
 
 
 class ImageName(NamedTuple):
@@ -15,9 +15,17 @@ class ImageName(NamedTuple):
     image: str
 
 
+class Embedding(NamedTuple):
+    """A vector that a client has of an image."""
+
+    values: Sequence[float]
+    model: str
+    """The fingerprint of what made it, empty if the client does not say."""
+
+
 Source: TypeAlias = bytes | ImageName
 """An image: its file's bytes, or its place in a gallery."""
-Query: TypeAlias = Source | Array
+Query: TypeAlias = Source | Embedding
 """What to search for: an image or its embedding."""
 
 
@@ -29,28 +37,52 @@ class Images:
         self._embedder = embedder
         self.limits = embedder.limits
 
-    async def embedding(self, query: Query) -> Array:
-        """Return an embedding, (C,) float32 of length 1. Raises BadVector and the errors of galleries and images."""
-        if isinstance(query, bytes):
-            return (await self._embed(query)).embedding
+    async def version(self, gallery: str) -> GalleryVersion:
+        """Return the newest version of a gallery. Raises the errors of `Galleries.open`."""
+        opened = self._galleries.opened(gallery)
+        if opened is None:
+            opened = await asyncio.to_thread(self._galleries.open, gallery)
+        return opened.version
+
+    async def head(self, parent: str, *sources: Source) -> tuple[Head, str]:
+        """Return the head of a gallery or, without one, of the first source that is stored, and its fingerprint."""
+        galleries = [parent, *(source.gallery for source in sources if isinstance(source, ImageName))]
+        if gallery := next(filter(None, galleries), None):
+            version = await self.version(gallery)
+            return version.head, version.fingerprint
+        return NO_HEAD, self._embedder.model.fingerprint
+
+    async def embedding(self, query: Query, version: GalleryVersion) -> Array:
+        """Return the embedding of a query behind a gallery's head, (D,) float32 of length 1.
+
+        Raises:
+            BadVector, OtherEmbedding, and the errors of galleries and images.
+        """
+        if isinstance(query, Embedding):
+            if query.model not in ("", version.fingerprint):
+                raise OtherEmbedding(query.model, version.fingerprint)
+            return check_embedding(query.values, version.dimensions)
         if isinstance(query, ImageName):
-            return await asyncio.to_thread(self._stored_embedding, query)
-        return check_embedding(query, self._embedder.model.dimensions)
+            return (await self.stored(query, version.head))[1]
+        return (await self.features(query, version.head)).embedding
 
-    async def features(self, source: Source) -> Features:
-        """Return what the model makes of an image."""
+    async def features(self, source: Source, head: Head) -> Features:
+        """Return what the model and a head make of an image."""
         if isinstance(source, bytes):
-            return await self._embed(source)
-        return (await self.stored_features(source.gallery, [source.image]))[0]
+            return (await self._embed(source)).through(head)
+        return (await self.stored_features(source.gallery, [source.image], head))[0]
 
-    async def stored_features(self, gallery: str, names: Sequence[str]) -> list[Features]:
+    async def stored_features(self, gallery: str, names: Sequence[str], head: Head) -> list[Features]:
         """Return the features of stored images, those that the gallery did not keep by embedding them again."""
         found = await asyncio.to_thread(self._kept_features, gallery, names)
-        return await asyncio.gather(*[self._embed(one) if isinstance(one, bytes) else _itself(one) for one in found])
+        features = await asyncio.gather(
+            *[self._embed(one) if isinstance(one, bytes) else _itself(one) for one in found]
+        )
+        return [one.through(head) for one in features]
 
-    async def similarities(self, gallery: str, names: Sequence[str], vector: Array) -> Array:
-        """Return the inner products of a vector (C,) with the embeddings of stored images, (n,)."""
-        embeddings = await asyncio.to_thread(lambda: self._galleries.open(gallery).embeddings(names))
+    async def similarities(self, version: GalleryVersion, names: Sequence[str], vector: Array) -> Array:
+        """Return the inner products of a vector (D,) with the embeddings of stored images, (n,)."""
+        embeddings = await asyncio.to_thread(version.embeddings, names)
         similarities: Array = embeddings @ vector
         return similarities
 
@@ -58,17 +90,9 @@ class Images:
         """Return what is known of stored images."""
         return await asyncio.to_thread(lambda: [self._galleries.open(gallery).get(name) for name in names])
 
-    async def best_of_labels(self, gallery: str, vector: Array, limit: int, labels: Sequence[str]) -> list[Match]:
-        """Return the best match of each label; see `Gallery.best_of_labels`."""
-        return await asyncio.to_thread(lambda: self._galleries.open(gallery).best_of_labels(vector, limit, labels))
-
-    async def label_embeddings(self, gallery: str, label: str, without: str) -> Array:
-        """Return the embeddings of the images of a label, (n, C), without the one of that name. Raises UnknownLabel."""
-        return await asyncio.to_thread(lambda: self._galleries.open(gallery).label_embeddings(label, without=without))
-
-    async def labeled_pairs(self, gallery: str, count: int, seed: int) -> tuple[Array, Array]:
-        """Return the embeddings of both sides of random pairs of one label; see `Gallery.labeled_pairs`."""
-        return await asyncio.to_thread(lambda: self._galleries.open(gallery).labeled_pairs(count, seed))
+    async def stored(self, name: ImageName, head: Head) -> tuple[StoredImage, Array]:
+        """Return what is known of a stored image, and its embedding behind a head."""
+        return await asyncio.to_thread(self._stored, name, head)
 
     async def content(self, source: Source) -> bytes:
         """Return the file of an image."""
@@ -76,21 +100,13 @@ class Images:
             return source
         return await asyncio.to_thread(self._content, source)
 
-    async def stored(self, name: ImageName) -> tuple[StoredImage, Array]:
-        """Return what is known of a stored image, and its embedding."""
-        return await asyncio.to_thread(self._stored, name)
-
     async def _embed(self, content: bytes) -> Features:
         """Cancelling this drops the work."""
         return await asyncio.wrap_future(self._embedder.submit(content, urgent=True))
 
-    def _stored(self, name: ImageName) -> tuple[StoredImage, Array]:
+    def _stored(self, name: ImageName, head: Head) -> tuple[StoredImage, Array]:
         gallery = self._galleries.open(name.gallery)
-        return gallery.get(name.image), gallery.embeddings([name.image])[0]
-
-    def _stored_embedding(self, name: ImageName) -> Array:
-        embedding: Array = self._galleries.open(name.gallery).embeddings([name.image])[0]
-        return embedding
+        return gallery.get(name.image), head.embed(gallery.pooled([name.image])[0])
 
     def _content(self, name: ImageName) -> bytes:
         return self._galleries.open(name.gallery).content(name.image)

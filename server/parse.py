@@ -7,7 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from google.protobuf.message import Message
 
-from whymatch.embed import BadVector, DecodeLimits
+from whymatch.embed import (
+    NO_HEAD,
+    Array,
+    BadHead,
+    DecodeLimits,
+    Fit,
+    Head,
+    fit_centering,
+    fit_whitening,
+    linear_head,
+)
 from whymatch.explain import (
     BadRegion,
     Box,
@@ -20,12 +30,13 @@ from whymatch.explain import (
 from whymatch.index import (
     BadName,
     BadRequest,
+    Fitting,
     check_gallery_name,
     check_image_name,
 )
 from whymatch.server.adding import Arrival
 from whymatch.server.errors import BadLimit, BadPageToken
-from whymatch.server.images import ImageName, Query, Source
+from whymatch.server.images import Embedding, ImageName, Query, Source
 from whymatch.v1 import (
     explain_service_pb2,
     gallery_service_pb2,
@@ -62,6 +73,11 @@ def gallery_name(name: str) -> str:
     return gallery
 
 
+def parent(name: str) -> str:
+    """Return the {gallery} of a field that may be empty. Raises BadName."""
+    return gallery_name(name) if name else ""
+
+
 def image_name(name: str) -> ImageName:
     """Return the parts of `galleries/{gallery}/images/{image}`. Raises BadName."""
     match name.split("/", 3):
@@ -82,15 +98,13 @@ def source(message: similarity_pb2.ImageSource, field: str) -> Source:
     raise BadRequest(f"`{field}` is missing; give the bytes of an image as `content` or a stored one as `image`")
 
 
-def query(request: search_service_pb2.SearchRequest, dimensions: int) -> Query:
-    """Return what to search for; of an embedding only the length is checked. Raises BadName, BadRequest, BadVector."""
+def query(request: search_service_pb2.SearchRequest) -> Query:
+    """Return what to search for; an embedding is not checked yet. Raises BadName, BadRequest."""
     match request.WhichOneof("query"):
         case "image":
             return source(request.image, "image")
         case "embedding":
-            if (size := len(request.embedding.values)) != dimensions:
-                raise BadVector(f"the embedding has {size} values; this model's have {dimensions}")
-            return np.array(request.embedding.values, np.float32)
+            return Embedding(request.embedding.values, request.embedding.model)
     raise BadRequest("the query is missing; give an `image` or an `embedding`")
 
 
@@ -200,6 +214,30 @@ def _region(message: similarity_pb2.Region, field: str, limits: DecodeLimits) ->
         case "point":
             return Region(Point(message.point.x_px, message.point.y_px), weight, message.relative)
     raise BadRegion(f"`{field}` has no shape; give a `box`, a `polygon`, a `mask` or a `point`")
+
+
+def fitting(request: gallery_service_pb2.SetHeadRequest) -> Fitting:
+    """Return how to make the head that a request asks for. Raises BadRequest, BadHead."""
+    match request.WhichOneof("head"):
+        case "none":
+            return lambda batches, channels: iter([Fit(0, NO_HEAD)])
+        case "centering":
+            return lambda batches, channels: fit_centering(batches)
+        case "whitening":
+            dimensions = request.whitening.dimensions
+            if dimensions < 0:
+                raise BadHead(f"{dimensions} dimensions cannot be kept; take 1 or more, or 0 for the default")
+            return lambda batches, channels: fit_whitening(batches, channels, dimensions or None)
+        case "linear":
+            weight, bias = (np.array(values, np.float32) for values in (request.linear.weight, request.linear.bias))
+            return lambda batches, channels: iter([Fit(0, _layer(weight, bias, channels))])
+    raise BadRequest("the head is missing; give `none`, `centering`, `whitening` or `linear`")
+
+
+def _layer(weight: Array, bias: Array, channels: int) -> Head:
+    if not weight.size or weight.size % channels:
+        raise BadHead(f"the weight has {weight.size} values; this model needs {channels} for each row")
+    return linear_head(weight.reshape(-1, channels), bias if bias.size else None, channels)
 
 
 def arrival(request: gallery_service_pb2.AddImagesRequest) -> Arrival:

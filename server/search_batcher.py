@@ -10,10 +10,10 @@ from typing import TypeAlias
 import numpy as np
 
 from whymatch.embed import Array
-from whymatch.index import Galleries, Match
+from whymatch.index import GalleryVersion, Match
 
-Kind: TypeAlias = tuple[str, int, tuple[str, ...]]
-"""Gallery, limit and labels: what searches must have in common to go together."""
+Kind: TypeAlias = tuple[GalleryVersion, int, tuple[str, ...]]
+"""Version of a gallery, limit and labels: what searches must have in common to go together."""
 Waiting: TypeAlias = tuple[Array, "Future[list[Match]]"]
 
 
@@ -23,8 +23,7 @@ class SearchBatcher:
     The thread that is done with a batch starts the next one itself: the loop is busiest just when many searches wait.
     """
 
-    def __init__(self, galleries: Galleries) -> None:
-        self._galleries = galleries
+    def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(max(4, os.cpu_count() or 1), "search")
         self._lock = threading.Lock()
         self._waiting: dict[Kind, list[Waiting]] = {}
@@ -34,9 +33,9 @@ class SearchBatcher:
         """Finish the searches that wait."""
         self._threads.shutdown()
 
-    async def search(self, gallery: str, embedding: Array, limit: int, labels: Iterable[str]) -> list[Match]:
-        """Return the best matches of a vector, (C,) float32. Raises the errors of `Gallery.search`."""
-        kind = (gallery, limit, tuple(sorted(set(labels))))
+    async def search(self, version: GalleryVersion, embedding: Array, limit: int, labels: Iterable[str]) -> list[Match]:
+        """Return the best matches of a vector, (D,) float32. Raises the errors of `GalleryVersion.search`."""
+        kind = (version, limit, tuple(sorted(set(labels))))
         result: Future[list[Match]] = Future()
         with self._lock:
             running = kind in self._waiting
@@ -61,10 +60,10 @@ class SearchBatcher:
             self._run(kind)
 
     def _search(self, kind: Kind, batch: list[Waiting]) -> None:
-        gallery, limit, labels = kind
+        version, limit, labels = kind
         try:
             embeddings = np.stack([embedding for embedding, _ in batch])
-            found = self._galleries.open(gallery).search(embeddings, limit, labels)
+            found = version.search(embeddings, limit, labels)
         except Exception as err:
             for _, result in batch:
                 result.set_exception(err)

@@ -7,13 +7,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from whymatch.embed import Array, Features, Model
+from whymatch.embed import Array, Features
 from whymatch.explain import Region
-from whymatch.index import Match, UnknownImage
+from whymatch.index import GalleryVersion, Match, UnknownImage
 from whymatch.server import convert, parse
 from whymatch.server.calls import Context
 from whymatch.server.evidence import CHUNK, draw, find_evidence
-from whymatch.server.images import ImageName, Images, Query
+from whymatch.server.images import Embedding, ImageName, Images, Query
 from whymatch.server.parts import CandidateScores, regions_of, vector_of
 from whymatch.server.search_batcher import SearchBatcher
 from whymatch.v1 import search_service_pb2 as pb
@@ -29,6 +29,7 @@ class Asked:
     """What a request compares with a gallery, and what it wants to see of the matches."""
 
     gallery: str
+    version: GalleryVersion
     query: Query
     features: Features | None
     """None if only the embedding is needed, or known."""
@@ -39,15 +40,14 @@ class Asked:
 class SearchServicer(SearchServiceServicer):
     """Searches galleries."""
 
-    def __init__(self, model: Model, images: Images, batcher: SearchBatcher, *, max_limit: int) -> None:
-        self._model = model
+    def __init__(self, images: Images, batcher: SearchBatcher, *, max_limit: int) -> None:
         self._images = images
         self._batcher = batcher
         self._max_limit = max_limit
 
     async def Search(self, request: pb.SearchRequest, context: Context) -> pb.SearchResponse:
         """Return the most similar images, best first."""
-        gallery, query = parse.gallery_name(request.parent), parse.query(request, self._model.dimensions)
+        gallery, query = parse.gallery_name(request.parent), parse.query(request)
         limit = parse.limit(request, "limit", self._max_limit)
         shown, labels = parse.shown(request, limit), parse.labels(request)
         parse.check_search(request)
@@ -59,8 +59,10 @@ class SearchServicer(SearchServiceServicer):
             vector = await vector_of(asked.features, regions)
 
         async def attempt() -> pb.SearchResponse:
-            search = self._images.best_of_labels if request.best_per_label else self._batcher.search
-            matches = await search(gallery, vector, limit, labels)
+            if request.best_per_label:
+                matches = await asyncio.to_thread(asked.version.best_of_labels, vector, limit, labels)
+            else:
+                matches = await self._batcher.search(asked.version, vector, limit, labels)
             return await self._answer(pb.SearchResponse, asked, matches, by_regions=bool(regions))
 
         return await _retried(attempt)
@@ -82,9 +84,9 @@ class SearchServicer(SearchServiceServicer):
         async def attempt() -> pb.RerankResponse:
             names = named
             if not names:
-                found = await self._batcher.search(gallery, asked.embedding, candidate_limit, labels)
+                found = await self._batcher.search(asked.version, asked.embedding, candidate_limit, labels)
                 names = [match.image.name for match in found]
-            scores = await self._scores(gallery, names, match_regions, vector)
+            scores = await self._scores(asked, names, match_regions, vector)
             best = np.argsort(-np.array(scores), kind="stable")[:limit].tolist()
             images = await self._images.found(gallery, [names[place] for place in best])
             matches = [Match(image, scores[place]) for image, place in zip(images, best, strict=True)]
@@ -94,22 +96,23 @@ class SearchServicer(SearchServiceServicer):
         return await (attempt() if named else _retried(attempt))
 
     async def _asked(self, gallery: str, query: Query, shown: parse.Shown, *, with_features: bool) -> Asked:
-        if isinstance(query, np.ndarray) or not with_features:
-            return Asked(gallery, query, None, await self._images.embedding(query), shown)
-        features = await self._images.features(query)
-        return Asked(gallery, query, features, features.embedding, shown)
+        version = await self._images.version(gallery)
+        if isinstance(query, Embedding) or not with_features:
+            return Asked(gallery, version, query, None, await self._images.embedding(query, version), shown)
+        features = await self._images.features(query, version.head)
+        return Asked(gallery, version, query, features, features.embedding, shown)
 
     async def _scores(
-        self, gallery: str, names: Sequence[str], regions: Sequence[Region], vector: Array
+        self, asked: Asked, names: Sequence[str], regions: Sequence[Region], vector: Array
     ) -> list[float]:
         """Return the inner products of a vector with images, or with regions of them."""
         if not regions:
-            return (await self._images.similarities(gallery, names, vector)).tolist()  # type: ignore[no-any-return]
+            return (await self._images.similarities(asked.version, names, vector)).tolist()  # type: ignore[no-any-return]
         candidates = CandidateScores(regions, vector)
         scores: list[float] = []
         for start in range(0, len(names), CHUNK):
             some = names[start : start + CHUNK]
-            features = await self._images.stored_features(gallery, some)
+            features = await self._images.stored_features(asked.gallery, some, asked.version.head)
             scores += await asyncio.to_thread(candidates.of, some, features)
         return scores
 
@@ -120,18 +123,19 @@ class SearchServicer(SearchServiceServicer):
         names = [match.image.name for match in matches]
         image_scores = [match.score for match in matches]
         if by_regions:
-            image_scores = (await self._images.similarities(asked.gallery, names, asked.embedding)).tolist()
+            image_scores = (await self._images.similarities(asked.version, names, asked.embedding)).tolist()
         evidence, scale = [], None
         if asked.shown.maps:
+            head, box_share = asked.version.head, asked.shown.box_share
             evidence = await find_evidence(
-                self._images, asked.features, asked.embedding, asked.gallery, matches, asked.shown.box_share
+                self._images, asked.features, asked.embedding, asked.gallery, head, matches, box_share
             )
         if asked.shown.overlay_px is not None:
             sources = [ImageName(asked.gallery, name) for name in names]
             pairs = list(zip(evidence, sources, strict=True))
             evidence, scale = await draw(self._images, asked.query, pairs, asked.shown.overlay_px)
         return response(
-            model=self._model.fingerprint,
+            model=asked.version.fingerprint,
             matches=convert.matches(asked.gallery, matches, image_scores, evidence),
             color_scale=convert.color_scale(scale),
         )

@@ -101,7 +101,7 @@ async def running(config: ServerConfig, model: Model | None = None) -> AsyncIter
             options=_options(config),
             maximum_concurrent_rpcs=config.max_concurrent_calls + SPARE_CALLS,
         )
-        batcher = resources.enter_context(closing(SearchBatcher(galleries)))
+        batcher = resources.enter_context(closing(SearchBatcher()))
         _add_services(server, config, model, galleries, embedder, batcher, metrics, stopping)
         health = await _add_health_and_reflection(server)
         port = _bind(server, config)
@@ -180,10 +180,10 @@ def _add_services(
 ) -> None:
     images = Images(galleries, embedder)
     gallery = GalleryServicer(galleries, embedder, metrics, stream_idle_s=config.stream_idle_s, stopping=stopping)
-    search = SearchServicer(model, images, batcher, max_limit=config.max_limit)
+    search = SearchServicer(images, batcher, max_limit=config.max_limit)
     gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server(gallery, server)
     search_service_pb2_grpc.add_SearchServiceServicer_to_server(search, server)
-    explain_service_pb2_grpc.add_ExplainServiceServicer_to_server(ExplainServicer(model.fingerprint, images), server)
+    explain_service_pb2_grpc.add_ExplainServiceServicer_to_server(ExplainServicer(images), server)
     embed_service_pb2_grpc.add_EmbedServiceServicer_to_server(EmbedServicer(model, images), server)
 
 

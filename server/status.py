@@ -43,6 +43,9 @@ CODES = {
     "BAD_REGION": grpc.StatusCode.INVALID_ARGUMENT,
     "EMPTY_REGION": grpc.StatusCode.INVALID_ARGUMENT,
     "NO_LABELED_PAIRS": grpc.StatusCode.FAILED_PRECONDITION,
+    "BAD_HEAD": grpc.StatusCode.INVALID_ARGUMENT,
+    "OTHER_EMBEDDING": grpc.StatusCode.FAILED_PRECONDITION,
+    "TOO_FEW_IMAGES": grpc.StatusCode.FAILED_PRECONDITION,
 }
 """The code of each reason, as the comments of `errors.proto` say."""
 

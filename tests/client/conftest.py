@@ -1,12 +1,14 @@
 """A real gRPC server with a tiny model that one can compute by hand.
 
 An image's feature map is 1 x 2 cells: the mean color of its left and of its right half. Pooling is the average, so the
-embedding is the mean color, scaled to length 1. Galleries are dictionaries. Of regions it knows boxes and points.
+embedding is the mean color, scaled to length 1. Galleries are dictionaries. Of regions it knows boxes and points. Of a
+head it knows the kind, which shows in the fingerprint: `fake` becomes `fake+centering`.
 """
 
 import hashlib
 import io
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -48,6 +50,9 @@ class World:
     """What the fake server holds, and what its calls did."""
 
     galleries: dict[str, dict[str, tuple[gallery.Image, bytes]]] = field(default_factory=dict)
+    heads: dict[str, gallery.Head] = field(default_factory=dict)
+    head_requests: list[gallery.SetHeadRequest] = field(default_factory=list)
+    head_call_ended: threading.Event = field(default_factory=threading.Event)
     page_size: int = 2
     answer_delay_s: float = 0.0
     token: str = ""
@@ -69,6 +74,15 @@ class World:
 
     def content(self, source: similarity.ImageSource) -> bytes:
         return source.content if source.WhichOneof("source") == "content" else self.image(source.image)[1]
+
+    def model(self, parent: str, *sources: similarity.ImageSource) -> str:
+        """Return the fingerprint behind the head of `parent` or, if that is empty, of the first stored image."""
+        stored = [source.image for source in sources if source.WhichOneof("source") == "image"]
+        for path in [parent] if parent else stored:
+            self.images(path)
+            head = self.heads.get(path.split("/")[1])
+            return f"fake+{head.kind}" if head else "fake"
+        return "fake"
 
 
 def feature_map(content: bytes) -> np.ndarray:
@@ -157,6 +171,21 @@ class Galleries(gallery_grpc.GalleryServiceServicer):
         del self.world.galleries[request.name.split("/")[1]]
         return Empty()
 
+    def SetHead(self, request, context):
+        """Look at an image for each answer, and give the gallery its head if the call is still wanted by then."""
+        self.world.head_requests.append(request)
+        context.add_callback(self.world.head_call_ended.set)
+        name = request.name.split("/")[1]
+        count = self._fitted_count(request)
+        for number in range(count + 1):
+            if number == self.world.answers_before_end:
+                return
+            time.sleep(self.world.answer_delay_s)
+            yield gallery.SetHeadResponse(fitted_count=number, image_count=count)
+        if context.is_active():
+            self._put_head(request, name, count)
+        yield gallery.SetHeadResponse(gallery=self._facts(name, gallery.Gallery()))
+
     def AddImages(self, requests, context):
         parent = ""
         for number, request in enumerate(requests):
@@ -183,6 +212,33 @@ class Galleries(gallery_grpc.GalleryServiceServicer):
     def GetImageContent(self, request, context):
         return gallery.GetImageContentResponse(content=self.world.image(request.name)[1], content_type="image/png")
 
+    def _fitted_count(self, request) -> int:
+        """Return how many images the head is fitted to."""
+        count = len(self.world.images(request.name))
+        layer = request.linear
+        if request.HasField("linear") and len(layer.weight) != 3 * len(layer.bias):
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "BAD_HEAD", "a row of the weight has 3 values")
+        if request.WhichOneof("head") in ("none", "linear"):
+            return 0
+        if count < 2:
+            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "TOO_FEW_IMAGES", f"{count} images are too few")
+        return count
+
+    def _put_head(self, request, name: str, count: int) -> None:
+        kind = request.WhichOneof("head")
+        version = self.world.heads[name].version + 1 if name in self.world.heads else 1
+        self.world.heads.pop(name, None)
+        if kind != "none":
+            dimensions = {"centering": 3, "whitening": request.whitening.dimensions or 1}
+            self.world.heads[name] = gallery.Head(
+                kind=kind,
+                dimensions=dimensions.get(kind, len(request.linear.bias)),
+                version=version,
+                image_count=count,
+                model="fake",
+            )
+            self.world.heads[name].create_time.FromJsonString("2024-05-06T07:08:09Z")
+
     def _page(self, names: list[str], token: str) -> tuple[list[str], str]:
         start = int(token or 0)
         end = start + self.world.page_size
@@ -191,7 +247,8 @@ class Galleries(gallery_grpc.GalleryServiceServicer):
     def _facts(self, name: str, settings: gallery.Gallery) -> gallery.Gallery:
         facts = gallery.Gallery(
             name=f"galleries/{name}",
-            model="fake",
+            model=self.world.model(f"galleries/{name}"),
+            head=self.world.heads.get(name),
             index_factory=settings.index_factory or "auto",
             omit_feature_maps=settings.omit_feature_maps,
             image_count=len(self.world.galleries[name]),
@@ -234,6 +291,8 @@ class Search(search_grpc.SearchServiceServicer):
         content = self.world.content(request.image) if request.WhichOneof("query") == "image" else None
         if not content and len(request.embedding.values) != 3:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "BAD_VECTOR", "an embedding has 3 values")
+        if request.embedding.model not in ("", self.world.model(request.parent)):
+            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "OTHER_EMBEDDING", "another head made this embedding")
         query = parts_of(content, request.regions) if content else unit(np.array(request.embedding.values))
         matches = [
             self._match(request, image, query, content, parts_of(stored), stored)
@@ -280,7 +339,7 @@ class Search(search_grpc.SearchServiceServicer):
     def _answer(self, request, matches, kind):
         limit = request.limit if request.HasField("limit") else 10
         scale = SCALE if request.HasField("overlays") else None
-        return kind(model="fake", matches=matches[:limit], color_scale=scale)
+        return kind(model=self.world.model(request.parent), matches=matches[:limit], color_scale=scale)
 
 
 class Explain(explain_grpc.ExplainServiceServicer):
@@ -295,7 +354,7 @@ class Explain(explain_grpc.ExplainServiceServicer):
         query_map = map_of(query, match_sum, overlays, request.query_regions)
         pairs = query_parts[0] @ match_parts[0].T
         return explain.ExplainMatchResponse(
-            model="fake",
+            model=self.world.model(request.parent, request.match, request.query),
             score=query_map.total,
             query_map=query_map,
             match_map=map_of(match, query_sum, overlays, request.match_regions),
@@ -351,7 +410,10 @@ class Embed(embed_grpc.EmbedServiceServicer):
     def EmbedImage(self, request, context):
         features = feature_map(self.world.content(request.source))
         response = embed.EmbedImageResponse(
-            model="fake", embedding=unit(features.mean((0, 1))), width_px=4, height_px=2
+            model=self.world.model(request.parent, request.source),
+            embedding=unit(features.mean((0, 1))),
+            width_px=4,
+            height_px=2,
         )
         if request.with_feature_map:
             grid = embed.FeatureMap(rows=1, columns=2, channels=3, values=features.ravel())
@@ -380,10 +442,14 @@ class Failures(grpc.ServerInterceptor):
 
         def stream(requests, context):
             with aborting(context, authorized):
-                yield from handler.stream_stream(requests, context)
+                yield from (handler.stream_stream or handler.unary_stream)(requests, context)
 
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
+        if handler.unary_stream:
+            return grpc.unary_stream_rpc_method_handler(
+                stream, handler.request_deserializer, handler.response_serializer
+            )
         return grpc.stream_stream_rpc_method_handler(stream, handler.request_deserializer, handler.response_serializer)
 
 

@@ -302,7 +302,7 @@ def test_list_show_and_delete(run, colors, tmp_path, picture):
 
 def test_galleries_are_made_listed_shown_and_deleted(run):
     assert document(run("gallery", "create", "birds", "--index", "Flat", "--json"))["index_factory"] == "Flat"
-    assert run("gallery", "list").stdout == "birds\t0 images\tmodel fake\n"
+    assert run("gallery", "list").stdout == "birds\t0 images\tmodel fake\thead none\n"
     assert [gallery["name"] for gallery in document(run("gallery", "list", "--json"))["galleries"]] == ["birds"]
     assert document(run("gallery", "show", "birds", "--json"))["image_count"] == 0
     assert run("gallery", "delete", "birds").exit_code == 0

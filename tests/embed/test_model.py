@@ -201,6 +201,15 @@ def test_a_vector_that_is_no_embedding_says_why(values, message):
         check_embedding(np.array(values, np.float32), 3)
 
 
+def test_a_vector_of_another_length_is_refused_before_it_is_read():
+    class Unread(list):
+        def __iter__(self):
+            raise AssertionError("this takes long")
+
+    with pytest.raises(BadVector, match="has 513 values; those of the gallery have 512"):
+        check_embedding(Unread([1.0] * 513), 512)
+
+
 def test_a_vector_of_huge_values_still_has_a_direction():
     assert np.allclose(check_embedding(np.array([3e38, 0, 3e38], np.float32), 3), [0.5**0.5, 0, 0.5**0.5])
 

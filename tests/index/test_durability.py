@@ -77,7 +77,7 @@ def test_what_was_acknowledged_survives_kill_9_and_nothing_else_is_there(tmp_pat
             for name in stored:
                 assert gallery.content(name) == f"bytes {name}".encode()
                 query = features_of(int(name), model)
-                [match] = gallery.search((query / np.linalg.norm(query))[None], 1)[0]
+                [match] = gallery.version.search((query / np.linalg.norm(query))[None], 1)[0]
                 assert match.image.name == name
 
 
@@ -105,14 +105,14 @@ def folder(tmp_path, model, new_image):
 def finds_all(folder: Path, model, new_image) -> bool:
     with Galleries(folder.parents[1], model) as galleries:
         queries = np.stack([new_image(seed).features.embedding for seed in range(20)])
-        found = galleries.open(folder.name).search(queries, 1)
+        found = galleries.open(folder.name).version.search(queries, 1)
     return [matches[0].image.name for matches in found] == [f"{seed}.jpg" for seed in range(20)]
 
 
 def test_a_whole_index_file_is_taken_up(folder, model, new_image):
     before = (folder / "index.faiss").stat().st_mtime_ns
     with Galleries(folder.parents[1], model) as galleries:
-        assert galleries.open("default")._saved_generation >= 0
+        assert galleries.open("default").version._saved_generation >= 0
     assert (folder / "index.faiss").stat().st_mtime_ns == before
 
 
@@ -134,7 +134,7 @@ def test_a_damaged_index_file_is_noticed_and_rebuilt(folder, model, new_image, d
     else:
         facts.write_text("[]")
     with Galleries(folder.parents[1], model) as galleries:
-        assert galleries.open("default")._saved_generation == -1
+        assert galleries.open("default").version._saved_generation == -1
     assert finds_all(folder, model, new_image)
 
 
@@ -206,7 +206,7 @@ def test_a_full_database_keeps_nothing_of_the_batch_and_goes_on(gallery, new_ima
     assert len(list(contents.iterdir())) == 3
     gallery._store._writer.execute("PRAGMA max_page_count = 1000000")
     gallery.add([new_image(seed) for seed in range(3, 60)])
-    assert gallery.search(new_image(59).features.embedding[None], 1)[0][0].image.name == "59.jpg"
+    assert gallery.version.search(new_image(59).features.embedding[None], 1)[0][0].image.name == "59.jpg"
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="needs to mount a small file system")

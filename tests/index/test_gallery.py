@@ -51,7 +51,7 @@ def test_search_is_the_brute_force_order(gallery, new_image):
     queries = np.stack([new_image(seed).features.embedding for seed in (100, 101, 102, 103, 104)])
     embeddings = np.stack([image.features.embedding for image in images])
     for count in (1, 5):  # one by one, and as one matrix product
-        for query, matches in zip(queries[:count], gallery.search(queries[:count], 10), strict=True):
+        for query, matches in zip(queries[:count], gallery.version.search(queries[:count], 10), strict=True):
             scores = embeddings @ query
             assert names(matches) == [images[i].name for i in np.argsort(-scores)[:10]]
             assert np.allclose([match.score for match in matches], np.sort(scores)[::-1][:10], atol=1e-6)
@@ -63,14 +63,14 @@ def test_every_kind_of_index_finds_labels_exactly_and_forgets_what_is_deleted(ga
     images = [new_image(seed, label="even" if seed % 2 == 0 else "odd") for seed in range(100)]
     gallery.add(images)
     query = images[10].features.embedding[None]
-    assert names(gallery.search(query, 1)[0]) == ["10.jpg"]
+    assert names(gallery.version.search(query, 1)[0]) == ["10.jpg"]
     odd = [image for image in images if image.label == "odd"]
     best = max(odd, key=lambda image: float(image.features.embedding @ query[0]))
-    [matches] = gallery.search(query, 3, ["odd"])
+    [matches] = gallery.version.search(query, 3, ["odd"])
     assert matches[0].image.name == best.name
     assert {match.image.label for match in matches} == {"odd"}
     gallery.delete("10.jpg")
-    assert "10.jpg" not in names(gallery.search(query, 99)[0])
+    assert "10.jpg" not in names(gallery.version.search(query, 99)[0])
 
 
 @pytest.mark.parametrize("factory", ["HNSW16", "IVF2,Flat", "PCA8,IVF2,Flat", "Flat"])
@@ -87,8 +87,8 @@ def test_every_survivor_of_many_deletions_finds_itself(tmp_path, model, new_imag
             gallery = galleries.open("other")
             for image in images:
                 if image.name not in gone:
-                    assert names(gallery.search(image.features.embedding[None], 1)[0]) == [image.name]
-            assert len(gallery.search(images[0].features.embedding[None], 67)[0]) == 67
+                    assert names(gallery.version.search(image.features.embedding[None], 1)[0]) == [image.name]
+            assert len(gallery.version.search(images[0].features.embedding[None], 67)[0]) == 67
 
 
 class OutOfMemory:
@@ -107,23 +107,23 @@ class OutOfMemory:
 
 def test_an_index_that_fails_is_built_anew_and_nothing_is_lost(gallery, new_image):
     gallery.add([new_image(1)])
-    gallery._index = OutOfMemory(gallery._index, "add")
+    gallery.version._index = OutOfMemory(gallery.version._index, "add")
     [added] = gallery.add([new_image(2)])
     assert isinstance(added, Added)
-    assert names(gallery.search(new_image(2).features.embedding[None], 1)[0]) == ["2.jpg"]
+    assert names(gallery.version.search(new_image(2).features.embedding[None], 1)[0]) == ["2.jpg"]
 
 
 def test_an_index_that_could_not_be_built_is_neither_searched_nor_saved(tmp_path, model, new_image):
     with Galleries(tmp_path, model) as galleries:
         gallery = galleries.create("default", index_factory="Flat")
         gallery.add([new_image(1)])
-        gallery._index = OutOfMemory(gallery._index, "add", "rebuild")
+        gallery.version._index = OutOfMemory(gallery.version._index, "add", "rebuild")
         with pytest.raises(MemoryError):
             gallery.add([new_image(2)])
         with pytest.raises(MemoryError):
-            gallery.search(new_image(1).features.embedding[None], 1)
+            gallery.version.search(new_image(1).features.embedding[None], 1)
     with Galleries(tmp_path, model) as galleries:
-        [matches] = galleries.open("default").search(new_image(2).features.embedding[None], 1)
+        [matches] = galleries.open("default").version.search(new_image(2).features.embedding[None], 1)
         assert names(matches) == ["2.jpg"]
 
 
@@ -142,7 +142,7 @@ def test_approximate_scores_are_exact(galleries, new_image):
     images = [new_image(seed) for seed in range(60)]
     gallery.add(images)
     query = new_image(100).features.embedding
-    for match in gallery.search(query[None], 5)[0]:
+    for match in gallery.version.search(query[None], 5)[0]:
         image = next(image for image in images if image.name == match.image.name)
         assert match.score == pytest.approx(float(image.features.embedding @ query), abs=1e-6)
 
@@ -150,26 +150,26 @@ def test_approximate_scores_are_exact(galleries, new_image):
 def test_a_factory_that_needs_training_is_flat_until_there_is_enough(galleries, new_image):
     gallery = galleries.create("lists", index_factory="IVF2,Flat")
     gallery.add([new_image(seed) for seed in range(77)])
-    assert gallery._index._kind == "Flat"
+    assert gallery.version._index._kind == "Flat"
     gallery.add([new_image(77)])
-    assert gallery._index._kind == "IVF2,Flat"  # 78 = 39 x 2
-    assert names(gallery.search(new_image(5).features.embedding[None], 1)[0]) == ["5.jpg"]
+    assert gallery.version._index._kind == "IVF2,Flat"  # 78 = 39 x 2
+    assert names(gallery.version.search(new_image(5).features.embedding[None], 1)[0]) == ["5.jpg"]
 
 
 def test_several_labels_are_any_of_them(gallery, new_image):
     gallery.add([new_image(seed, label=label) for seed, label in enumerate("abc")])
     query = new_image(0).features.embedding[None]
-    assert {match.image.label for match in gallery.search(query, 10, ["a", "c"])[0]} == {"a", "c"}
+    assert {match.image.label for match in gallery.version.search(query, 10, ["a", "c"])[0]} == {"a", "c"}
 
 
 def test_an_unknown_label_says_so(gallery, new_image):
     gallery.add([new_image(1, label="cat")])
     with pytest.raises(UnknownLabel, match="'dog'"):
-        gallery.search(new_image(1).features.embedding[None], 1, ["cat", "dog"])
+        gallery.version.search(new_image(1).features.embedding[None], 1, ["cat", "dog"])
 
 
 def test_an_empty_gallery_finds_nothing(gallery, new_image):
-    assert gallery.search(new_image(1).features.embedding[None], 5) == [[]]
+    assert gallery.version.search(new_image(1).features.embedding[None], 5) == [[]]
 
 
 def test_the_same_image_again_changes_nothing(gallery, new_image):
@@ -179,7 +179,7 @@ def test_the_same_image_again_changes_nothing(gallery, new_image):
     assert again.unchanged
     assert gallery.unchanged(image.name, image.content, "cat", {}) == again
     assert gallery.unchanged(image.name, image.content, "dog", {}) is None
-    assert len(gallery.search(image.features.embedding[None], 5)[0]) == 1
+    assert len(gallery.version.search(image.features.embedding[None], 5)[0]) == 1
 
 
 def test_a_name_is_not_given_to_another_image(gallery, new_image):
@@ -214,7 +214,7 @@ def test_a_deleted_name_can_be_used_again(gallery, new_image):
     with pytest.raises(UnknownImage, match="'a'"):
         gallery.get("a")
     gallery.add([new_image(2, "a")])
-    assert names(gallery.search(new_image(2).features.embedding[None], 5)[0]) == ["a"]
+    assert names(gallery.version.search(new_image(2).features.embedding[None], 5)[0]) == ["a"]
 
 
 def test_an_unknown_image_among_others_says_so(gallery, new_image):
@@ -231,7 +231,7 @@ def test_an_unknown_image_says_so(gallery, ask):
 
 def test_the_embedding_of_an_unknown_image_says_so(gallery):
     with pytest.raises(UnknownImage, match="whymatch list"):
-        gallery.embeddings(["nothing"])
+        gallery.version.embeddings(["nothing"])
 
 
 def test_images_are_listed_by_name_in_pages(gallery, new_image):
@@ -292,7 +292,7 @@ def test_a_gallery_that_is_deleted_while_in_use_is_unknown(galleries, gallery, n
     gallery.add([new_image(1)])
     galleries.delete("default")
     with pytest.raises(UnknownGallery):
-        gallery.search(new_image(1).features.embedding[None], 1)
+        gallery.version.search(new_image(1).features.embedding[None], 1)
     with pytest.raises(UnknownGallery):
         gallery.add([new_image(2)])
 
@@ -311,7 +311,7 @@ def test_feature_maps_can_be_left_out(galleries, new_image):
     gallery = galleries.create("slim", omit_feature_maps=True)
     gallery.add([new_image(1)])
     assert gallery.features(["1.jpg"]) == [None]
-    assert np.allclose(gallery.embeddings(["1.jpg"])[0], new_image(1).features.embedding)
+    assert np.allclose(gallery.version.embeddings(["1.jpg"])[0], new_image(1).features.embedding)
 
 
 def test_another_model_is_refused_but_its_gallery_is_listed(tmp_path, model, new_image):

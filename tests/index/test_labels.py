@@ -17,7 +17,7 @@ def labeled(galleries, new_image, request):
 
 def best_by_hand(gallery, query) -> dict[str, tuple[str, float]]:
     best: dict[str, tuple[str, float]] = {}
-    for match in gallery.search(query[None], 100)[0]:
+    for match in gallery.version.search(query[None], 100)[0]:
         if match.image.label:
             best.setdefault(match.image.label, (match.image.name, match.score))
     return best
@@ -26,7 +26,7 @@ def best_by_hand(gallery, query) -> dict[str, tuple[str, float]]:
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 10])
 def test_the_best_match_of_each_label_is_the_brute_force_one(labeled, new_image, limit):
     query = new_image(77).features.embedding
-    found = labeled.best_of_labels(query, limit)
+    found = labeled.version.best_of_labels(query, limit)
     expected = list(best_by_hand(labeled, query).items())[:limit]
     assert [(match.image.label, match.image.name) for match in found] == [
         (label, name) for label, (name, _) in expected
@@ -36,26 +36,26 @@ def test_the_best_match_of_each_label_is_the_brute_force_one(labeled, new_image,
 
 def test_only_given_labels_have_a_best_match(labeled, new_image):
     query = new_image(77).features.embedding
-    assert {match.image.label for match in labeled.best_of_labels(query, 10, ["b", "d"])} == {"b", "d"}
+    assert {match.image.label for match in labeled.version.best_of_labels(query, 10, ["b", "d"])} == {"b", "d"}
     with pytest.raises(UnknownLabel, match="'nothing'"):
-        labeled.best_of_labels(query, 10, ["nothing"])
+        labeled.version.best_of_labels(query, 10, ["nothing"])
 
 
 def test_without_labels_there_is_no_best_match(gallery, new_image):
     gallery.add([new_image(1)])
-    assert gallery.best_of_labels(new_image(1).features.embedding, 5) == []
+    assert gallery.version.best_of_labels(new_image(1).features.embedding, 5) == []
 
 
 def test_the_embeddings_of_a_label_are_those_of_its_images(labeled, new_image):
     expected = np.stack([new_image(seed).features.embedding for seed in (28, 29, 30)])
-    assert np.allclose(np.sort(labeled.label_embeddings("b"), axis=0), np.sort(expected, axis=0), atol=1e-6)
-    assert np.allclose(labeled.label_embeddings("b", without="28.jpg"), expected[1:], atol=1e-6)
-    assert np.allclose(labeled.label_embeddings("b", without="0.jpg"), labeled.label_embeddings("b"))
-    assert labeled.label_embeddings("d", without="33.jpg").shape == (0, expected.shape[1])
+    assert np.allclose(np.sort(labeled.version.label_embeddings("b"), axis=0), np.sort(expected, axis=0), atol=1e-6)
+    assert np.allclose(labeled.version.label_embeddings("b", without="28.jpg"), expected[1:], atol=1e-6)
+    assert np.allclose(labeled.version.label_embeddings("b", without="0.jpg"), labeled.version.label_embeddings("b"))
+    assert labeled.version.label_embeddings("d", without="33.jpg").shape == (0, expected.shape[1])
 
 
 def test_pairs_are_different_images_of_one_label_and_repeatable(labeled, new_image):
-    first, second = labeled.labeled_pairs(500, seed=3)
+    first, second = labeled.version.labeled_pairs(500, seed=3)
     assert len(first) == len(second) == 500
     embeddings = np.stack([new_image(seed).features.embedding for seed in range(34)])
     labels = np.array(list("a" * 28 + "bbbccd"))
@@ -64,11 +64,11 @@ def test_pairs_are_different_images_of_one_label_and_repeatable(labeled, new_ima
     assert (ours != theirs).all()
     assert set(labels[ours]) == {"a", "b", "c"}
     assert len(set(ours)) == 33  # every image that shares its label comes up
-    again = labeled.labeled_pairs(500, seed=3)
+    again = labeled.version.labeled_pairs(500, seed=3)
     assert np.array_equal(first, again[0])
-    assert not np.array_equal(first, labeled.labeled_pairs(500, seed=4)[0])
+    assert not np.array_equal(first, labeled.version.labeled_pairs(500, seed=4)[0])
 
 
 def test_there_are_no_pairs_where_no_label_is_shared(gallery, new_image):
     gallery.add([new_image(1, label="a"), new_image(2, label="b"), new_image(3)])
-    assert [len(side) for side in gallery.labeled_pairs(10, seed=0)] == [0, 0]
+    assert [len(side) for side in gallery.version.labeled_pairs(10, seed=0)] == [0, 0]

@@ -15,7 +15,7 @@ from whymatch.v1 import (
 from whymatch.v1.embed_service_pb2 import GetModelRequest
 from whymatch.v1.gallery_service_pb2 import CreateGalleryRequest
 
-CHANGING = {"CreateGallery", "DeleteGallery", "AddImages", "DeleteImage"}
+CHANGING = {"CreateGallery", "DeleteGallery", "AddImages", "DeleteImage", "SetHead"}
 FILES = (gallery_service_pb2, search_service_pb2, explain_service_pb2, embed_service_pb2)
 
 

@@ -58,9 +58,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_IMAGE_EXISTS: _ErrorReason.ValueType  # 16
     """The gallery holds a different image under that name. ALREADY_EXISTS."""
     ERROR_REASON_MODEL_MISMATCH: _ErrorReason.ValueType  # 17
-    """The gallery was embedded by another model than the one that the server runs; or the embedding to search for was made
-    by another model or head than the gallery's. FAILED_PRECONDITION.
-    """
+    """The gallery was embedded by another model than the one that the server runs. FAILED_PRECONDITION."""
     ERROR_REASON_NEWER_FORMAT: _ErrorReason.ValueType  # 18
     """The gallery was written by a newer version of whymatch. FAILED_PRECONDITION."""
     ERROR_REASON_BROKEN_GALLERY: _ErrorReason.ValueType  # 19
@@ -95,6 +93,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_TOO_FEW_IMAGES: _ErrorReason.ValueType  # 32
     """The gallery has too few different images to fit the head to. FAILED_PRECONDITION."""
+    ERROR_REASON_OTHER_EMBEDDING: _ErrorReason.ValueType  # 33
+    """The embedding to search for was made by another model or head than the gallery's. FAILED_PRECONDITION."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or one image of a stream, failed.
@@ -138,9 +138,7 @@ ERROR_REASON_GALLERY_EXISTS: ErrorReason.ValueType  # 15
 ERROR_REASON_IMAGE_EXISTS: ErrorReason.ValueType  # 16
 """The gallery holds a different image under that name. ALREADY_EXISTS."""
 ERROR_REASON_MODEL_MISMATCH: ErrorReason.ValueType  # 17
-"""The gallery was embedded by another model than the one that the server runs; or the embedding to search for was made
-by another model or head than the gallery's. FAILED_PRECONDITION.
-"""
+"""The gallery was embedded by another model than the one that the server runs. FAILED_PRECONDITION."""
 ERROR_REASON_NEWER_FORMAT: ErrorReason.ValueType  # 18
 """The gallery was written by a newer version of whymatch. FAILED_PRECONDITION."""
 ERROR_REASON_BROKEN_GALLERY: ErrorReason.ValueType  # 19
@@ -175,6 +173,8 @@ INVALID_ARGUMENT.
 """
 ERROR_REASON_TOO_FEW_IMAGES: ErrorReason.ValueType  # 32
 """The gallery has too few different images to fit the head to. FAILED_PRECONDITION."""
+ERROR_REASON_OTHER_EMBEDDING: ErrorReason.ValueType  # 33
+"""The embedding to search for was made by another model or head than the gallery's. FAILED_PRECONDITION."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

@@ -1,0 +1,220 @@
+"""A linear head: what stands between the pooled vector of an image and its embedding."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whymatch.embed.errors import BadHead, TooFewImages
+from whymatch.embed.pooling import Array
+
+HeadKind = Literal["none", "centering", "whitening", "linear"]
+Wide = NDArray[np.float64]
+
+MAX_DIMENSIONS = 4096
+RIDGE = 1e-4
+"""Added to the variance of each direction, as a part of the largest: no direction is enlarged more than 100 times."""
+FLAT = 1e-10
+"""Images whose vectors vary by less than this part of their squared length are alike, but for rounding."""
+DEFAULT_DIMENSIONS = 128
+IMAGES_PER_DIMENSION = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A linear map of the pooled vector: P beta + b, where b = -P m if a mean m is taken off.
+
+    It keeps a sum over cells a sum over cells: with contributions a that sum to beta, P a_xy + b / (H W) sums to
+    P beta + b.
+    """
+
+    kind: HeadKind = "none"
+    matrix: Array | None = None
+    """P, (D, C) float32; None leaves every channel as it is."""
+    bias: Array | None = None
+    """b, (D,) float32; None is zeros."""
+
+    def dimensions(self, channels: int) -> int:
+        """Return the length of an embedding."""
+        return channels if self.matrix is None else len(self.matrix)
+
+    def project(self, vectors: Array, share: float = 1.0) -> Array:
+        """Return P vectors + share b, (..., D), of vectors (..., C).
+
+        share: how much of an image the vectors stand for: all of it, or a part, such as 1 / (H W) for a cell.
+        """
+        projected = vectors if self.matrix is None else vectors @ self.matrix.T
+        return projected if self.bias is None else projected + np.float32(share) * self.bias
+
+    def embed(self, pooled: Array) -> Array:
+        """Return the embeddings of pooled vectors (..., C): (..., D) of length 1; zeros for zero vectors."""
+        return unit(self.project(pooled))
+
+    def pull_back(self, vector: Array) -> tuple[Array, float]:
+        """Return v' (C,) and c such that project(x, share) . vector = x . v' + share c for every x.
+
+        vector: (D,).
+        """
+        back = vector if self.matrix is None else vector @ self.matrix
+        return back, 0.0 if self.bias is None else float(self.bias.astype(float) @ vector)
+
+    def fingerprint(self, model: str) -> str:
+        """Return what pins embeddings: the model's fingerprint, or 32 digits that change with it and with the head."""
+        if self.kind == "none":
+            return model
+        digest = hashlib.sha256(f"{model} {self.kind}".encode())
+        for part in (self.matrix, self.bias):
+            digest.update(b"|" if part is None else np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()[:32]
+
+
+def unit(vectors: Array) -> Array:
+    """Scale vectors (..., C) to length 1; zero vectors stay zero."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+
+
+NO_HEAD = Head()
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Says how far the fit of a head is, and last what came of it."""
+
+    done: int
+    """Vectors seen."""
+    head: Head | None = None
+
+
+def linear_head(weight: Array, bias: Array | None, channels: int) -> Head:
+    """Return a layer that was learned elsewhere as a head.
+
+    weight: (D, channels) float32. bias: (D,) float32, None for zeros.
+
+    Raises:
+        BadHead: another shape, not finite, or nothing but zeros.
+    """
+    rows, columns = weight.shape
+    if columns != channels or not 1 <= rows <= MAX_DIMENSIONS:
+        raise BadHead(
+            f"the weight has {rows} rows of {columns} values; this model needs {channels} values in each of 1 to "
+            f"{MAX_DIMENSIONS} rows"
+        )
+    if bias is not None and bias.shape != (rows,):
+        raise BadHead(
+            f"the bias has {bias.size} values and the weight {rows} rows of {channels}; give one for each row, or none "
+            "(is the weight transposed?)"
+        )
+    if not (np.isfinite(weight).all() and (bias is None or np.isfinite(bias).all())):
+        raise BadHead("the layer has values that are not finite numbers; was its training cut short?")
+    if not weight.any():
+        raise BadHead("the weight is all zeros, which would make all images alike")
+    return Head("linear", weight, bias if bias is not None and bias.any() else None)
+
+
+def fit_centering(batches: Iterable[Array]) -> Iterator[Fit]:
+    """Fit a head that takes off the mean: beta - m.
+
+    batches: pooled vectors (n, C) float32, some at a time.
+
+    Raises:
+        TooFewImages: no two vectors differ.
+    """
+    moments = _Moments(products=False)
+    for batch in batches:
+        moments.add(batch)
+        yield Fit(moments.count)
+    moments.check("centering")
+    yield Fit(moments.count, Head("centering", None, (-moments.mean).astype(np.float32)))
+
+
+def fit_whitening(batches: Iterable[Array], channels: int, dimensions: int | None = None) -> Iterator[Fit]:
+    """Fit PCA-whitening: P = diag(variance + ridge)^(-1/2) U^T, of the leading principal directions U of the vectors.
+
+    The ridge is 1e-4 of the largest variance: directions that hardly vary are rounding and would drown the others.
+
+    batches: pooled vectors (n, channels) float32, some at a time.
+    dimensions: how many directions to keep; by default 128, or fewer if there are few vectors: one for each four.
+
+    Raises:
+        BadHead: more dimensions than channels, or fewer than one.
+        TooFewImages: the vectors span fewer directions.
+    """
+    if dimensions is not None and not 1 <= dimensions <= channels:
+        raise BadHead(f"{dimensions} dimensions cannot be kept; take from 1 to the model's {channels}")
+    moments = _Moments(products=True)
+    for batch in batches:
+        moments.add(batch)
+        yield Fit(moments.count)
+    moments.check("whitening")
+    variances, directions = _principal(moments.covariance)
+    spanned = int((variances > variances[0] * FLAT).sum())
+    wanted = dimensions or min(DEFAULT_DIMENSIONS, spanned, max(1, moments.count // IMAGES_PER_DIMENSION))
+    if wanted > spanned:
+        raise TooFewImages(
+            f"the gallery's {moments.count} images span {spanned} directions, not {wanted}; keep at most {spanned} "
+            "dimensions, or add images that differ"
+        )
+    matrix = directions[:wanted] / np.sqrt(variances[:wanted, None] + RIDGE * variances[0])
+    yield Fit(moments.count, Head("whitening", matrix.astype(np.float32), (-matrix @ moments.mean).astype(np.float32)))
+
+
+class _Moments:
+    """Mean and covariance of vectors, taken in one pass: sums of what is left after the mean of the first batch."""
+
+    def __init__(self, *, products: bool) -> None:
+        self.count = 0
+        self._origin: Wide = np.zeros(0)
+        self._sum: Wide = np.zeros(0)
+        self._squares = 0.0
+        self._products: Wide | None = np.zeros((0, 0)) if products else None
+
+    def add(self, batch: Array) -> None:
+        """Take in vectors (n, C)."""
+        wide = batch.astype(float)
+        if not self.count:
+            channels = wide.shape[1]
+            self._origin, self._sum = wide.mean(axis=0), np.zeros(channels)
+            self._products = None if self._products is None else np.zeros((channels, channels))
+        wide -= self._origin
+        self.count += len(wide)
+        self._sum += wide.sum(axis=0)
+        self._squares += float((wide**2).sum())
+        if self._products is not None:
+            self._products += wide.T @ wide
+
+    def check(self, kind: HeadKind) -> None:
+        """Raise TooFewImages if no two vectors differ."""
+        if not self.count or self._variance <= FLAT * float((self.mean**2).sum()):
+            raise TooFewImages(
+                f"{kind} needs at least two images that differ; the gallery has "
+                + (f"{self.count} that the model cannot tell apart" if self.count > 1 else str(self.count))
+            )
+
+    @property
+    def mean(self) -> Wide:
+        """Of each channel, (C,)."""
+        return self._origin + self._sum / self.count
+
+    @property
+    def covariance(self) -> Wide:
+        """Of each two channels, (C, C)."""
+        assert self._products is not None
+        left = self._sum / self.count
+        return self._products / self.count - np.outer(left, left)
+
+    @property
+    def _variance(self) -> float:
+        """The trace of the covariance."""
+        return self._squares / self.count - float(((self._sum / self.count) ** 2).sum())
+
+
+def _principal(covariance: Wide) -> tuple[Wide, Wide]:
+    """Return variances, largest first, and directions (C, C), a row for each; its largest value is positive."""
+    variances, columns = np.linalg.eigh(covariance)
+    directions = columns.T[::-1]
+    largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1)
+    return variances[::-1].clip(min=0), directions * np.sign(largest)
