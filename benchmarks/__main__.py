@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import adding, explaining, faithfulness, localizing, memory, regions, searching
+from benchmarks import adding, explaining, faithfulness, localizing, memory, refitting, regions, searching
 from benchmarks.report import Figure, table
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "searching": searching.run,
     "explaining": explaining.run,
     "regions": regions.run,
+    "refitting": refitting.run,
     "localizing": localizing.run,
     "faithfulness": faithfulness.run,
     "memory": memory.run,

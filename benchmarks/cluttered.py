@@ -3,18 +3,31 @@
 import itertools
 import sys
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from whymatch.embed import Array, DecodeLimits, Features, Model, Prepared, load_model
+from whymatch.embed import (
+    NO_HEAD,
+    Array,
+    DecodeLimits,
+    Features,
+    Fit,
+    Head,
+    Model,
+    Prepared,
+    fit_centering,
+    fit_whitening,
+    load_model,
+)
 from whymatch.explain import Box, Region, cell_weights
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 WEIGHTS = SHARED / "weights" / "mobilenet_v2_imagenet.safetensors"
-SIZE_PX = 224
-"""What the weights were trained with: about 7 x 7 cells."""
+DIMENSIONS = 64
+"""That whitening keeps: about one for each two photographs."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +53,12 @@ class Pair:
         return cell_weights(self.query.boxes[self.label], features.placement, rows, columns)
 
 
-def load_shared_model(benchmark: str) -> Model | None:
+def load_shared_model(benchmark: str, size_px: int) -> Model | None:
     """Return trained MobileNetV2; None, and a line that says so, where its weights or the photographs are absent."""
     if not WEIGHTS.is_file() or not (SHARED / "images" / "coco128").is_dir():
         print(f"{benchmark}: skipped, {SHARED} with its photographs and weights is absent", file=sys.stderr)
         return None
-    return load_model("mobilenet_v2", weights=WEIGHTS, size_px=SIZE_PX)
+    return load_model("mobilenet_v2", weights=WEIGHTS, size_px=size_px)
 
 
 def draw_pairs(count: int) -> list[Pair]:
@@ -59,6 +72,19 @@ def draw_pairs(count: int) -> list[Pair]:
     shuffled = [random.permutation(np.array(pairs, object)) for _, pairs in sorted(by_label.items())]
     turns = itertools.chain.from_iterable(itertools.zip_longest(*shuffled))
     return list(itertools.islice(filter(None, turns), count))
+
+
+def fit_head(kind: str, features: Iterable[Features]) -> Head:
+    """Return `no head`, `centering` or `whitening`, fitted to the photographs."""
+    pooled = np.array([one.pooled for one in features])
+    fits = {
+        "no head": lambda: iter([Fit(0, NO_HEAD)]),
+        "centering": lambda: fit_centering([pooled]),
+        "whitening": lambda: fit_whitening([pooled], pooled.shape[1], DIMENSIONS),
+    }
+    *_, last = fits[kind]()
+    assert last.head
+    return last.head
 
 
 def prepare(model: Model, pairs: list[Pair]) -> dict[Path, Prepared]:

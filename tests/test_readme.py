@@ -40,13 +40,14 @@ def test_the_examples_run_one_after_the_other(folder):
             done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
             said.append(done.stdout)
-    command_line, by_parts, python, rooms = said
+    command_line, by_parts, head, python, rooms = said
     assert "cats~cat.png" in command_line
     assert '"score"' in command_line
     assert (folder / "maps/sheet.png").exists()
     assert "cats~cat.png" in by_parts
     assert (folder / "point/sheet.png").exists()
     assert (folder / "cats/sheet.png").exists()
+    assert "centering, 512 dimensions, version 1, fitted to 2 images" in head
     assert (folder / "cat.png.map.png").exists()
     assert "cat.png stored" in python
     score, total = map(float, rooms.split())

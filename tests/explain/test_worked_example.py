@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sample_features import features
 
-from whymatch.embed import Geometry, Pooling
+from whymatch.embed import Geometry, Head, Pooling
 from whymatch.explain import (
     Box,
     Point,
@@ -47,6 +47,8 @@ def computed() -> dict[str, float]:
     """What the table of the page states, by its first column."""
     explained = explain_match(QUERY, MATCH)
     maximum = explain_match(image(ACTIVATIONS[:2], "max"), image(ACTIVATIONS[2:], "max"))
+    centering = Head("centering", None, np.array([-7, -1], np.float32))
+    centered = explain_match(QUERY.through(centering), MATCH.through(centering))
     channels = {one.channel: one.score for one in leading_channels(QUERY.embedding, MATCH.embedding, 2)}
     best, second = correspondences(QUERY, MATCH, 2)
     right, part = weights((box(10, 0, 10, 20),)), weights((box(5, 0, 15, 10),))
@@ -72,6 +74,11 @@ def computed() -> dict[str, float]:
         "second pair: query top right, match bottom right": second.score,
         "score with `max` pooling": maximum.score,
         "top left of its query map": maximum.query_map.values[0, 0],
+        "score behind centering, if the mean is (7, 1)": centered.score,
+        "the query map there, top left": centered.query_map.values[0, 0],
+        "the same, top right": centered.query_map.values[0, 1],
+        "the same, bottom left": centered.query_map.values[1, 0],
+        "the same, bottom right": centered.query_map.values[1, 1],
     }
 
 

@@ -1,0 +1,73 @@
+"""Refitting the head of a gallery of 20,000 images, while it serves, from what is stored alone."""
+
+import tempfile
+import threading
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from benchmarks.report import Figure, in_turn, seconds
+from benchmarks.searching import fill
+from whymatch.embed import Array, fit_whitening, load_model, unit
+from whymatch.index import Galleries, Gallery
+
+COUNT = 20_000
+DIMENSIONS = 128
+ROUNDS = 5
+
+
+def run() -> list[Figure]:
+    """Measure a whitening head against the same done with numpy and FAISS, from vectors in memory."""
+    model = load_model()
+    vectors = np.random.default_rng(0).gamma(0.5, size=(COUNT, model.dimensions)).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        fill(Path(folder), model, vectors)
+        for content in (Path(folder) / "galleries/default/contents").iterdir():
+            content.unlink()  # what reads an image now fails
+        with Galleries(Path(folder), model) as galleries:
+            return _refit(galleries.open("default"), vectors)
+
+
+def _refit(gallery: Gallery, vectors: Array) -> list[Figure]:
+    ours, plain = in_turn(lambda: _set_head(gallery), lambda: _plainly(vectors), rounds=ROUNDS, warm_up=1)
+    query = gallery.version.embeddings(["0"])
+    alone = np.median([seconds(lambda: gallery.version.search(query, 10)) for _ in range(50)])
+    during = np.median(_searches_during_a_refit(gallery, query))
+    return [
+        Figure(
+            f"refit of a whitening head on {COUNT:,} x {vectors.shape[1]}, no image files, over numpy and FAISS",
+            float(np.median(ours / plain)),
+            detail=f"{np.median(ours):.2f} s, the new version searchable and on disk, against {np.median(plain):.2f} s",
+        ),
+        Figure(
+            "search of the old version while the head is refitted, median",
+            float(during * 1000),
+            " ms",
+            detail=f"{alone * 1000:.2f} ms while nothing else runs",
+        ),
+    ]
+
+
+def _set_head(gallery: Gallery) -> None:
+    for _ in gallery.set_head(lambda batches, channels: fit_whitening(batches, channels, DIMENSIONS)):
+        pass
+
+
+def _plainly(vectors: Array) -> None:
+    """Do the same with vectors that are in memory, and keep nothing."""
+    centered = vectors - vectors.mean(axis=0)
+    variances, directions = np.linalg.eigh((centered.T @ centered / len(vectors)).astype(float))
+    matrix = directions[:, -DIMENSIONS:] / np.sqrt(variances[-DIMENSIONS:])
+    index = faiss.IndexFlatIP(DIMENSIONS)
+    index.add(unit(centered @ matrix.astype(np.float32)))
+
+
+def _searches_during_a_refit(gallery: Gallery, query: Array) -> list[float]:
+    """Return the seconds of searches in the version that is being replaced."""
+    version, times = gallery.version, []
+    refit = threading.Thread(target=_set_head, args=[gallery])
+    refit.start()
+    while refit.is_alive():
+        times.append(seconds(lambda: version.search(query, 10)))
+    return times
