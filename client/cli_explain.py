@@ -192,7 +192,7 @@ def print_explanation(explanation: "Explanation", *, by_region: bool) -> None:
     print(f"query map adds up to {explanation.query_map.total:.4f}, match map to {explanation.match_map.total:.4f}")
     print(f"residual {explanation.residual:.1e}")
     if explanation.channels:
-        print("leading channels " + ", ".join(f"{one.channel} ({one.share:.1%})" for one in explanation.channels))
+        print("leading channels " + ", ".join(f"{one.channel}: {one}" for one in explanation.channels))
     for number, pair in enumerate(explanation.correspondences, start=1):
         print(f"{number:4}  {pair.score:9.6f}  query {corners(pair.query_box)}  match {corners(pair.match_box)}")
 

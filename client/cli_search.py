@@ -161,8 +161,9 @@ def print_matches(result: "SearchResult", *, by_region: bool) -> None:
     width = max([len("label"), *(len(match.label) for match in result)])
     print(f"rank   score  {'share   ' if by_region else ''}{'label':{width}}  name")
     for rank, match in enumerate(result, start=1):
-        share = f"{match.region_share:6.1%}  " if by_region else ""
-        print(f"{rank:4}  {match.score:6.4f}  {share}{match.label:{width}}  {match.name}")
+        part = f"{match.region_share:.1%}" if match.region_share else "-"
+        share = f"{part:>6}  " if by_region else ""
+        print(f"{rank:4} {match.score:7.4f}  {share}{match.label:{width}}  {match.name}")
 
 
 def read_embedding(file: Path) -> "Embedding":

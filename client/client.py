@@ -361,8 +361,7 @@ class Client:
         dimensions: how many directions `whitening` keeps; None lets the server choose.
         weight: (D, C) of a `linear` layer, for embeddings of D values from the C channels of the model.
         bias: (D,); None means zeros.
-        progress: called with the number of images that the head has been fitted to so far, and of all that there are;
-            the latter is 0 for a head that needs none.
+        progress: called with the number of images that the head has been fitted to so far, and of all that there are.
 
         Until it returns, searches find the old embeddings, which stay if it fails.
         """

@@ -182,7 +182,7 @@ def _similarity_map(message: similarity_pb2.SimilarityMap) -> results.Similarity
 
 
 def _channel_share(message: explain_service_pb2.ChannelShare, score: float) -> results.ChannelShare:
-    return results.ChannelShare(message.channel, message.score, message.score / score if score else 0.0)
+    return results.ChannelShare(message.channel, message.score, message.score / score if score > 0 else 0.0)
 
 
 def _correspondence(message: explain_service_pb2.Correspondence) -> results.Correspondence:

@@ -105,7 +105,8 @@ def _match_panel(
 ) -> Image.Image:
     sides = ((match.query_map, query_regions), (match.match_map, match_regions))
     tiles = [_map_tile(similarity_map, SMALL, regions) for similarity_map, regions in sides if similarity_map]
-    share = f" = {match.region_share:.0%} of {match.image_score:.3f}" if query_regions or match_regions else ""
+    share = f" = {match.region_share:.0%}" if match.region_share else ""
+    share = f"{share} of {match.image_score:.3f}" if query_regions or match_regions else ""
     caption = [f"{rank}.  {match.score:.3f}{share}  {match.label}", match.name]
     return stacked([*tiles, text_panel(caption, SMALL[0])])
 
@@ -130,10 +131,7 @@ def _captioned(picture: Image.Image, text: str) -> Image.Image:
 
 def _channels_panel(explanation: results.Explanation) -> Image.Image:
     """Return the leading channels as bars with their parts of the score."""
-    rows = [
-        (f"channel {one.channel}", one.score, f"{one.score:.4f} ({one.share:.1%})")
-        for one in explanation.channels[:MOST]
-    ]
+    rows = [(f"channel {one.channel}", one.score, str(one)) for one in explanation.channels[:MOST]]
     return bars_panel(rows, LARGE[0])
 
 

@@ -155,8 +155,8 @@ class Match:
 
     @property
     def region_share(self) -> float:
-        """The share of `image_score` that lies in the regions; 1 without regions, 0 if `image_score` is 0."""
-        return self.score / self.image_score if self.image_score else 0.0
+        """The share of `image_score` in the regions; 1 without regions, 0 if `image_score` is not positive."""
+        return self.score / self.image_score if self.image_score > 0 else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +192,10 @@ class ChannelShare:
     score: float
     """Its part of the score."""
     share: float
-    """Its part as a share of the score; 0 if the score is 0."""
+    """Its part as a share of the score; 0 if the score is not positive."""
+
+    def __str__(self) -> str:
+        return f"{self.score:.4f} ({self.share:.1%})" if self.share else f"{self.score:.4f}"
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
 """A linear head: what stands between the pooled vector of an image and its embedding."""
 
 import hashlib
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from whymatch.embed.errors import BadHead, TooFewImages
 from whymatch.embed.pooling import Array
@@ -19,6 +21,8 @@ RIDGE = 1e-4
 """Added to the variance of each direction, as a part of the largest: no direction is enlarged more than 100 times."""
 FLAT = 1e-10
 """Images whose vectors vary by less than this part of their squared length are alike, but for rounding."""
+ONE_AT_A_TIME = threading.Lock()
+"""Threads of BLAS wait for each other by spinning: beside other work many take a hundred times as long as one."""
 DEFAULT_DIMENSIONS = 128
 IMAGES_PER_DIMENSION = 4
 
@@ -90,7 +94,7 @@ class Fit:
 
 
 def linear_head(weight: Array, bias: Array | None, channels: int) -> Head:
-    """Return a layer that was learned elsewhere as a head.
+    """Return a layer that was learned elsewhere as a head, up to a factor, which embeddings of length 1 do not show.
 
     weight: (D, channels) float32. bias: (D,) float32, None for zeros.
 
@@ -112,7 +116,10 @@ def linear_head(weight: Array, bias: Array | None, channels: int) -> Head:
         raise BadHead("the layer has values that are not finite numbers; was its training cut short?")
     if not weight.any():
         raise BadHead("the weight is all zeros, which would make all images alike")
-    return Head("linear", weight, bias if bias is not None and bias.any() else None)
+    largest = max(np.abs(weight).max(), 0 if bias is None else np.abs(bias).max())
+    exponent = -int(np.frexp(largest)[1])  # embeddings have length 1 all the same, and no square overflows
+    bias = np.ldexp(bias, exponent) if bias is not None and bias.any() else None
+    return Head("linear", np.ldexp(weight, exponent), bias)
 
 
 def fit_centering(batches: Iterable[Array]) -> Iterator[Fit]:
@@ -158,7 +165,7 @@ def fit_whitening(batches: Iterable[Array], channels: int, dimensions: int | Non
             f"the gallery's {moments.count} images span {spanned} directions, not {wanted}; keep at most {spanned} "
             "dimensions, or add images that differ"
         )
-    matrix = directions[:wanted] / np.sqrt(variances[:wanted, None] + RIDGE * variances[0])
+    matrix = np.ascontiguousarray(directions[:wanted]) / np.sqrt(variances[:wanted, None] + RIDGE * variances[0])
     yield Fit(moments.count, Head("whitening", matrix.astype(np.float32), (-matrix @ moments.mean).astype(np.float32)))
 
 
@@ -214,7 +221,8 @@ class _Moments:
 
 def _principal(covariance: Wide) -> tuple[Wide, Wide]:
     """Return variances, largest first, and directions (C, C), a row for each; its largest value is positive."""
-    variances, columns = np.linalg.eigh(covariance)
+    with ONE_AT_A_TIME, threadpool_limits(1, user_api="blas"):
+        variances, columns = np.linalg.eigh(covariance)
     directions = columns.T[::-1]
     largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1)
     return variances[::-1].clip(min=0), directions * np.sign(largest)

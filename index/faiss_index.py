@@ -40,7 +40,6 @@ class FaissIndex:
 
     def __init__(self, path: Path, dimensions: int, factory: str) -> None:
         """Make an empty index, to be kept in `path`. Raises BadIndexFactory."""
-        faiss.cvar.distance_compute_blas_threshold = PRODUCT_FROM * dimensions
         self._path = path
         self._dimensions = dimensions
         self._factory = factory
@@ -69,6 +68,7 @@ class FaissIndex:
             wanted = limit if exact else limit * CANDIDATES
             options = {} if allowed is None else {"params": faiss.SearchParameters(sel=faiss.IDSelectorBatch(allowed))}
             # A scan for one query runs on one core whatever the team; half of the cores stay free for everything else.
+            faiss.cvar.distance_compute_blas_threshold = PRODUCT_FROM * self._dimensions
             faiss.omp_set_num_threads(1 if len(queries) == 1 else max(1, (os.cpu_count() or 1) // 2))
             scores, ids = self._index.search(queries, max(1, min(wanted, self._index.ntotal)), **options)
         return scores, ids, exact

@@ -125,11 +125,12 @@ class Gallery:
         """
         return [self._features(stored) for stored in self._store.features(names)]
 
-    def set_head(self, fitting: Fitting) -> Iterator[int]:
+    def set_head(self, fitting: Fitting, given_up: Callable[[], bool] = lambda: False) -> Iterator[int]:
         """Fit a head to the stored pooled vectors, and make it the gallery's; no image is decoded.
 
         Yields how many vectors have been seen. Until the end the old version serves, and it stays if this is not
-        exhausted; images are added as ever until its last step, which builds the new index.
+        exhausted, or if `given_up` says so at the end; images are added as ever until the last step, which builds the
+        new index.
 
         Raises:
             BadHead, TooFewImages, BadIndexFactory, and the errors of `add`: the old version stays.
@@ -141,6 +142,8 @@ class Gallery:
         with self._adding:
             version = self._new_version(head)
             version.build()
+            if given_up():
+                return
             self._store.set_head(head, count)
             self._version = version
 

@@ -1,6 +1,7 @@
 """GalleryService: galleries and the images in them."""
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 
@@ -65,12 +66,16 @@ class GalleryServicer(GalleryServiceServicer):
         gallery = await asyncio.to_thread(self._galleries.open, name)
         image_count = (await asyncio.to_thread(gallery.facts)).image_count
         fitted = 0
-        async with aclosing(_steps(gallery.set_head(fitting))) as steps:
-            async for step in steps:
-                fitted = fitted if step is None else step
-                yield pb.SetHeadResponse(fitted_count=fitted, image_count=max(image_count, fitted) if fitted else 0)
+        ended = threading.Event()
+        try:
+            async with aclosing(_steps(gallery.set_head(fitting, ended.is_set))) as steps:
+                async for step in steps:
+                    fitted = fitted if step is None else step
+                    yield pb.SetHeadResponse(fitted_count=fitted, image_count=max(image_count, fitted))
+        finally:
+            ended.set()
         facts = await asyncio.to_thread(gallery.facts)
-        yield pb.SetHeadResponse(fitted_count=fitted, image_count=fitted, gallery=convert.gallery(facts))
+        yield pb.SetHeadResponse(fitted_count=fitted, image_count=facts.image_count, gallery=convert.gallery(facts))
 
     async def AddImages(
         self, request_iterator: AsyncIterator[pb.AddImagesRequest], context: Context
@@ -144,6 +149,7 @@ async def _steps(steps: Iterator[int]) -> AsyncGenerator[int | None]:
     """Yield what is yielded in another thread, and None where that takes long, so that a client knows it goes on."""
     while True:
         step = asyncio.ensure_future(asyncio.to_thread(next, steps, None))
+        step.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, though nobody may wait
         while not (await asyncio.wait([step], timeout=SIGN_OF_LIFE_S))[0]:
             yield None
         if step.result() is None:

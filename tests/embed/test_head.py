@@ -124,7 +124,7 @@ def test_the_fingerprint_changes_with_model_and_head_and_not_without_a_head():
 
 def test_a_layer_by_hand():
     head = linear_head(np.array([[1, 2], [0, 1], [1, 0]], np.float32), np.array([0, 0, -3], np.float32), 2)
-    assert head.project(np.array([1, 2], np.float32)).tolist() == [5, 2, -2]
+    assert head.project(np.array([1, 2], np.float32)).tolist() == [5 / 4, 2 / 4, -2 / 4]  # scaled to at most 1
     assert head.dimensions(2) == 3
 
 

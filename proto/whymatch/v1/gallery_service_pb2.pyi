@@ -431,7 +431,7 @@ class SetHeadResponse(_message.Message):
     fitted_count: _builtins.int
     """How many images it has been fitted to."""
     image_count: _builtins.int
-    """How many there are to fit it to; 0 if none is needed."""
+    """How many images the gallery has."""
     @_builtins.property
     def gallery(self) -> Global___Gallery:
         """The gallery with its new head; only in the last response."""
