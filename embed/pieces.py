@@ -17,6 +17,7 @@ def in_pieces(
 ) -> torch.Tensor:
     """Apply an element-wise function to a tensor, in pieces too small for a team of threads."""
     result = torch.empty(values.shape, dtype=dtype)
-    for target, piece in zip(torch.split(result.view(-1), PIECE), torch.split(values.reshape(-1), PIECE), strict=True):
-        target.copy_(function(piece))
+    source, target = values.reshape(-1), result.view(-1)
+    for start in range(0, len(source), PIECE):
+        target[start : start + PIECE] = function(source[start : start + PIECE])
     return result
