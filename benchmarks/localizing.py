@@ -13,7 +13,7 @@ from whymatch.embed import Array, Features, Model, Pooling, Prepared
 from whymatch.explain import similarity_map
 
 PAIRS = 200
-SLOW_PAIRS = 15
+SLOW_PAIRS = 10
 """The first of them, for xaitk-saliency, which takes many seconds for each."""
 SIZES_PX = (224, 448)
 """What the weights were trained with, about 7 x 7 cells, and twice that."""

@@ -163,13 +163,21 @@ class GalleryVersion:
             self._index.save(generation)
 
     def add(self, pooled: Mapping[int, Array]) -> None:
-        """Bring images, just stored, into the index: pooled vectors (C,) by row id."""
-        self._update_index(pooled)
+        """Bring images, just stored, into the index, pooled vectors (C,) by row id; build it anew if that is due."""
+        try:
+            if pooled:
+                self._index.add(np.array(list(pooled), np.int64), self.head.embed(np.stack(list(pooled.values()))))
+            due = self._index.stale(self._store.count())
+        except Exception:
+            LOGGER.exception("the index of gallery %r failed and is built anew", self._store.folder.name)
+            self._index_is_current, due = False, True
+        if due:
+            self.build()
 
     def remove(self, image_id: int) -> None:
-        """Take an image, just deleted, out of the index."""
+        """Take an image, just deleted, out of the index; build it anew if that is due."""
         self._index.remove(image_id)
-        self._update_index({})
+        self.add({})
 
     def build(self) -> None:
         """Build the index anew from the store; a simpler one, if the one that was asked for cannot be built."""
@@ -183,18 +191,6 @@ class GalleryVersion:
             self._index.give_up()
             self._fill_index()
         self._index_is_current = True
-
-    def _update_index(self, new: Mapping[int, Array]) -> None:
-        """Bring new vectors into the index, and build it anew when it is due, or when that fails."""
-        try:
-            if new:
-                self._index.add(np.array(list(new), np.int64), self.head.embed(np.stack(list(new.values()))))
-            due = self._index.stale(self._store.count())
-        except Exception:
-            LOGGER.exception("the index of gallery %r failed and is built anew", self._store.folder.name)
-            self._index_is_current, due = False, True
-        if due:
-            self.build()
 
     def _fill_index(self) -> None:
         self._index.rebuild(self._store.count(), self._all())
