@@ -46,8 +46,8 @@ def component_shares(queries: Array, matches: Array) -> tuple[Array, Array]:
     """Return for pairs of embeddings the share of the score in the K leading channels, (n, C), K from 1 to C.
 
     queries, matches: (n, C) float32. Pairs whose score is not positive have no shares and are left out.
-    Returns the scores, (n,), too: where channels are signed, a pair that is hardly similar has shares beyond all bounds,
-    so a mean over pairs weighs them by their scores.
+    Returns the scores, (n,), too: where channels are signed, a pair that is hardly similar has shares beyond all
+    bounds, so a mean over pairs weighs them by their scores.
     """
     sums: Array = np.cumsum(-np.sort(-queries * matches, axis=1), axis=1)
     sums = sums[sums[:, -1] > TINY]
