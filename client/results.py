@@ -252,7 +252,7 @@ class ComponentShares:
     """How few channels carry a similarity: the share of the score in the leading channels of a pair of images."""
 
     mean: NDArray[np.float32]
-    """(channels,), or dimensions behind a head; entry K - 1 is the share in the K leading ones, mean over the pairs.
+    """(channels,), or dimensions behind a head; entry K - 1 is the share of the mean score in the K leading ones.
     May pass 1 on its way."""
     low: NDArray[np.float32]
     """The same; a tenth of the pairs lies below."""

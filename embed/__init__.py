@@ -14,13 +14,24 @@ from whymatch.embed.errors import (
 )
 from whymatch.embed.features import Features, check_embedding
 from whymatch.embed.geometry import Geometry, Placement
-from whymatch.embed.head import NO_HEAD, Fit, Head, fit_centering, fit_whitening, linear_head, unit
+from whymatch.embed.head import (
+    MAX_DIMENSIONS,
+    NO_HEAD,
+    Fit,
+    Head,
+    HeadKind,
+    fit_centering,
+    fit_whitening,
+    linear_head,
+    unit,
+)
 from whymatch.embed.image import DecodeLimits, decode_image, media_type
 from whymatch.embed.model import Model, Prepared, load_model
 from whymatch.embed.pieces import in_pieces
 from whymatch.embed.pooling import Array, Pooling
 
 __all__ = [
+    "MAX_DIMENSIONS",
     "NO_HEAD",
     "Array",
     "BadHead",
@@ -33,6 +44,7 @@ __all__ = [
     "Fit",
     "Geometry",
     "Head",
+    "HeadKind",
     "ImageTooLarge",
     "Model",
     "NotAnImage",

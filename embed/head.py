@@ -17,12 +17,14 @@ HeadKind = Literal["none", "centering", "whitening", "linear"]
 Wide = NDArray[np.float64]
 
 MAX_DIMENSIONS = 4096
+"""Of an embedding behind a given layer."""
 RIDGE = 1e-4
 """Added to the variance of each direction, as a part of the largest: no direction is enlarged more than 100 times."""
 FLAT = 1e-10
 """Images whose vectors vary by less than this part of their squared length are alike, but for rounding."""
-ONE_AT_A_TIME = threading.Lock()
-"""Threads of BLAS wait for each other by spinning: beside other work many take a hundred times as long as one."""
+ONE_BLAS_THREAD = threading.Lock()
+"""Held while BLAS is kept to one thread, for the whole process: its threads wait for each other by spinning, and beside
+other work they take a hundred times as long as one alone."""
 DEFAULT_DIMENSIONS = 128
 IMAGES_PER_DIMENSION = 4
 
@@ -221,7 +223,7 @@ class _Moments:
 
 def _principal(covariance: Wide) -> tuple[Wide, Wide]:
     """Return variances, largest first, and directions (C, C), a row for each; its largest value is positive."""
-    with ONE_AT_A_TIME, threadpool_limits(1, user_api="blas"):
+    with ONE_BLAS_THREAD, threadpool_limits(1, user_api="blas"):
         variances, columns = np.linalg.eigh(covariance)
     directions = columns.T[::-1]
     largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1)

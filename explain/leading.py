@@ -42,14 +42,16 @@ def leading_channels(query: Array, match: Array, limit: int) -> list[ChannelShar
     return [ChannelShare(int(channel), float(parts[channel])) for channel in np.argsort(-parts, kind="stable")[:limit]]
 
 
-def component_shares(queries: Array, matches: Array) -> Array:
-    """Return for each pair of embeddings the share of its score in its K leading channels, (n, C), K from 1 to C.
+def component_shares(queries: Array, matches: Array) -> tuple[Array, Array]:
+    """Return for pairs of embeddings the share of the score in the K leading channels, (n, C), K from 1 to C.
 
     queries, matches: (n, C) float32. Pairs whose score is not positive have no shares and are left out.
+    Returns the scores, (n,), too: where channels are signed, a pair that is hardly similar has shares beyond all
+    bounds, so a mean over pairs weighs them by their scores.
     """
     sums: Array = np.cumsum(-np.sort(-queries * matches, axis=1), axis=1)
     sums = sums[sums[:, -1] > TINY]
-    return sums / sums[:, -1:]
+    return sums / sums[:, -1:], sums[:, -1]
 
 
 def correspondences(

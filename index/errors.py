@@ -92,10 +92,10 @@ class OtherEmbedding(WhymatchError):
 
     reason = "OTHER_EMBEDDING"
 
-    def __init__(self, theirs: str, ours: str) -> None:
+    def __init__(self, gallery: str, theirs: str, ours: str) -> None:
         super().__init__(
-            f"the embedding was made by {theirs}, but those of the gallery are by {ours}; embed the image "
-            "again, with the gallery's name"
+            f"the embedding was made by {theirs}, but those of gallery {gallery!r} are by {ours}; embed the image "
+            f"again for that gallery (`gallery={gallery!r}`, on the command line `--gallery {gallery}`)"
         )
 
 

@@ -111,9 +111,9 @@ class Galleries:
     def describe(self, name: str) -> GalleryFacts:
         """Return what a gallery is; it may be of another model. Raises BadName, UnknownGallery, NewerFormat."""
         check_gallery_name(name)
+        if gallery := self.opened(name):
+            return gallery.facts()
         with self._lock:
-            if name in self._opened:
-                return self._opened[name].facts()
             if not self._folder(name).is_dir():
                 raise UnknownGallery(name)
             store = Store(self._folder(name))
@@ -130,11 +130,12 @@ class Galleries:
     def delete(self, name: str) -> None:
         """Delete a gallery and everything in it. Raises BadName, UnknownGallery."""
         check_gallery_name(name)
+        if gallery := self.opened(name):
+            gallery.discard()  # waits for what changes it, and must not keep the others waiting
         with self._lock:
             if not self._folder(name).is_dir():
                 raise UnknownGallery(name)
-            if name in self._opened:
-                self._opened.pop(name).discard()
+            self._opened.pop(name, None)
             removed = self._path / f"{REMOVED}{uuid.uuid4().hex}"
             with disk_errors(f"gallery {name!r}"):
                 self._folder(name).rename(removed)

@@ -45,7 +45,7 @@ class Gallery:
         self._index_factory = facts.index_factory
         self._keeps_feature_maps = not facts.omit_feature_maps
         self._adding = threading.Lock()  # keeps the order of changes the same in store and index
-        self._version = self._new_version(facts.head.head if facts.head else NO_HEAD)
+        self._version = self._new_version(self._store.head())
         self._version.load()
 
     @property
@@ -129,7 +129,7 @@ class Gallery:
         """Fit a head to the stored pooled vectors, and make it the gallery's; no image is decoded.
 
         Yields how many vectors have been seen. Until the end the old version serves, and it stays if this is not
-        exhausted, or if `given_up` says so at the end; images are added as ever until the last step, which builds the
+        exhausted, or if `given_up` says so on the way; images are added as ever until the last step, which builds the
         new index.
 
         Raises:
@@ -141,10 +141,10 @@ class Gallery:
             yield count
         with self._adding:
             version = self._new_version(head)
-            version.build()
+            version.fill(given_up)
             if given_up():
                 return
-            self._store.set_head(head, count)
+            self._store.set_head(head, version.dimensions, version.fingerprint, count)
             self._version = version
 
     def _new_version(self, head: Head) -> GalleryVersion:

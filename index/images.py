@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from whymatch.embed import Features, Head
+from whymatch.embed import Features, HeadKind
 from whymatch.index.errors import BadName, BadRequest
 
 MAX_NAME_BYTES = 255
@@ -66,23 +66,21 @@ class Match:
     """Inner product of the query and the image's embedding: for unit vectors their cosine, -1 to 1."""
 
 
-@dataclass(frozen=True, eq=False)
-class StoredHead:
-    """The head of a gallery."""
+@dataclass(frozen=True)
+class HeadFacts:
+    """What the head of a gallery is."""
 
-    head: Head
+    kind: HeadKind
+    dimensions: int
+    """Length of an embedding."""
+    fingerprint: str
+    """Of what makes the embeddings: the model and the head."""
     version: int
     """Counts the heads that the gallery has had, from 1."""
     image_count: int
     """How many images it was fitted to; 0 for a given one."""
     create_time: datetime
     """In UTC."""
-
-    @property
-    def dimensions(self) -> int:
-        """Length of an embedding."""
-        shown = self.head.bias if self.head.matrix is None else self.head.matrix
-        return 0 if shown is None else len(shown)
 
 
 @dataclass(frozen=True)
@@ -97,12 +95,12 @@ class GalleryFacts:
     image_count: int
     create_time: datetime
     """In UTC."""
-    head: StoredHead | None = None
+    head: HeadFacts | None = None
 
     @property
     def fingerprint(self) -> str:
         """Fingerprint of what makes the embeddings: the model and the head."""
-        return self.head.head.fingerprint(self.model) if self.head else self.model
+        return self.head.fingerprint if self.head else self.model
 
 
 def check_gallery_name(name: str) -> None:

@@ -16,12 +16,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from whymatch.embed import Array, Head
-from whymatch.embed.head import HeadKind
+from whymatch.embed import NO_HEAD, Array, Head, HeadKind
 from whymatch.index.disk import disk_errors
 from whymatch.index.errors import BrokenGallery, ImageExists, NewerFormat, UnknownGallery, UnknownImage
 from whymatch.index.half_maps import HalfMap, expand
-from whymatch.index.images import Added, GalleryFacts, NewImage, StoredHead, StoredImage
+from whymatch.index.images import Added, GalleryFacts, HeadFacts, NewImage, StoredImage
 
 Row = tuple[Any, ...]
 Found = TypeVar("Found")
@@ -36,8 +35,9 @@ HEADS = """
 CREATE TABLE heads (  -- none, or the one in use
     version INTEGER PRIMARY KEY AUTOINCREMENT,
     kind TEXT NOT NULL,
-    dimensions INTEGER,  -- of matrix, which is NULL where every channel is left as it is
-    matrix BLOB,  -- float32, row by row
+    dimensions INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL,
+    matrix BLOB,  -- float32, row by row; NULL where every channel is left as it is
     bias BLOB,  -- float32; NULL for zeros
     image_count INTEGER NOT NULL,
     create_time REAL NOT NULL
@@ -152,13 +152,17 @@ class Store:
             bool(facts["omit_feature_maps"]),
             self.count(),
             datetime.fromtimestamp(facts["create_time"], UTC),
-            self.head(),
+            self._head_facts(),
         )
 
-    def head(self) -> StoredHead | None:
-        """Return the head of the gallery, None if it has none."""
-        rows = self._read("SELECT version, kind, dimensions, matrix, bias, image_count, create_time FROM heads")
-        return _head(*rows[0]) if rows else None
+    def _head_facts(self) -> HeadFacts | None:
+        rows = self._read("SELECT kind, dimensions, fingerprint, version, image_count, create_time FROM heads")
+        return HeadFacts(*rows[0][:-1], datetime.fromtimestamp(rows[0][-1], UTC)) if rows else None
+
+    def head(self) -> Head:
+        """Return the head of the gallery."""
+        rows = self._read("SELECT kind, dimensions, matrix, bias FROM heads")
+        return _head(*rows[0]) if rows else NO_HEAD
 
     def count(self) -> int:
         """Return how many images there are."""
@@ -238,16 +242,19 @@ class Store:
                 self._content_path(digest).unlink(missing_ok=True)
         return image_id
 
-    def set_head(self, head: Head, image_count: int) -> None:
-        """Keep a head in place of the one before; `image_count`: how many images it was fitted to."""
+    def set_head(self, head: Head, dimensions: int, fingerprint: str, image_count: int) -> None:
+        """Keep a head in place of the one before.
+
+        fingerprint: of what makes the embeddings now. image_count: how many images the head was fitted to.
+        """
+        facts = (head.kind, dimensions, fingerprint, image_count, time.time())
         with self._changing(), _transaction(self._writer) as connection:
             connection.execute("DELETE FROM heads")
             if head.kind != "none":
-                dimensions = None if head.matrix is None else len(head.matrix)
                 connection.execute(
-                    "INSERT INTO heads (kind, dimensions, matrix, bias, image_count, create_time) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    (head.kind, dimensions, _blob(head.matrix), _blob(head.bias), image_count, time.time()),
+                    "INSERT INTO heads (kind, dimensions, fingerprint, image_count, create_time, matrix, bias) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (*facts, _blob(head.matrix), _blob(head.bias)),
                 )
 
     def _sweep(self) -> None:
@@ -432,12 +439,9 @@ def _features(
     return StoredFeatures(width, height, np.frombuffer(pooled, np.float32), feature_map)
 
 
-def _head(
-    version: int, kind: HeadKind, dimensions: int, matrix: bytes, bias: bytes, image_count: int, created: float
-) -> StoredHead:
-    weight, offset = _array(matrix), _array(bias)
-    head = Head(kind, None if weight is None else weight.reshape(dimensions, -1), offset)
-    return StoredHead(head, version, image_count, datetime.fromtimestamp(created, UTC))
+def _head(kind: HeadKind, dimensions: int, matrix: bytes | None, bias: bytes | None) -> Head:
+    weight = _array(matrix)
+    return Head(kind, None if weight is None else weight.reshape(dimensions, -1), _array(bias))
 
 
 def _array(blob: bytes | None) -> Array | None:

@@ -1,8 +1,9 @@
 """A version of a gallery's embeddings: what its images are to one head, and the index that finds them."""
 
+import itertools
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -27,6 +28,7 @@ class GalleryVersion:
 
         changing: what the gallery holds while it changes the store and this.
         """
+        self.gallery = store.folder.name
         self.head = head
         self.fingerprint = head.fingerprint(model.fingerprint)
         self.dimensions = head.dimensions(model.dimensions)
@@ -169,7 +171,7 @@ class GalleryVersion:
                 self._index.add(np.array(list(pooled), np.int64), self.head.embed(np.stack(list(pooled.values()))))
             due = self._index.stale(self._store.count())
         except Exception:
-            LOGGER.exception("the index of gallery %r failed and is built anew", self._store.folder.name)
+            LOGGER.exception("the index of gallery %r failed and is built anew", self.gallery)
             self._index_is_current, due = False, True
         if due:
             self.build()
@@ -179,21 +181,21 @@ class GalleryVersion:
         self._index.remove(image_id)
         self.add({})
 
+    def fill(self, given_up: Callable[[], bool] = lambda: False) -> None:
+        """Fill the index from the store; `given_up` ends it early. Raises what goes wrong."""
+        batches = itertools.takewhile(lambda _: not given_up(), self._all())
+        self._index.rebuild(self._store.count(), batches)
+
     def build(self) -> None:
         """Build the index anew from the store; a simpler one, if the one that was asked for cannot be built."""
         try:
-            self._fill_index()
+            self.fill()
         except Exception:
-            LOGGER.exception(
-                "the index of gallery %r cannot be built as asked and becomes flat", self._store.folder.name
-            )
+            LOGGER.exception("the index of gallery %r cannot be built as asked and becomes flat", self.gallery)
             self._index_is_current = False
             self._index.give_up()
-            self._fill_index()
+            self.fill()
         self._index_is_current = True
-
-    def _fill_index(self) -> None:
-        self._index.rebuild(self._store.count(), self._all())
 
     def _require_index(self) -> None:
         """Build the index before anything is searched, if that failed when it was due."""

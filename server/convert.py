@@ -17,8 +17,8 @@ from whymatch.explain import (
 from whymatch.index import (
     Added,
     GalleryFacts,
+    HeadFacts,
     Match,
-    StoredHead,
     StoredImage,
 )
 from whymatch.server.evidence import Evidence, ShownMap
@@ -191,9 +191,9 @@ def model(description: Model) -> embed_service_pb2.Model:
     )
 
 
-def _head(model: str, stored: StoredHead) -> gallery_service_pb2.Head:
+def _head(model: str, stored: HeadFacts) -> gallery_service_pb2.Head:
     return gallery_service_pb2.Head(
-        kind=stored.head.kind,
+        kind=stored.kind,
         dimensions=stored.dimensions,
         version=stored.version,
         image_count=stored.image_count,

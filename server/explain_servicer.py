@@ -82,7 +82,7 @@ class ExplainServicer(ExplainServiceServicer):
         count = parse.limit(request, "pair_count", MAX_PAIRS, default=1000)
         version = await self._images.version(gallery)
         pairs = await asyncio.to_thread(version.labeled_pairs, count, parse.seed(request.seed))
-        shares = await asyncio.to_thread(component_shares, *pairs)
+        shares, scores = await asyncio.to_thread(component_shares, *pairs)
         if not len(shares):
             raise NoLabeledPairs(
                 f"no two images of gallery {gallery!r} share a label and are at all similar; add images with labels"
@@ -91,7 +91,7 @@ class ExplainServicer(ExplainServiceServicer):
         return pb.ExplainComponentsResponse(
             model=version.fingerprint,
             pair_count=len(shares),
-            mean_shares=shares.mean(axis=0),
+            mean_shares=np.average(shares, axis=0, weights=scores),
             low_shares=low,
             high_shares=high,
         )

@@ -18,7 +18,7 @@ from whymatch.server.metrics import Metrics
 from whymatch.v1 import gallery_service_pb2 as pb
 from whymatch.v1.gallery_service_pb2_grpc import GalleryServiceServicer
 
-SIGN_OF_LIFE_S = 5.0
+SIGN_OF_LIFE_S = 1.0
 """How long a call that is at work stays silent at most."""
 
 

@@ -60,7 +60,7 @@ class Images:
         """
         if isinstance(query, Embedding):
             if query.model not in ("", version.fingerprint):
-                raise OtherEmbedding(query.model, version.fingerprint)
+                raise OtherEmbedding(version.gallery, query.model, version.fingerprint)
             return check_embedding(query.values, version.dimensions)
         if isinstance(query, ImageName):
             return (await self.stored(query, version.head))[1]

@@ -8,8 +8,8 @@ import numpy as np
 from google.protobuf.message import Message
 
 from whymatch.embed import (
+    MAX_DIMENSIONS,
     NO_HEAD,
-    Array,
     BadHead,
     DecodeLimits,
     Fit,
@@ -229,15 +229,21 @@ def fitting(request: gallery_service_pb2.SetHeadRequest) -> Fitting:
                 raise BadHead(f"{dimensions} dimensions cannot be kept; take 1 or more, or 0 for the default")
             return lambda batches, channels: fit_whitening(batches, channels, dimensions or None)
         case "linear":
-            weight, bias = (np.array(values, np.float32) for values in (request.linear.weight, request.linear.bias))
-            return lambda batches, channels: iter([Fit(0, _layer(weight, bias, channels))])
+            return lambda batches, channels: iter([Fit(0, _layer(request.linear, channels))])
     raise BadRequest("the head is missing; give `none`, `centering`, `whitening` or `linear`")
 
 
-def _layer(weight: Array, bias: Array, channels: int) -> Head:
-    if not weight.size or weight.size % channels:
-        raise BadHead(f"the weight has {weight.size} values; this model needs {channels} for each row")
-    return linear_head(weight.reshape(-1, channels), bias if bias.size else None, channels)
+def _layer(layer: gallery_service_pb2.LinearLayer, channels: int) -> Head:
+    rows, rest = divmod(len(layer.weight), channels)
+    if rest or not 1 <= rows <= MAX_DIMENSIONS:  # before they become an array
+        raise BadHead(
+            f"the weight has {len(layer.weight)} values; this model needs {channels} in each of 1 to {MAX_DIMENSIONS} "
+            "rows"
+        )
+    if len(layer.bias) not in (0, rows):
+        raise BadHead(f"the bias has {len(layer.bias)} values for {rows} rows (is the weight transposed?)")
+    weight, bias = np.array(layer.weight, np.float32), np.array(layer.bias, np.float32)
+    return linear_head(weight.reshape(rows, channels), bias if bias.size else None, channels)
 
 
 def arrival(request: gallery_service_pb2.AddImagesRequest) -> Arrival:

@@ -53,24 +53,34 @@ def test_all_channels_add_up_to_the_score_and_the_first_are_the_largest(pair, li
 def test_component_shares_by_hand():
     queries = np.array([[0.6, 0.8], [1, 0]], np.float32)
     matches = np.array([[0.8, 0.6 * 0.5], [1, 0]], np.float32)  # parts 0.48, 0.24 and 1, 0
-    assert np.allclose(component_shares(queries, matches), [[2 / 3, 1], [1, 1]])
+    shares, scores = component_shares(queries, matches)
+    assert np.allclose(shares, [[2 / 3, 1], [1, 1]])
+    assert np.allclose(scores, [0.72, 1])
+    assert np.allclose(np.average(shares, axis=0, weights=scores), [1.48 / 1.72, 1])
 
 
 def test_signed_component_shares_pass_1_on_their_way():
-    shares = component_shares(np.array([[1, -1, 3]], np.float32), np.ones((1, 3), np.float32))  # 3 + 1 - 1
+    shares, _ = component_shares(np.array([[1, -1, 3]], np.float32), np.ones((1, 3), np.float32))  # 3 + 1 - 1
     assert np.allclose(shares, [[1, 4 / 3, 1]])
+
+
+def test_a_pair_that_is_hardly_similar_does_not_carry_the_mean_away():
+    queries = np.array([[0.6, 0.8], [1, -0.9999]], np.float32)  # scores 1.4 and 0.0001
+    shares, scores = component_shares(queries, np.ones((2, 2), np.float32))
+    assert shares[1, 0] > 5000
+    assert np.allclose(np.average(shares, axis=0, weights=scores), [1.8 / 1.4001, 1], atol=1e-3)
 
 
 def test_pairs_without_a_positive_score_have_no_shares():
     queries = np.array([[0, 0], [-1, 0], [1, -1], [1, 3]], np.float32)
-    assert component_shares(queries, np.ones((4, 2), np.float32)).tolist() == [[0.75, 1]]
-    assert component_shares(queries[:3], np.ones((3, 2), np.float32)).shape == (0, 2)
+    assert component_shares(queries, np.ones((4, 2), np.float32))[0].tolist() == [[0.75, 1]]
+    assert component_shares(queries[:3], np.ones((3, 2), np.float32))[0].shape == (0, 2)
 
 
 @given(arrays(np.float32, (2, 6, 5), elements=st.floats(0, 1, width=32)))
 def test_component_shares_rise_to_exactly_1(vectors):
     queries, matches = unit(vectors)
-    shares = component_shares(queries, matches)
+    shares, _ = component_shares(queries, matches)
     assert len(shares) == ((queries * matches).sum(axis=1) > leading.TINY).sum()
     assert (shares[:, -1:] == 1).all()
     assert (np.diff(shares, axis=1) >= 0).all()
@@ -79,7 +89,7 @@ def test_component_shares_rise_to_exactly_1(vectors):
 
 @given(arrays(np.float32, (2, 6, 5), elements=st.floats(-1, 1, width=32)))
 def test_signed_component_shares_end_in_1_and_are_never_nan(vectors):
-    shares = component_shares(*vectors)
+    shares, _ = component_shares(*vectors)
     assert np.isfinite(shares).all()
     assert (shares[:, -1:] == 1).all()
 

@@ -60,7 +60,7 @@ def computed() -> dict[str, float]:
         "sum of the match map": explained.match_map.total,
         "part of channel 0": channels[0],
         "part of channel 1": channels[1],
-        "share of the leading channel": component_shares(QUERY.embedding[None], MATCH.embedding[None])[0, 0],
+        "share of the leading channel": component_shares(QUERY.embedding[None], MATCH.embedding[None])[0][0, 0],
         "query box 10,0,10,20 (the right half)": explain_match(QUERY, MATCH, right).score,
         "its share of the score": explain_match(QUERY, MATCH, right).score / explained.score,
         "query box 5,0,15,10 (half of a cell and a cell)": explain_match(QUERY, MATCH, part).score,

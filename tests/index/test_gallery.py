@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -337,3 +338,18 @@ def test_rounding_makes_no_new_ties_in_a_max_pooled_map(tmp_path, new_image):
         contributions = features.contributions()
     assert not contributions[0, 0].any()
     assert np.allclose(contributions[0, 1], features.embedding)
+
+
+def test_deleting_a_gallery_that_is_busy_keeps_no_other_waiting(galleries, gallery, new_image):
+    galleries.create("other").add([new_image(1)])
+    with ThreadPoolExecutor() as threads:
+        with gallery._adding:  # as while an index is built
+            deleting = threads.submit(galleries.delete, "default")
+            assert threads.submit(galleries.describe, "other").result(10).image_count == 1
+            assert threads.submit(galleries.create, "third").result(10).name == "third"
+            assert threads.submit(lambda: len(galleries.list_galleries())).result(10) == 3
+            assert not deleting.done()
+        deleting.result(10)
+    assert [facts.name for facts in galleries.list_galleries()] == ["other", "third"]
+    with pytest.raises(UnknownGallery):
+        galleries.open("default")

@@ -15,7 +15,7 @@ from server_harness import api_of, failure, outcome
 
 from whymatch.embed import fit_centering, fit_whitening, linear_head
 from whymatch.index import Galleries, NewImage
-from whymatch.server import ServerConfig
+from whymatch.server import ServerConfig, gallery_servicer
 from whymatch.server.gallery_servicer import GalleryServicer
 from whymatch.server.metrics import Metrics
 from whymatch.v1.embed_service_pb2 import EmbedImageRequest, GetModelRequest
@@ -566,3 +566,25 @@ def test_a_gallery_that_is_deleted_while_its_head_is_set_is_unknown(api):
         api.galleries.DeleteGallery(DeleteGalleryRequest(name=parent))
         assert outcome(lambda call=call: list(call)) in [("OK", ""), ("NOT_FOUND", "UNKNOWN_GALLERY")]
         assert failure(lambda parent=parent: gallery(api, parent)) == ("NOT_FOUND", "UNKNOWN_GALLERY")
+
+
+def test_a_step_that_takes_long_gives_signs_of_life(monkeypatch):
+    monkeypatch.setattr(gallery_servicer, "SIGN_OF_LIFE_S", 0.02)
+    may_go_on = threading.Event()
+
+    def steps():
+        yield 3
+        assert may_go_on.wait(10)
+        yield 5
+
+    async def seen() -> list[int | None]:
+        found = []
+        async for step in gallery_servicer._steps(steps()):
+            found.append(step)
+            if found.count(None) == 3:
+                may_go_on.set()
+        return found
+
+    found = asyncio.run(seen())
+    assert [step for step in found if step is not None] == [3, 5]
+    assert found.index(5) - found.index(3) >= 4
