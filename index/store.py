@@ -157,7 +157,7 @@ class Store:
 
     def _head_facts(self) -> HeadFacts | None:
         rows = self._read("SELECT kind, dimensions, fingerprint, version, image_count, create_time FROM heads")
-        return HeadFacts(*rows[0][:-1], datetime.fromtimestamp(rows[0][-1], UTC)) if rows else None
+        return _head_facts(*rows[0]) if rows else None
 
     def head(self) -> Head:
         """Return the head of the gallery."""
@@ -437,6 +437,12 @@ def _features(
         return None
     feature_map = expand(HalfMap(rows, columns, exponent, alpha))
     return StoredFeatures(width, height, np.frombuffer(pooled, np.float32), feature_map)
+
+
+def _head_facts(
+    kind: HeadKind, dimensions: int, fingerprint: str, version: int, image_count: int, created: float
+) -> HeadFacts:
+    return HeadFacts(kind, dimensions, fingerprint, version, image_count, datetime.fromtimestamp(created, UTC))
 
 
 def _head(kind: HeadKind, dimensions: int, matrix: bytes | None, bias: bytes | None) -> Head:

@@ -88,7 +88,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_NO_LABELED_PAIRS: _ErrorReason.ValueType  # 30
     """There are no two images of one label to compare. FAILED_PRECONDITION."""
     ERROR_REASON_BAD_HEAD: _ErrorReason.ValueType  # 31
-    """A head's numbers do not fit the model: too many dimensions, another number of values, or not finite.
+    """A head's numbers do not fit the model: too many dimensions, another number of values, not finite, or all zeros.
     INVALID_ARGUMENT.
     """
     ERROR_REASON_TOO_FEW_IMAGES: _ErrorReason.ValueType  # 32
@@ -168,7 +168,7 @@ ERROR_REASON_EMPTY_REGION: ErrorReason.ValueType  # 29
 ERROR_REASON_NO_LABELED_PAIRS: ErrorReason.ValueType  # 30
 """There are no two images of one label to compare. FAILED_PRECONDITION."""
 ERROR_REASON_BAD_HEAD: ErrorReason.ValueType  # 31
-"""A head's numbers do not fit the model: too many dimensions, another number of values, or not finite.
+"""A head's numbers do not fit the model: too many dimensions, another number of values, not finite, or all zeros.
 INVALID_ARGUMENT.
 """
 ERROR_REASON_TOO_FEW_IMAGES: ErrorReason.ValueType  # 32

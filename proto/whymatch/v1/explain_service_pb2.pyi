@@ -355,7 +355,9 @@ class ExplainComponentsResponse(_message.Message):
     """How many pairs the shares are of: those that were drawn, without pairs that are not similar at all."""
     @_builtins.property
     def mean_shares(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """For K from 1 to all: the share of the score in the K leading channels of a pair, mean over the pairs."""
+        """For K from 1 to all: the share of the score in the K leading channels of a pair, mean over the pairs, each weighted by
+        its score; in other words, the share of the mean score.
+        """
 
     @_builtins.property
     def low_shares(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:

@@ -399,7 +399,9 @@ class LinearLayer(_message.Message):
     BIAS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def weight(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """W row by row: as many rows as the embedding shall have dimensions, with a value for each channel of the model."""
+        """W row by row: as many rows as the embedding shall have dimensions, 1 to 4096, with a value for each channel of the
+        model. Its scale does not matter, as embeddings have length 1.
+        """
 
     @_builtins.property
     def bias(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:

@@ -122,8 +122,8 @@ class GalleryServiceServicer:
 
     def SetHead(self, request, context):
         """Gives a gallery another head, fitted to its images or given, and so a new version of its embeddings, made of what
-        is stored: no image is decoded again. The server says how far it is, and last what the gallery has become. Until
-        then searches find the old version; a call that ends before leaves it in place.
+        is stored: no image is decoded again. The server says how far it is, every second at least, and last what the gallery
+        has become. Until then searches find the old version; a call that ends before leaves it in place.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

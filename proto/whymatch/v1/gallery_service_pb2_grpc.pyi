@@ -44,8 +44,8 @@ class GalleryServiceStub:
     """Deletes a gallery and everything in it."""
     SetHead: _grpc.UnaryStreamMultiCallable[_gallery_service_pb2.SetHeadRequest, _gallery_service_pb2.SetHeadResponse]
     """Gives a gallery another head, fitted to its images or given, and so a new version of its embeddings, made of what
-    is stored: no image is decoded again. The server says how far it is, and last what the gallery has become. Until
-    then searches find the old version; a call that ends before leaves it in place.
+    is stored: no image is decoded again. The server says how far it is, every second at least, and last what the gallery
+    has become. Until then searches find the old version; a call that ends before leaves it in place.
     """
     AddImages: _grpc.StreamStreamMultiCallable[_gallery_service_pb2.AddImagesRequest, _gallery_service_pb2.AddImagesResponse]
     """Adds images. The server answers each request with one response, in the same order, once the image is on disk and can
@@ -75,8 +75,8 @@ class GalleryServiceAsyncStub(GalleryServiceStub):
     """Deletes a gallery and everything in it."""
     SetHead: _aio.UnaryStreamMultiCallable[_gallery_service_pb2.SetHeadRequest, _gallery_service_pb2.SetHeadResponse]  # type: ignore[assignment]
     """Gives a gallery another head, fitted to its images or given, and so a new version of its embeddings, made of what
-    is stored: no image is decoded again. The server says how far it is, and last what the gallery has become. Until
-    then searches find the old version; a call that ends before leaves it in place.
+    is stored: no image is decoded again. The server says how far it is, every second at least, and last what the gallery
+    has become. Until then searches find the old version; a call that ends before leaves it in place.
     """
     AddImages: _aio.StreamStreamMultiCallable[_gallery_service_pb2.AddImagesRequest, _gallery_service_pb2.AddImagesResponse]  # type: ignore[assignment]
     """Adds images. The server answers each request with one response, in the same order, once the image is on disk and can
@@ -133,8 +133,8 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_gallery_service_pb2.SetHeadResponse], _abc.AsyncIterator[_gallery_service_pb2.SetHeadResponse]]:
         """Gives a gallery another head, fitted to its images or given, and so a new version of its embeddings, made of what
-        is stored: no image is decoded again. The server says how far it is, and last what the gallery has become. Until
-        then searches find the old version; a call that ends before leaves it in place.
+        is stored: no image is decoded again. The server says how far it is, every second at least, and last what the gallery
+        has become. Until then searches find the old version; a call that ends before leaves it in place.
         """
 
     @_abc_1.abstractmethod
