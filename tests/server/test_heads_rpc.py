@@ -17,7 +17,10 @@ from whymatch.embed import fit_centering, fit_whitening, linear_head
 from whymatch.index import Galleries, NewImage
 from whymatch.server import ServerConfig, gallery_servicer
 from whymatch.server.gallery_servicer import GalleryServicer
+from whymatch.server.images import Images
 from whymatch.server.metrics import Metrics
+from whymatch.server.search_batcher import SearchBatcher
+from whymatch.server.search_servicer import SearchServicer
 from whymatch.v1.embed_service_pb2 import EmbedImageRequest, GetModelRequest
 from whymatch.v1.explain_service_pb2 import ExplainComponentsRequest, ExplainLabelRequest, ExplainMatchRequest
 from whymatch.v1.gallery_service_pb2 import (
@@ -588,3 +591,27 @@ def test_a_step_that_takes_long_gives_signs_of_life(monkeypatch):
     found = asyncio.run(seen())
     assert [step for step in found if step is not None] == [3, 5]
     assert found.index(5) - found.index(3) >= 4
+
+
+def test_an_answer_names_the_version_that_it_is_from_though_another_has_come(model, embedder, embed, tmp_path):
+    with Galleries(tmp_path, model) as galleries:
+        gallery = galleries.create("g")
+        gallery.add([NewImage(f"{n}.png", png(n), embed(png(n))) for n in range(4)])
+        old = gallery.version
+
+        class Late(Images):
+            """Asks for the version just before a head is set."""
+
+            async def version(self, gallery):
+                return old
+
+        for _ in gallery.set_head(lambda batches, channels: fit_centering(batches)):
+            pass
+        servicer = SearchServicer(Late(galleries, embedder), SearchBatcher(), max_limit=10)
+        request = SearchRequest(parent="galleries/g", image={"image": "galleries/g/images/1.png"}, with_maps=True)
+        answer = asyncio.run(servicer.Search(request, None))
+    assert answer.model == old.fingerprint != gallery.version.fingerprint
+    best = answer.matches[0]
+    assert best.image.name == "galleries/g/images/1.png"
+    assert best.match_map.total == pytest.approx(1, abs=1e-5)
+    assert min(best.match_map.values) >= 0  # no head
