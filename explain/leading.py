@@ -43,15 +43,16 @@ def leading_channels(query: Array, match: Array, limit: int) -> list[ChannelShar
 
 
 def component_shares(queries: Array, matches: Array) -> tuple[Array, Array]:
-    """Return for pairs of embeddings the share of the score in the K leading channels, (n, C), K from 1 to C.
+    """Return the share of the score in the K leading channels, K from 1 to C: of each pair, (n, C), and of all, (C,).
 
     queries, matches: (n, C) float32. Pairs whose score is not positive have no shares and are left out.
-    Returns the scores, (n,), too: where channels are signed, a pair that is hardly similar has shares beyond all
-    bounds, so a mean over pairs weighs them by their scores.
+    The share of all is that of their mean score: where channels are signed, a pair that is hardly similar has shares
+    beyond all bounds, which would carry a mean of shares away. It is zeros without pairs.
     """
     sums: Array = np.cumsum(-np.sort(-queries * matches, axis=1), axis=1)
     sums = sums[sums[:, -1] > TINY]
-    return sums / sums[:, -1:], sums[:, -1]
+    total: Array = sums.sum(axis=0, dtype=float)
+    return sums / sums[:, -1:], total / max(total[-1], TINY)
 
 
 def correspondences(

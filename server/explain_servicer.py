@@ -82,18 +82,14 @@ class ExplainServicer(ExplainServiceServicer):
         count = parse.limit(request, "pair_count", MAX_PAIRS, default=1000)
         version = await self._images.version(gallery)
         pairs = await asyncio.to_thread(version.labeled_pairs, count, parse.seed(request.seed))
-        shares, scores = await asyncio.to_thread(component_shares, *pairs)
+        shares, mean = await asyncio.to_thread(component_shares, *pairs)
         if not len(shares):
             raise NoLabeledPairs(
                 f"no two images of gallery {gallery!r} share a label and are at all similar; add images with labels"
             )
         low, high = await asyncio.to_thread(functools.partial(np.quantile, shares, [0.1, 0.9], axis=0))
         return pb.ExplainComponentsResponse(
-            model=version.fingerprint,
-            pair_count=len(shares),
-            mean_shares=np.average(shares, axis=0, weights=scores),
-            low_shares=low,
-            high_shares=high,
+            model=version.fingerprint, pair_count=len(shares), mean_shares=mean, low_shares=low, high_shares=high
         )
 
 

@@ -62,7 +62,7 @@ class GalleryServicer(GalleryServiceServicer):
 
     async def SetHead(self, request: pb.SetHeadRequest, context: Context) -> AsyncIterator[pb.SetHeadResponse]:
         """Give a gallery another head."""
-        name, fitting = parse.gallery_name(request.name), await asyncio.to_thread(parse.fitting, request)
+        name, fitting = parse.gallery_name(request.name), parse.fitting(request)
         gallery = await asyncio.to_thread(self._galleries.open, name)
         image_count = (await asyncio.to_thread(gallery.facts)).image_count
         fitted = 0

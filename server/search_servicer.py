@@ -92,8 +92,10 @@ class SearchServicer(SearchServiceServicer):
             matches = [Match(image, scores[place]) for image, place in zip(images, best, strict=True)]
             return await self._answer(pb.RerankResponse, asked, matches, by_regions=True)
 
+        if not named:
+            return await _retried(attempt)
         await self._images.found(gallery, named)  # raises before anything is computed
-        return await (attempt() if named else _retried(attempt))
+        return await attempt()
 
     async def _asked(self, gallery: str, query: Query, shown: parse.Shown, *, with_features: bool) -> Asked:
         version = await self._images.version(gallery)

@@ -386,6 +386,16 @@ def test_the_curve_of_components_has_a_value_for_each_dimension(api, behind, kin
     assert answer.mean_shares[-1] == pytest.approx(1)
 
 
+def test_the_mean_curve_is_the_share_of_the_mean_score(api, behind, heads, kind, embed):
+    answer = api.explain_components(ExplainComponentsRequest(parent=behind, pair_count=10_000))
+    images = {n: embed(png(n)).through(heads[kind]).embedding for n in range(COUNT)}
+    pairs = [(n, m) for n in images for m in images if n != m and n % 2 == m % 2]  # labeled even and odd
+    parts = np.array([np.sort(images[n] * images[m])[::-1] for n, m in pairs]).astype(float)
+    similar = parts[parts.sum(axis=1) > 0].cumsum(axis=1)  # drawn equally often, nearly
+    expected = similar.sum(axis=0) / similar[:, -1].sum()
+    assert np.allclose(answer.mean_shares, expected, rtol=0.1)
+
+
 def test_pictures_of_signed_maps_have_a_scale_with_0_in_the_middle(api, behind):
     asked = [
         api.search(search(behind, sent(50), overlays={"size_px": 32})),
