@@ -2,6 +2,7 @@
 
 from whymatch.embed.embedder import Embedder
 from whymatch.embed.errors import (
+    BadFolder,
     BadHead,
     BadModel,
     BadVector,
@@ -13,6 +14,7 @@ from whymatch.embed.errors import (
     WhymatchError,
 )
 from whymatch.embed.features import Features, check_embedding
+from whymatch.embed.folders import LabeledImage, find_images, labels_of
 from whymatch.embed.geometry import Geometry, Placement
 from whymatch.embed.head import (
     MAX_DIMENSIONS,
@@ -26,7 +28,7 @@ from whymatch.embed.head import (
     unit,
 )
 from whymatch.embed.image import DecodeLimits, decode_image, media_type
-from whymatch.embed.model import Model, Prepared, load_model
+from whymatch.embed.model import Model, Prepared, load_model, load_named_model
 from whymatch.embed.pieces import in_pieces
 from whymatch.embed.pooling import Array, Pooling
 
@@ -34,6 +36,7 @@ __all__ = [
     "MAX_DIMENSIONS",
     "NO_HEAD",
     "Array",
+    "BadFolder",
     "BadHead",
     "BadModel",
     "BadVector",
@@ -46,6 +49,7 @@ __all__ = [
     "Head",
     "HeadKind",
     "ImageTooLarge",
+    "LabeledImage",
     "Model",
     "NotAnImage",
     "Placement",
@@ -56,11 +60,14 @@ __all__ = [
     "WhymatchError",
     "check_embedding",
     "decode_image",
+    "find_images",
     "fit_centering",
     "fit_whitening",
     "in_pieces",
+    "labels_of",
     "linear_head",
     "load_model",
+    "load_named_model",
     "media_type",
     "unit",
 ]

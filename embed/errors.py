@@ -56,3 +56,7 @@ class BadModel(WhymatchError):
     """A model cannot be loaded as asked."""
 
     reason = "BAD_MODEL"
+
+
+class BadFolder(WhymatchError):
+    """A folder of images cannot be used as asked; only commands that read folders raise it."""

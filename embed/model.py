@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ from whymatch.embed.errors import BadModel
 from whymatch.embed.features import Features
 from whymatch.embed.geometry import Geometry, GeometryMode, Placement
 from whymatch.embed.image import DecodeLimits, decode_image
-from whymatch.embed.networks import Triple, load_network
-from whymatch.embed.pooling import Array, Pooling
+from whymatch.embed.model_file import Triple
+from whymatch.embed.networks import BUNDLED, WEIGHT_SUFFIXES, Network, load_network
+from whymatch.embed.pooling import Array, Pooling, PoolingKind
 from whymatch.embed.trunk import Trunk, cut_trunk, output_shape, stride_and_min_side
 
 VERSION = 1
@@ -108,10 +109,10 @@ class Model:
 
 
 def load_model(
-    backbone: str = "bundled",
+    backbone: str | None = None,
     *,
     weights: Path | None = None,
-    pooling: Pooling = Pooling(),
+    pooling: Pooling | None = None,
     geometry: GeometryMode = "keep",
     size_px: int | None = None,
     mean: Triple | None = None,
@@ -121,14 +122,15 @@ def load_model(
 ) -> Model:
     """Load a model.
 
-    backbone: `bundled`, or a torchvision or timm classification network by name.
+    backbone: `bundled`, or a torchvision or timm classification network by name; by default the one that the weights
+        file names, or `bundled`.
     weights: its weights file; by default what the library itself would download.
-    size_px, mean, std: of the network's input; by default what the weights were trained with.
+    pooling, size_px, mean, std: by default what the weights were trained with.
 
     Raises:
         BadModel: the message says what does not fit.
     """
-    _check(pooling, size_px, mean, std, device)
+    _check(pooling or Pooling(), size_px, mean, std, device)
     torch.backends.cudnn.allow_tf32 = False  # on a GPU float32 means float32
     network = load_network(backbone, weights)
     trunk = cut_trunk(network)
@@ -139,15 +141,54 @@ def load_model(
     module = trunk.module.to(device, DTYPES[precision])
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Model(
-        network.name,
+        BUNDLED if backbone is None and weights is None else backbone or network.name,
         replace(trunk, module=module),
         Geometry(geometry, size, stride, min_side),
         mean or network.mean,
         std or network.std,
-        pooling,
+        pooling or network.pooling,
         precision,
         device,
     )
+
+
+def load_named_model(name: str, *, gem_power: float = Pooling.power, **settings: Any) -> Model:
+    """Load the model that `[BACKBONE=]MODEL[:POOLING]` names, as command lines take it.
+
+    MODEL is `bundled`, a torchvision or timm network, or a weights file; BACKBONE names the network of a file that does
+    not say it itself; POOLING is average, max or gem: `resnet50:max`, `run/model.safetensors`, `vgg16=vgg.pth:gem`.
+    gem_power: of the GeM pooling that `name` asks for.
+    settings: the rest as in `load_model`: geometry, size_px, mean, std, precision, device.
+
+    Raises:
+        BadModel: the message says what does not fit.
+    """
+    backbone, weights, pooling = _parts_of(name)
+    pooling = pooling and replace(pooling, power=gem_power)
+    return load_model(backbone, weights=weights, pooling=pooling, **settings)
+
+
+def named_network(name: str) -> Network:
+    """Load the whole network of the model that `load_named_model` loads, with its pooling, to train it or to ask its classifier.
+
+    Raises:
+        BadModel: the message says what does not fit.
+    """
+    backbone, weights, pooling = _parts_of(name)
+    network = load_network(backbone, weights)
+    return replace(network, pooling=pooling or network.pooling)
+
+
+def _parts_of(name: str) -> tuple[str | None, Path | None, Pooling | None]:
+    """Take `[BACKBONE=]MODEL[:POOLING]` apart into backbone, weights file and pooling."""
+    rest, _, kind = name.rpartition(":")
+    pooling = Pooling(cast(PoolingKind, kind)) if rest and kind in get_args(PoolingKind) else None
+    backbone, named, model = (rest if pooling else name).rpartition("=")
+    if named or Path(model).suffix in WEIGHT_SUFFIXES:
+        if not Path(model).is_file():
+            raise BadModel(f"there is no weights file {model!r}")
+        return backbone or None, Path(model), pooling
+    return model, None, pooling
 
 
 def _check(pooling: Pooling, size_px: int | None, mean: Triple | None, std: Triple | None, device: str) -> None:

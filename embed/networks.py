@@ -1,7 +1,7 @@
 """Classification networks by name, with weights from a file or from the library that defines them."""
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,14 @@ import torch
 from torch import nn
 
 from whymatch.embed.errors import BadModel
+from whymatch.embed.model_file import Triple, read_model_file
+from whymatch.embed.pooling import Pooling
 from whymatch.embed.torchvision_models import import_models
-
-Triple = tuple[float, float, float]
 
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")
+BUNDLED = "bundled"
 BUNDLED_WEIGHTS = Path(__file__).parent / "weights" / "bundled.safetensors"
 
 
@@ -33,21 +35,53 @@ class Network:
     """What each channel is divided by afterwards."""
     size_px: int = 224
     """Side of its usual square input."""
+    pooling: Pooling = Pooling()
+    """How the vectors that it was trained for are pooled."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes of its own classifier, where its weights file says them."""
 
 
-def load_network(name: str, weights: Path | None) -> Network:
+def load_network(name: str | None, weights: Path | None) -> Network:
     """Load `bundled`, a torchvision network by name, or a timm one (`timm/NAME`, or NAME if torchvision has none).
 
+    name: None takes the one that the weights file names, or `bundled` if there is no file either.
     weights: a `.safetensors` or `.pth` file of the network's state; without it, the library's own default weights.
 
     Raises:
         BadModel: unknown name, unreadable weights, or weights that cannot be downloaded.
     """
-    if name == "bundled":
-        return replace(_torchvision("squeezenet1_1", weights or BUNDLED_WEIGHTS), name="bundled", size_px=176)
+    if name == BUNDLED or (name is None and weights is None):
+        return load_network(None, weights or BUNDLED_WEIGHTS)
+    if weights is not None:
+        return _with_weights_file(untrained_network(name or _backbone_of(weights)), weights)
+    assert name is not None
+    if name in _OWN:
+        raise BadModel(f"no library has weights of {name}; pass --weights FILE")
     if name in _torchvision_names():
-        return _torchvision(name, weights)
-    return _timm(name.removeprefix("timm/"), weights)
+        return _with_torchvision_weights(untrained_network(name))
+    return _timm(name, pretrained=True)
+
+
+def untrained_network(name: str) -> Network:
+    """Return a network by name with random weights, drawn from torch's current seed.
+
+    Raises:
+        BadModel: neither this package, torchvision nor timm has it.
+    """
+    if name in _OWN:
+        return Network(name, _OWN[name]().eval(), frozenset())
+    if name in _torchvision_names():
+        module = import_models().get_model(name, weights=None, **_OPTIONS.get(name, {}))
+        return Network(name, module.eval(), frozenset())
+    return _timm(name, pretrained=False)
+
+
+def _backbone_of(weights: Path) -> str:
+    if weights.suffix == ".safetensors" and weights.is_file():
+        named = read_model_file(weights)[0].backbone
+        if named:
+            return named
+    raise BadModel(f"{str(weights)!r} does not say what network it belongs to; pass --backbone NAME, too")
 
 
 def _torchvision_names() -> list[str]:
@@ -56,27 +90,35 @@ def _torchvision_names() -> list[str]:
     return names
 
 
-def _torchvision(name: str, weights: Path | None) -> Network:
-    models = import_models()
-    network = Network(name, models.get_model(name, weights=None, **_OPTIONS.get(name, {})).eval(), frozenset())
-    if weights is not None:
-        return _with_weights_file(network, weights)
-    default = models.get_model_weights(name).DEFAULT
+def _with_torchvision_weights(network: Network) -> Network:
+    default = import_models().get_model_weights(network.name).DEFAULT
     try:
         state = default.get_state_dict(progress=True, check_hash=True)
     except OSError as err:
-        raise BadModel(f"the weights of {name} cannot be downloaded ({err}); pass --weights FILE") from err
+        raise BadModel(f"the weights of {network.name} cannot be downloaded ({err}); pass --weights FILE") from err
     preset = default.transforms()
     network = replace(network, mean=tuple(preset.mean), std=tuple(preset.std), size_px=preset.crop_size[0])
     return _with_state(network, state)
 
+
+def _regnet_x_200mf() -> nn.Module:
+    """The smallest network of "Designing Network Design Spaces", which torchvision's class builds but does not name."""
+    regnet = import_models().regnet
+    module: nn.Module = regnet.RegNet(
+        regnet.BlockParams.from_init_params(depth=13, w_0=24, w_a=36.44, w_m=2.49, group_width=8)
+    )
+    return module
+
+
+_OWN: dict[str, Callable[[], nn.Module]] = {"regnet_x_200mf": _regnet_x_200mf}
 
 # Without these both networks warn and draw their random weights very slowly; the trained weights expect the transform.
 _GOOGLE: dict[str, Any] = {"aux_logits": False, "init_weights": False, "transform_input": True}
 _OPTIONS = {"googlenet": _GOOGLE, "inception_v3": _GOOGLE}
 
 
-def _timm(name: str, weights: Path | None) -> Network:
+def _timm(name: str, *, pretrained: bool) -> Network:
+    name = name.removeprefix("timm/")
     try:
         import_models()  # timm imports torchvision
         import timm
@@ -88,14 +130,12 @@ def _timm(name: str, weights: Path | None) -> Network:
     if not timm.is_model(name):
         raise BadModel(f"neither torchvision nor timm has a network {name!r}; see `torchvision.models.list_models()`")
     try:
-        module = timm.create_model(name, pretrained=weights is None).eval()
+        module = timm.create_model(name, pretrained=pretrained).eval()
     except (OSError, RuntimeError) as err:
         raise BadModel(f"the weights of {name} cannot be downloaded ({err}); pass --weights FILE") from err
     facts = resolve_model_data_config(module)
-    network = Network(
-        f"timm/{name}", module, frozenset(module.state_dict()), facts["mean"], facts["std"], facts["input_size"][-1]
-    )
-    return network if weights is None else _with_weights_file(network, weights)
+    loaded = frozenset(module.state_dict()) if pretrained else frozenset()
+    return Network(f"timm/{name}", module, loaded, facts["mean"], facts["std"], facts["input_size"][-1])
 
 
 def _with_weights_file(network: Network, path: Path) -> Network:
@@ -111,24 +151,16 @@ def _with_weights_file(network: Network, path: Path) -> Network:
 
 
 def _with_safetensors(network: Network, path: Path) -> Network:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            facts = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
-    except (SafetensorError, OSError) as err:
-        raise BadModel(f"{str(path)!r} is not a safetensors file ({err})") from err
-    mean = _triple(facts["mean"]) if "mean" in facts else network.mean
-    std = _triple(facts["std"]) if "std" in facts else network.std
-    return _with_state(replace(network, mean=mean, std=std), state)
-
-
-def _triple(text: str) -> Triple:
-    """Read `0.5` or `0.485, 0.456, 0.406`."""
-    values = [float(part) for part in text.strip("[]() ").split(",")]
-    red, green, blue = values if len(values) == 3 else values[:1] * 3
-    return red, green, blue
+    facts, state = read_model_file(path)
+    network = replace(
+        network,
+        mean=facts.mean or network.mean,
+        std=facts.std or network.std,
+        size_px=facts.size_px or network.size_px,
+        pooling=facts.pooling or network.pooling,
+        classes=facts.classes,
+    )
+    return _with_state(network, state)
 
 
 def _state_of(loaded: object, path: Path) -> Mapping[str, torch.Tensor]:

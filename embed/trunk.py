@@ -39,13 +39,21 @@ def cut_trunk(network: Network) -> Trunk:
         BadModel: no feature map is pooled there (vision transformers), or the weights lack a part of the trunk.
     """
     module, layer = _traced(network)
-    shape = output_shape(module, 256)
-    if shape is None or len(shape) != 4:
-        raise BadModel(f"{network.name} has no feature map of rows and columns before its pooling; {_TAKE_A_CNN}")
+    channels = _channels(module, network)
     _require_weights(module, network)
     weights_sha256 = _hash(module)
     _fold_batch_norms(module)
-    return Trunk(module, layer, weights_sha256, shape[1])
+    return Trunk(module, layer, weights_sha256, channels)
+
+
+def trainable_trunk(network: Network) -> tuple[nn.Module, int]:
+    """Return the same trunk with its batch normalizations and in training mode, and C; it shares the network's parameters.
+
+    Raises:
+        BadModel: no feature map is pooled there.
+    """
+    module, _ = _traced(network)
+    return module.train(), _channels(module, network)
 
 
 def output_shape(module: nn.Module, side: int) -> torch.Size | None:
@@ -71,6 +79,13 @@ def stride_and_min_side(trunk: Trunk) -> tuple[int, int]:
     while output_shape(trunk.module, side) is None:
         side += stride
     return stride, side
+
+
+def _channels(module: nn.Module, network: Network) -> int:
+    shape = output_shape(module, 256)
+    if shape is None or len(shape) != 4:
+        raise BadModel(f"{network.name} has no feature map of rows and columns before its pooling; {_TAKE_A_CNN}")
+    return shape[1]
 
 
 class _Tracer(fx.Tracer):

@@ -1,0 +1,1 @@
+"""Training of embedding networks: on labels, or from a teacher."""

@@ -1,0 +1,5 @@
+"""Trains a network: `python -m whymatch.embed.training`, or `whymatch train`."""
+
+from whymatch.embed.training.command import main
+
+main()

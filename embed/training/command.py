@@ -1,0 +1,115 @@
+"""`whymatch train`: flags to a recipe, and its progress. What takes long to import waits until the flags are right."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from whymatch.embed.training.run import Run
+
+Loss = Literal["triplet", "proxy", "contrastive", "distillation"]
+PoolingKind = Literal["average", "max", "gem"]
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+MODEL_HELP = "[BACKBONE=]MODEL[:POOLING]; MODEL is bundled, a torchvision or timm network, or a weights file"
+
+
+def main() -> None:
+    """Run the command."""
+    app(prog_name="whymatch train")
+
+
+@app.command()
+def train(
+    context: typer.Context,
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="FOLDER...", exists=True, file_okay=False, help="Images; each folder is a label."),
+    ],
+    output: Annotated[Path, typer.Option(metavar="DIR", file_okay=False, help="Folder of the run.")] = Path("run"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output, if there is one.")] = False,
+    include: Annotated[str, typer.Option(metavar="PATTERN", help="Only files with such names: train__*")] = "*",
+    loss: Annotated[Loss, typer.Option(help="What is learned: labels, or what a --teacher sees.")] = "triplet",
+    model: Annotated[str, typer.Option(metavar="MODEL", help=f"Where to begin: {MODEL_HELP}.")] = "bundled",
+    scratch: Annotated[str, typer.Option(metavar="NETWORK", help="Begin with random weights of this network.")] = "",
+    pooling: Annotated[PoolingKind | None, typer.Option(help="By default that of the model.")] = None,
+    size_px: Annotated[int, typer.Option(min=0, help="Side of the views to train on; 0: the model's size.")] = 0,
+    model_size_px: Annotated[int, typer.Option(min=0, help="Input size to use the trained model with.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Batches to learn from.")] = 1000,
+    batch_size: Annotated[int, typer.Option(min=2, help="Images in a batch.")] = 64,
+    images_per_label: Annotated[int, typer.Option(min=2, help="Of each label in a batch.")] = 4,
+    learning_rate: Annotated[float, typer.Option(min=0, help="At its highest.")] = 3e-4,
+    warmup_steps: Annotated[int, typer.Option(min=0, help="Until the learning rate is at its highest.")] = 50,
+    weight_decay: Annotated[float, typer.Option(min=0, help="Of AdamW.")] = 0.05,
+    margin: Annotated[float, typer.Option(min=0, help="Between labels, as a difference of cosines.")] = 0.2,
+    smallest_part: Annotated[float, typer.Option(min=0.01, max=1, help="Least share of an image in a view.")] = 0.25,
+    light: Annotated[float, typer.Option(min=0, max=0.9, help="How much brightness and colors vary.")] = 0.3,
+    teacher: Annotated[str, typer.Option(metavar="MODEL", help="The model to learn from.")] = "",
+    teacher_size_px: Annotated[int, typer.Option(min=32, help="Side of the views that it sees.")] = 192,
+    teacher_padding: Annotated[
+        Literal["torchvision", "tensorflow"], typer.Option(help="Whose padding the teacher's weights expect.")
+    ] = "torchvision",
+    teacher_memory: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep what it says here, for runs with the same images.")
+    ] = None,
+    class_names: Annotated[
+        str, typer.Option(metavar="FILE", help="Its classes, one a line; teaches its probabilities, too.")
+    ] = "",
+    parts_per_image: Annotated[int, typer.Option(min=1, help="How many parts of an image the teacher sees.")] = 8,
+    paste: Annotated[float, typer.Option(min=0, max=1, help="Share of views with a part of another one.")] = 0.5,
+    checkpoint: Annotated[list[int], typer.Option(metavar="STEP", help="Write a model file here, too.")] = [],  # noqa: B006
+    save_every: Annotated[int, typer.Option(min=1, help="Steps that a kill may cost.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
+    precision: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Of the arithmetic.")] = "float32",
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda or cuda:N.")] = "cpu",
+) -> None:
+    """Train an embedding network on a folder of labeled images, or from a teacher on any images.
+
+    Writes DIR/model.safetensors, one file with all that `whymatch serve --model`, `evaluate` and `compare` need. A killed run
+    goes on exactly where it was with --resume.
+    """
+    if (loss == "distillation") != bool(teacher):
+        raise typer.BadParameter("--loss distillation and --teacher belong together")
+    chosen = dict(context.params)
+    where = {name: chosen.pop(name) for name in ("output", "resume", "teacher_memory", "save_every", "checkpoint")}
+    chosen["folders"] = tuple(str(folder.resolve()) for folder in folders)
+    print(_train(chosen, **where))
+
+
+def _train(chosen: dict[str, object], *, output: Path, resume: bool, checkpoint: list[int], **how: object) -> Path:
+    """Train; exit with 1 and one line on stderr if that fails."""
+    from whymatch.embed import WhymatchError
+    from whymatch.embed.training.recipe import Recipe, prepare
+
+    try:
+        run = prepare(Recipe(**chosen), output, checkpoints=checkpoint, **how)  # type: ignore[arg-type]
+        return _with_progress(run, resume)
+    except (WhymatchError, OSError) as err:
+        print(f"whymatch: {err}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        print(f"stopped; go on with --resume --output {output}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+def _with_progress(run: "Run", resume: bool) -> Path:
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.3f}, {task.fields[rate]:.0f} images/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        bar = bars.add_task("training", total=run.schedule.steps, loss=float("nan"), rate=0.0)
+        model = run.train(
+            lambda done: bars.update(bar, completed=done.step, loss=done.loss, rate=done.images_per_s), resume=resume
+        )
+    for path, reason in run.batches.unreadable.items():
+        print(f"{path} was left out: {reason}", file=sys.stderr)
+    return model

@@ -1,0 +1,43 @@
+"""The network that learns: a trunk in training mode, differentiable pooling, and the network's own classifier."""
+
+import torch
+from torch import nn
+
+from whymatch.embed.networks import Network
+from whymatch.embed.trunk import trainable_trunk
+
+SMALLEST = 1e-6
+"""Activations are raised to this before GeM takes their power, whose slope at 0 has no bound."""
+
+
+class Learner(nn.Module):
+    """Pixels to feature maps, pooled vectors and class scores. Its parameters are the network's own."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.trunk, self.channels = trainable_trunk(network)
+        self.classifier = classifier_of(network.module, self.channels)
+        self._pooling = network.pooling
+        mean, std = (torch.tensor(values) * 255 for values in (network.mean, network.std))
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("variance", std**2, persistent=False)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return the feature maps (B, C, H, W) of pixels (B, 3, h, w), 0 to 255."""
+        maps: torch.Tensor = self.trunk(nn.functional.batch_norm(pixels, self.mean, self.variance, eps=0.0))
+        return maps
+
+    def pool(self, maps: torch.Tensor) -> torch.Tensor:
+        """Pool feature maps (B, C, H, W) into vectors (B, C), as `Pooling.pool` does."""
+        if self._pooling.kind == "average":
+            return maps.mean((2, 3))
+        if self._pooling.kind == "max":
+            return maps.amax((2, 3))
+        power = self._pooling.power
+        return maps.clamp(min=SMALLEST).pow(power).mean((2, 3)).pow(1 / power)
+
+
+def classifier_of(module: nn.Module, channels: int) -> nn.Linear | None:
+    """Return the last linear layer, if it reads what the trunk gives."""
+    linear = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    return linear[-1] if linear and linear[-1].in_features == channels else None

@@ -1,0 +1,172 @@
+"""A recipe: all that decides the outcome of a run of training, and how a run is made of it."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from whymatch.embed.errors import BadFolder, BadModel
+from whymatch.embed.folders import LabeledImage, find_images, labels_of
+from whymatch.embed.model import load_named_model, named_network
+from whymatch.embed.model_file import ModelFacts
+from whymatch.embed.networks import Network, untrained_network
+from whymatch.embed.pooling import Pooling, PoolingKind
+from whymatch.embed.training.batches import Batches, BatchSettings
+from whymatch.embed.training.learner import Learner, classifier_of
+from whymatch.embed.training.objectives import Distillation, LabelObjective, Objective
+from whymatch.embed.training.run import Run, Schedule
+from whymatch.embed.training.teacher import Teacher, pad_as_tensorflow
+from whymatch.embed.training.views import ViewSettings
+
+Loss = Literal["triplet", "proxy", "contrastive", "distillation"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained, on what, and how."""
+
+    folders: tuple[str, ...]
+    """Where the images are; for the three losses of labels each image's label is the name of its folder."""
+    include: str = "*"
+    """Only images whose file name matches this pattern."""
+    loss: Loss = "triplet"
+    model: str = "bundled"
+    """The model to begin with, `[BACKBONE=]MODEL[:POOLING]`."""
+    scratch: str = ""
+    """A network to begin with random weights instead."""
+    pooling: PoolingKind | None = None
+    """By default that of the model to begin with."""
+    size_px: int = 0
+    """Side of the views that it trains on; 0 takes the model's input size."""
+    model_size_px: int = 0
+    """The input size that the trained model is meant for; 0 leaves it. Larger than the views' is usually better."""
+
+    steps: int = 1000
+    batch_size: int = 64
+    images_per_label: int = 4
+    """Of each label in a batch; distillation takes images as they come."""
+    learning_rate: float = 3e-4
+    warmup_steps: int = 50
+    weight_decay: float = 0.05
+    margin: float = 0.2
+    """Of the three losses of labels, in units of the cosine."""
+    smallest_part: float = 0.25
+    light: float = 0.3
+    seed: int = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    device: str = "cpu"
+
+    teacher: str = ""
+    """The model to learn from, for distillation."""
+    teacher_size_px: int = 192
+    teacher_padding: Literal["torchvision", "tensorflow"] = "torchvision"
+    """Where the teacher's convolutions of stride 2 pad; weights that were trained with TensorFlow want the latter."""
+    class_names: str = ""
+    """A file of the names of the teacher's classes, one a line; then the student learns its probabilities, too."""
+    parts_per_image: int = 8
+    """How many parts of an image the teacher sees; the student sees each again and again."""
+    paste: float = 0.5
+    """Share of the images that get a part of another one pasted into them."""
+
+
+def prepare(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    teacher_memory: Path | None = None,
+    save_every: int = 200,
+    checkpoints: Sequence[int] = (),
+) -> Run:
+    """Make the run of a recipe in a folder.
+
+    teacher_memory: where the teacher's answers are kept; by default in the run's folder.
+    save_every, checkpoints: as in `Run`.
+
+    Raises:
+        BadFolder: no images, or no labels to learn from.
+        BadModel: the model, the network or the teacher cannot be used.
+    """
+    images = find_images([Path(name) for name in recipe.folders], include=recipe.include)
+    torch.manual_seed(recipe.seed)
+    network = _network(recipe)
+    learner = Learner(network)
+    settings = BatchSettings(recipe.batch_size, recipe.size_px or network.size_px, recipe.seed)
+    views = ViewSettings(recipe.smallest_part, light=recipe.light)
+    if recipe.loss == "distillation":
+        teacher = _teacher(recipe, len(images), teacher_memory or folder / "teacher")
+        objective: Objective = Distillation(learner, teacher, paste=recipe.paste)
+        settings = replace(settings, parts_per_image=recipe.parts_per_image)
+        batches = Batches(images, settings, views, teacher_px=teacher.size_px, teacher_knows=teacher.knows)
+    else:
+        labels = _require_labels(images)
+        objective = LabelObjective(recipe.loss, labels=labels, channels=learner.channels, margin=recipe.margin)
+        batches = Batches(images, replace(settings, images_per_label=recipe.images_per_label), views)
+    schedule = Schedule(recipe.steps, recipe.learning_rate, recipe.warmup_steps, recipe.weight_decay)
+    return Run(
+        folder,
+        network,
+        _facts(recipe, network),
+        learner,
+        objective,
+        batches,
+        schedule,
+        _settings(recipe, images),
+        seed=recipe.seed,
+        precision=recipe.precision,
+        device=recipe.device,
+        save_every=save_every,
+        checkpoints=tuple(checkpoints),
+    )
+
+
+def _network(recipe: Recipe) -> Network:
+    network = untrained_network(recipe.scratch) if recipe.scratch else named_network(recipe.model)
+    return replace(network, pooling=Pooling(recipe.pooling)) if recipe.pooling else network
+
+
+def _teacher(recipe: Recipe, images: int, memory: Path) -> Teacher:
+    model = load_named_model(recipe.teacher, device=recipe.device)
+    if recipe.teacher_padding == "tensorflow":
+        pad_as_tensorflow(model.trunk.module)
+    classifier = classifier_of(named_network(recipe.teacher).module, model.dimensions) if recipe.class_names else None
+    names = _class_names(recipe)
+    classes = classifier.out_features if classifier is not None else 0
+    if names and len(names) != classes:
+        raise BadModel(f"{recipe.teacher} has {classes} classes, but {recipe.class_names} {len(names)} names")
+    parts = images * recipe.parts_per_image
+    return Teacher(model, classifier, size_px=recipe.teacher_size_px, parts=parts, memory=memory)
+
+
+def _class_names(recipe: Recipe) -> tuple[str, ...]:
+    return tuple(Path(recipe.class_names).read_text().splitlines()) if recipe.class_names else ()
+
+
+def _require_labels(images: Sequence[LabeledImage]) -> int:
+    """Return how many labels there are."""
+    groups = labels_of(images)
+    single = [label for label, group in groups.items() if len(group) < 2]
+    if len(groups) - len(single) < 2:
+        raise BadFolder(
+            f"there is nothing to learn from: of {len(groups)} labels {len(single)} have one image only; put the images of "
+            "each label into a folder of its own, at least two of them"
+        )
+    return len(groups)
+
+
+def _facts(recipe: Recipe, network: Network) -> ModelFacts:
+    return ModelFacts(
+        backbone=network.name,
+        mean=network.mean,
+        std=network.std,
+        size_px=recipe.model_size_px or recipe.size_px or network.size_px,
+        pooling=network.pooling,
+        classes=_class_names(recipe) if recipe.loss == "distillation" else (),
+    )
+
+
+def _settings(recipe: Recipe, images: Sequence[LabeledImage]) -> dict[str, Any]:
+    names = "\n".join(f"{image.label}/{image.path.name}" for image in images)
+    return asdict(recipe) | {"images": len(images), "images_sha256": hashlib.sha256(names.encode()).hexdigest()[:16]}

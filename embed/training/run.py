@@ -1,0 +1,222 @@
+"""One run of training: the loop, its checkpoints, and the way back after a kill."""
+
+import json
+import math
+import pickle
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from whymatch.embed.errors import WhymatchError
+from whymatch.embed.model_file import ModelFacts, write_model_file
+from whymatch.embed.networks import Network
+from whymatch.embed.training.batches import Batches
+from whymatch.embed.training.learner import Learner
+from whymatch.embed.training.objectives import Objective
+
+MODEL, STATE, SETTINGS = "model.safetensors", "state.pt", "settings.json"
+LONGEST_GRADIENT = 5.0
+"""A longer one is shortened, so that one odd batch cannot carry the weights away."""
+
+
+class TrainingFailed(WhymatchError):
+    """A run cannot begin or go on; the message says why, and what is kept."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a run goes on, and how fast it learns."""
+
+    steps: int
+    learning_rate: float
+    """Its height after the warm-up; it falls to 0 along a cosine."""
+    warmup_steps: int = 100
+    weight_decay: float = 0.05
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        return self.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is."""
+
+    step: int
+    steps: int
+    loss: float
+    images_per_s: float
+    left_s: float
+
+
+@dataclass(eq=False)
+class Run:
+    """A run of training in a folder of its own."""
+
+    folder: Path
+    network: Network
+    facts: ModelFacts
+    """What the model files say beside the weights."""
+    learner: Learner
+    objective: Objective
+    batches: Batches
+    schedule: Schedule
+    settings: Mapping[str, Any]
+    """All that decides the outcome, ready for JSON; a run goes on with the same only."""
+    seed: int = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    device: str = "cpu"
+    save_every: int = 200
+    """Steps between two states that a killed run goes on from."""
+    checkpoints: tuple[int, ...] = ()
+    """After how many steps a model file is written, beside the one at the end."""
+    _optimizer: torch.optim.Optimizer = field(init=False)
+
+    def train(self, report: Callable[[Progress], None], *, resume: bool = False) -> Path:
+        """Train to the end and return the model file.
+
+        resume: go on from the state in `folder`, if there is one.
+
+        Raises:
+            TrainingFailed: there is a run already, it had other settings, the loss is no number, or the disk is full.
+        """
+        start = self._begin(resume)
+        clock = _Clock(start, self.schedule.steps, report)
+        for step, views in enumerate(self.batches.from_step(start, self.schedule.steps), start):
+            if step > start and step % self.save_every == 0:
+                self._save_state(step)
+            torch.manual_seed(self.seed * 1_000_003 + step)
+            with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self._halved):
+                loss = self.objective.loss(self.learner, views)
+            self._require_number(loss, "loss", step)
+            self._descend(loss, step)
+            if step + 1 in self.checkpoints:
+                self._write_model(self.folder / f"step-{step + 1}.safetensors", step + 1)
+            clock.tick(step + 1, float(loss.detach()), len(views))
+        return self._write_model(self.folder / MODEL, self.schedule.steps)
+
+    @property
+    def _halved(self) -> bool:
+        return self.precision == "bfloat16"
+
+    def _begin(self, resume: bool) -> int:
+        """Prepare the folder and the network; return the first step."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._check_settings(resume)
+        for module in (self.learner, self.objective):
+            module.to(self.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self._optimizer = _optimizer(self.learner, self.objective, self.schedule)
+        return self._load_state() if (self.folder / STATE).exists() else 0
+
+    def _check_settings(self, resume: bool) -> None:
+        path = self.folder / SETTINGS
+        text = json.dumps(self.settings, indent=1, sort_keys=True)
+        if not path.exists():
+            path.write_text(text)
+            return
+        if not resume:
+            raise TrainingFailed(f"{self.folder} holds a run; go on with --resume, or choose another --output")
+        old = json.loads(path.read_text())
+        changed = [name for name in {**old, **self.settings} if old.get(name) != json.loads(text).get(name)]
+        if changed:
+            raise TrainingFailed(
+                f"the run in {self.folder} had other settings ({', '.join(sorted(changed))}, see {path}); resume it with "
+                "the same, or choose another --output"
+            )
+
+    def _descend(self, loss: torch.Tensor, step: int) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.schedule.rate(step) * group["pace"]
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        length = nn.utils.clip_grad_norm_(self.learner.parameters(), LONGEST_GRADIENT)
+        self._require_number(length, "gradient", step)
+        self._optimizer.step()
+
+    def _require_number(self, value: torch.Tensor, what: str, step: int) -> None:
+        if not torch.isfinite(value):
+            kept = "the state of an earlier step is kept" if (self.folder / STATE).exists() else "nothing was saved yet"
+            raise TrainingFailed(
+                f"the {what} of step {step} is {float(value.detach())}; {kept}. Try again in another --output with a lower "
+                f"--learning-rate than {self.schedule.learning_rate}"
+            )
+
+    def _save_state(self, step: int) -> None:
+        state = {
+            "step": step,
+            "learner": self.learner.state_dict(),
+            "objective": self.objective.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+        }
+        path = self.folder / STATE
+        unfinished = path.with_suffix(".unfinished")
+        try:
+            torch.save(state, unfinished)
+            unfinished.replace(path)
+        except (OSError, RuntimeError) as err:  # torch reports a full disk as a RuntimeError
+            raise TrainingFailed(
+                f"the state of step {step} cannot be saved ({err}); free some space, then --resume"
+            ) from err
+
+    def _load_state(self) -> int:
+        path = self.folder / STATE
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            self.learner.load_state_dict(state["learner"])
+            self.objective.load_state_dict(state["objective"])
+            self._optimizer.load_state_dict(state["optimizer"])
+        except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as err:
+            raise TrainingFailed(f"{path} cannot be read ({err}); remove it to begin again") from err
+        return int(state["step"])
+
+    def _write_model(self, path: Path, step: int) -> Path:
+        from dataclasses import replace
+
+        facts = replace(self.facts, training={**self.settings, "step": step})
+        try:
+            write_model_file(path, facts, self.network.module.state_dict())
+        except (OSError, RuntimeError) as err:
+            raise TrainingFailed(f"{path} cannot be written ({err}); free some space, then --resume") from err
+        return path
+
+
+class _Clock:
+    """Reports a run's progress every few seconds, and at its end."""
+
+    EVERY_S = 5.0
+
+    def __init__(self, step: int, steps: int, report: Callable[[Progress], None]) -> None:
+        self._steps = steps
+        self._report = report
+        self._since = (time.perf_counter(), step)
+        self._losses: list[float] = []
+        self._images = 0
+
+    def tick(self, step: int, loss: float, images: int) -> None:
+        self._losses.append(loss)
+        self._images += images
+        started, first = self._since
+        seconds = time.perf_counter() - started
+        if seconds < self.EVERY_S and step < self._steps:
+            return
+        pace = seconds / (step - first)
+        mean = sum(self._losses) / len(self._losses)
+        self._report(Progress(step, self._steps, mean, self._images / seconds, pace * (self._steps - step)))
+        self._since, self._losses, self._images = (time.perf_counter(), step), [], 0
+
+
+def _optimizer(learner: Learner, objective: Objective, schedule: Schedule) -> torch.optim.Optimizer:
+    """AdamW; normalizations and biases, which a smaller weight does not make simpler, are not decayed."""
+    learned = list(learner.parameters())
+    groups = [
+        {"params": [each for each in learned if each.ndim > 1], "weight_decay": schedule.weight_decay, "pace": 1.0},
+        {"params": [each for each in learned if each.ndim <= 1], "weight_decay": 0.0, "pace": 1.0},
+        {"params": list(objective.parameters()), "weight_decay": 0.0, "pace": objective.pace},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=schedule.learning_rate)
