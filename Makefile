@@ -38,5 +38,5 @@ build/view:
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[server,timm,dev]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[server,timm,train,dev]"
 	touch $@

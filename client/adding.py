@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from whymatch.client import AlreadyExists, Client, MessageTooLarge, NewImage, NotFound, WhymatchError, results
@@ -72,15 +73,22 @@ class Summary:
         )
 
 
-def find_images(paths: Sequence[Path], *, label: str, labels_from_folders: bool) -> list[FoundImage]:
-    """Return the images that `paths` name: files as they are, folders with all that is in them, in a fixed order."""
+def find_images(
+    paths: Sequence[Path], *, label: str, labels_from_folders: bool, include: str = "*"
+) -> list[FoundImage]:
+    """Return the images that `paths` name: files as they are, folders with all that is in them, in a fixed order.
+
+    include: only files whose name matches this pattern, for example `train__*`.
+    """
     found = [
         FoundImage(file, name, file.absolute().parent.name if labels_from_folders else label)
         for path in paths
         for file, name in _files(path)
+        if fnmatchcase(file.name, include)
     ]
     if not found:
-        raise UnusablePaths(f"no images in {', '.join(map(str, paths))}")
+        pattern = "" if include == "*" else f" whose name matches {include!r}"
+        raise UnusablePaths(f"no images{pattern} in {', '.join(map(str, paths))}")
     _require_different_names(found)
     return found
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whymatch.client import cli_explain, cli_gallery, cli_search
+from whymatch.client import cli_compare, cli_explain, cli_gallery, cli_search
 from whymatch.client.connection import with_client
 from whymatch.client.options import Json, file_or_stdin, named_gallery, source
 
@@ -61,6 +61,28 @@ def serve(context: typer.Context) -> None:
     require_server()
     sys.argv = ["whymatch serve", *context.args]
     runpy.run_module("whymatch.server", run_name="__main__")
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def train(context: typer.Context) -> None:
+    """Train a network on your images; `whymatch train --help` lists the options."""
+    require_server()
+    sys.argv = ["whymatch train", *context.args]
+    runpy.run_module("whymatch.embed.training", run_name="__main__")
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def evaluate(context: typer.Context) -> None:
+    """Measure how well models find images of the same label; `whymatch evaluate --help` lists the options."""
+    require_server()
+    sys.argv = ["whymatch evaluate", *context.args]
+    runpy.run_module("whymatch.index.evaluation", run_name="__main__")
 
 
 @app.command()
@@ -200,6 +222,7 @@ def demo(
         raise typer.Exit(1) from None
 
 
+app.command()(cli_compare.compare)
 app.add_typer(cli_explain.app, name="explain")
 app.add_typer(cli_gallery.app, name="gallery")
 

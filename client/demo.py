@@ -22,6 +22,7 @@ from whymatch.client import (
     demo_report,
 )
 from whymatch.client.demo_photos import View
+from whymatch.client.html_parts import page
 from whymatch.client.local_server import local_server
 from whymatch.client.progress import progress_bar
 
@@ -82,7 +83,7 @@ def run(output: Path, *, keep: bool = False) -> Path:
         demo = _search_gallery(client, photos)
         print(f"{demo.found} of {len(demo.answers)} queries found their photo first")
         report = output / "report.html"
-        report.write_text(demo_report.page([section(demo) for section in SECTIONS]), encoding="utf-8")
+        report.write_text(page([section(demo) for section in SECTIONS], title="whymatch demo"), encoding="utf-8")
         if keep:
             _keep_pictures(demo, output)
     print(report)

@@ -4,8 +4,8 @@ import html
 from collections.abc import Mapping, Sequence
 
 from whymatch.client import Client
-from whymatch.client.demo_html import SMALL_PX, common_scale, lit, picture, scale_bar
 from whymatch.client.demo_photos import View
+from whymatch.client.html_parts import SMALL_PX, common_scale, lit, picture, scale_bar
 from whymatch.client.results import ColorScale, LabelExplanation, Match
 
 SHOWN = "motorcycle, brighter"

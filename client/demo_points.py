@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from whymatch.client import Client
-from whymatch.client.demo_html import common_scale, fitted_down, lit, picture, scale_bar
 from whymatch.client.demo_photos import View
+from whymatch.client.html_parts import common_scale, fitted_down, lit, picture, scale_bar
 from whymatch.client.inputs import Point, Region, Stored
 from whymatch.client.outlines import draw_numbered, draw_regions
 from whymatch.client.results import Explanation

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from PIL import Image, ImageOps
 
 from whymatch.client import Client
-from whymatch.client.demo_html import SMALL_PX, common_scale, fitted_down, lit, picture, scale_bar
 from whymatch.client.demo_photos import View
+from whymatch.client.html_parts import SMALL_PX, common_scale, fitted_down, lit, picture, scale_bar
 from whymatch.client.inputs import Region, Stored
 from whymatch.client.outlines import draw_best_box, draw_regions
 from whymatch.client.results import Box, ColorScale, Explanation, Match

@@ -19,8 +19,9 @@ def font(size_px: int = 16) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def fitted(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Return `picture` as large as `size` allows."""
-    return ImageOps.contain(picture.convert("RGB"), size)
+    """Return `picture` as large as `size` allows, however narrow it is."""
+    zoom = min(size[0] / picture.width, size[1] / picture.height)
+    return picture.convert("RGB").resize((max(1, round(picture.width * zoom)), max(1, round(picture.height * zoom))))
 
 
 def tile(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

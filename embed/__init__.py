@@ -11,6 +11,7 @@ from whymatch.embed.errors import (
     NotAnImage,
     TooFewImages,
     TooManyPixels,
+    TrainingFailed,
     WhymatchError,
 )
 from whymatch.embed.features import Features, check_embedding
@@ -57,6 +58,7 @@ __all__ = [
     "Prepared",
     "TooFewImages",
     "TooManyPixels",
+    "TrainingFailed",
     "WhymatchError",
     "check_embedding",
     "decode_image",

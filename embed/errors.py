@@ -60,3 +60,7 @@ class BadModel(WhymatchError):
 
 class BadFolder(WhymatchError):
     """A folder of images cannot be used as asked; only commands that read folders raise it."""
+
+
+class TrainingFailed(WhymatchError):
+    """A run of training cannot begin or go on; the message says why, and what is kept."""

@@ -169,7 +169,7 @@ def load_named_model(name: str, *, gem_power: float = Pooling.power, **settings:
 
 
 def named_network(name: str) -> Network:
-    """Load the whole network of the model that `load_named_model` loads, with its pooling, to train it or to ask its classifier.
+    """Load the whole network of the model that `load_named_model` loads, classifier and all.
 
     Raises:
         BadModel: the message says what does not fit.

@@ -1,4 +1,4 @@
-"""A model as one safetensors file: the weights of a network and, as the file's metadata, all that else its vectors need.
+"""A model as one safetensors file: the weights of a network and, as metadata, all that else its vectors need.
 
 `whymatch train` writes such files. The metadata is text:
 
@@ -62,7 +62,7 @@ def read_model_file(path: Path) -> tuple[ModelFacts, dict[str, torch.Tensor]]:
 
 
 def write_model_file(path: Path, facts: ModelFacts, state: Mapping[str, torch.Tensor]) -> None:
-    """Write a model file in one step: `path` holds the whole file or what it held before. Weights are halved to float16.
+    """Write a model file, its weights as float16, in one step: `path` holds all of it or what it held before.
 
     Raises:
         OSError: no space, no such folder.

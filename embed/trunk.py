@@ -47,7 +47,7 @@ def cut_trunk(network: Network) -> Trunk:
 
 
 def trainable_trunk(network: Network) -> tuple[nn.Module, int]:
-    """Return the same trunk with its batch normalizations and in training mode, and C; it shares the network's parameters.
+    """Return the same trunk unfolded and in training mode, and C; its parameters are the network's own.
 
     Raises:
         BadModel: no feature map is pooled there.

@@ -48,14 +48,32 @@ def serve(
     ] = ServerConfig.data,
     host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = ServerConfig.host,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = ServerConfig.port,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEC",
+            help="[BACKBONE=]MODEL[:POOLING]: bundled:max, resnet50, run/model.safetensors, vgg16=vgg.pth. Stands for "
+            "--backbone, --weights and --pooling.",
+        ),
+    ] = ServerConfig.model,
     backbone: Annotated[
-        str, typer.Option(metavar="NAME", help="bundled, or a torchvision or timm classification network.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="bundled, or a torchvision or timm classification network.",
+            show_default="what the weights file says, or bundled",
+        ),
     ] = ServerConfig.backbone,
     weights: Annotated[
         Path | None,
         typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Weights of the network (.pth, .safetensors)."),
     ] = ServerConfig.weights,
-    pooling: Annotated[PoolingKind, typer.Option(help="How a feature map becomes a vector.")] = ServerConfig.pooling,
+    pooling: Annotated[
+        PoolingKind | None,
+        typer.Option(
+            help="How a feature map becomes a vector.", show_default="what the weights were trained for, or average"
+        ),
+    ] = ServerConfig.pooling,
     gem_power: Annotated[
         float, typer.Option(callback=finite, help="The power of GeM pooling.")
     ] = ServerConfig.gem_power,
@@ -113,6 +131,8 @@ def serve(
     ] = ServerConfig.grace_s,
 ) -> None:
     """Run the server until SIGTERM or Ctrl-C. Its first line on stdout says where it listens."""
+    if model is not None and (backbone, weights, pooling) != (None, None, None):
+        raise typer.BadParameter("--model says what --backbone, --weights and --pooling say; give it alone")
     if (tls_certificate is None) != (tls_key is None):
         raise typer.BadParameter("--tls-certificate and --tls-key belong together")
     if tls_client_ca and not tls_certificate:

@@ -22,11 +22,14 @@ class ServerConfig:
     port: int = 50051
     """0 picks a free port."""
 
-    backbone: str = "bundled"
-    """`bundled`, or a torchvision or timm network by name."""
+    model: str | None = None
+    """`[BACKBONE=]MODEL[:POOLING]`, in place of `backbone`, `weights` and `pooling`: `resnet50:max`."""
+    backbone: str | None = None
+    """`bundled`, or a torchvision or timm network by name; by default the one that `weights` names, or `bundled`."""
     weights: Path | None = None
     """A weights file for the backbone; by default what its library would load."""
-    pooling: PoolingKind = "average"
+    pooling: PoolingKind | None = None
+    """By default the one that the weights were trained for, or average."""
     gem_power: float = 3.0
     """Only for GeM pooling."""
     geometry: GeometryMode = "keep"

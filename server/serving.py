@@ -13,7 +13,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from whymatch.embed import DecodeLimits, Embedder, Model, Pooling, WhymatchError, load_model
+from whymatch.embed import DecodeLimits, Embedder, Model, Pooling, WhymatchError, load_model, load_named_model
 from whymatch.index import Galleries
 from whymatch.server.access import Tokens, is_loopback, read_tokens
 from whymatch.server.calls import CallInterceptor
@@ -118,17 +118,18 @@ async def running(config: ServerConfig, model: Model | None = None) -> AsyncIter
 
 
 def _load_model(config: ServerConfig) -> Model:
-    return load_model(
-        config.backbone,
-        weights=config.weights,
-        pooling=Pooling(config.pooling, config.gem_power),
-        geometry=config.geometry,
-        size_px=config.size_px,
-        mean=config.mean,
-        std=config.std,
-        precision=config.precision,
-        device=config.device,
-    )
+    settings: dict[str, Any] = {
+        "geometry": config.geometry,
+        "size_px": config.size_px,
+        "mean": config.mean,
+        "std": config.std,
+        "precision": config.precision,
+        "device": config.device,
+    }
+    if config.model is not None:
+        return load_named_model(config.model, gem_power=config.gem_power, **settings)
+    pooling = Pooling(config.pooling, config.gem_power) if config.pooling else None
+    return load_model(config.backbone, weights=config.weights, pooling=pooling, **settings)
 
 
 def _interceptor(config: ServerConfig, metrics: Metrics, stopping: asyncio.Event) -> CallInterceptor:

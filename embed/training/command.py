@@ -1,15 +1,18 @@
 """`whymatch train`: flags to a recipe, and its progress. What takes long to import waits until the flags are right."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import rich.progress
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from whymatch.embed.training.run import Run
+    from whymatch.embed.training.run import Progress, Run
 
 Loss = Literal["triplet", "proxy", "contrastive", "distillation"]
 PoolingKind = Literal["average", "max", "gem"]
@@ -70,8 +73,8 @@ def train(
 ) -> None:
     """Train an embedding network on a folder of labeled images, or from a teacher on any images.
 
-    Writes DIR/model.safetensors, one file with all that `whymatch serve --model`, `evaluate` and `compare` need. A killed run
-    goes on exactly where it was with --resume.
+    Writes DIR/model.safetensors, one file with all that `whymatch serve --model`, `evaluate` and `compare` need. A
+    killed run goes on with --resume as if nothing had happened.
     """
     if (loss == "distillation") != bool(teacher):
         raise typer.BadParameter("--loss distillation and --teacher belong together")
@@ -98,6 +101,16 @@ def _train(chosen: dict[str, object], *, output: Path, resume: bool, checkpoint:
 
 
 def _with_progress(run: "Run", resume: bool) -> Path:
+    console = Console(stderr=True)
+    with _bar(run, console) if console.is_terminal else nullcontext(_line) as show:
+        model = run.train(show, resume=resume)
+    for path, reason in run.batches.unreadable.items():
+        print(f"{path} was left out: {reason}", file=sys.stderr)
+    return model
+
+
+@contextmanager
+def _bar(run: "Run", console: Console) -> Iterator[Callable[["Progress"], None]]:
     columns = (
         TextColumn("training"),
         BarColumn(),
@@ -105,11 +118,16 @@ def _with_progress(run: "Run", resume: bool) -> Path:
         TextColumn("loss {task.fields[loss]:.3f}, {task.fields[rate]:.0f} images/s"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with rich.progress.Progress(*columns, console=console) as bars:
         bar = bars.add_task("training", total=run.schedule.steps, loss=float("nan"), rate=0.0)
-        model = run.train(
-            lambda done: bars.update(bar, completed=done.step, loss=done.loss, rate=done.images_per_s), resume=resume
-        )
-    for path, reason in run.batches.unreadable.items():
-        print(f"{path} was left out: {reason}", file=sys.stderr)
-    return model
+        yield lambda done: bars.update(bar, completed=done.step, loss=done.loss, rate=done.images_per_s)
+
+
+def _line(done: "Progress") -> None:
+    """Print how far a run is, for a log."""
+    print(
+        f"step {done.step} of {done.steps}, loss {done.loss:.3f}, {done.images_per_s:.0f} images/s, "
+        f"{done.left_s / 60:.1f} minutes left",
+        file=sys.stderr,
+        flush=True,
+    )

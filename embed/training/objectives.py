@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from whymatch.embed.errors import TrainingFailed
 from whymatch.embed.training.batches import View
 from whymatch.embed.training.learner import Learner
 from whymatch.embed.training.teacher import Teacher
@@ -29,7 +30,8 @@ class Objective(nn.Module):
 class LabelObjective(Objective):
     """Embeddings of one label close, those of others far; the losses are pytorch-metric-learning's.
 
-    triplet:     max(0, margin + s(hardest negative) - s(hardest positive)) for each anchor ("batch hard": Hermans, Beyer, Leibe)
+    triplet:     max(0, margin + s(hardest negative) - s(hardest positive)) for each anchor, the mean of those above 0
+                 ("batch hard" of Hermans, Beyer, Leibe)
     proxy:       proxy anchor loss, a learned vector for each label
     contrastive: 1 - s for each pair of one label, max(0, s - (1 - margin)) for each pair of two
     with s the cosine.
@@ -39,8 +41,10 @@ class LabelObjective(Objective):
 
     def __init__(self, kind: MetricLoss, *, labels: int, channels: int, margin: float) -> None:
         super().__init__()
-        from pytorch_metric_learning import distances, losses, miners
-
+        try:
+            from pytorch_metric_learning import distances, losses, miners
+        except ImportError as err:
+            raise TrainingFailed(f"the losses of labels need {err.name}: pip install 'whymatch[train]'") from err
         cosine = distances.CosineSimilarity()
         self._miner = miners.BatchHardMiner(distance=cosine) if kind == "triplet" else None
         if kind == "triplet":

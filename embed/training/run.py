@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from whymatch.embed.errors import WhymatchError
+from whymatch.embed.errors import TrainingFailed
 from whymatch.embed.model_file import ModelFacts, write_model_file
 from whymatch.embed.networks import Network
 from whymatch.embed.training.batches import Batches
@@ -22,10 +22,6 @@ from whymatch.embed.training.objectives import Objective
 MODEL, STATE, SETTINGS = "model.safetensors", "state.pt", "settings.json"
 LONGEST_GRADIENT = 5.0
 """A longer one is shortened, so that one odd batch cannot carry the weights away."""
-
-
-class TrainingFailed(WhymatchError):
-    """A run cannot begin or go on; the message says why, and what is kept."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +122,8 @@ class Run:
         changed = [name for name in {**old, **self.settings} if old.get(name) != json.loads(text).get(name)]
         if changed:
             raise TrainingFailed(
-                f"the run in {self.folder} had other settings ({', '.join(sorted(changed))}, see {path}); resume it with "
-                "the same, or choose another --output"
+                f"the run in {self.folder} had other settings ({', '.join(sorted(changed))}; see {path}); resume it "
+                "with the same, or choose another --output"
             )
 
     def _descend(self, loss: torch.Tensor, step: int) -> None:
@@ -143,8 +139,8 @@ class Run:
         if not torch.isfinite(value):
             kept = "the state of an earlier step is kept" if (self.folder / STATE).exists() else "nothing was saved yet"
             raise TrainingFailed(
-                f"the {what} of step {step} is {float(value.detach())}; {kept}. Try again in another --output with a lower "
-                f"--learning-rate than {self.schedule.learning_rate}"
+                f"the {what} of step {step} is {float(value.detach())}; {kept}. Try again in another --output with a "
+                f"lower --learning-rate than {self.schedule.learning_rate}"
             )
 
     def _save_state(self, step: int) -> None:
@@ -187,9 +183,9 @@ class Run:
 
 
 class _Clock:
-    """Reports a run's progress every few seconds, and at its end."""
+    """Reports a run's progress now and then, and at its end."""
 
-    EVERY_S = 5.0
+    EVERY_S = 10.0
 
     def __init__(self, step: int, steps: int, report: Callable[[Progress], None]) -> None:
         self._steps = steps

@@ -11,11 +11,15 @@ from whymatch.embed.model import Model
 from whymatch.embed.training.batches import View
 
 
+TOGETHER = 16
+"""Views that go through it at once; more of them leave the processor's cache and take longer."""
+
+
 class Teacher:
     """Answers views with feature maps. It sees each part of an image once, unmirrored, and remembers it on disk.
 
-    Its memory is a file of float16 maps, `parts` times H W C, and outlives the run: one that goes on after a kill, or another
-    run over the same images with the same seed, finds there what the teacher said before.
+    Its memory is a file of float16 maps, `parts` times H W C, and outlives the run: one that goes on after a kill, or
+    another run over the same images with the same seed, finds there what the teacher said before.
     """
 
     def __init__(self, model: Model, classifier: nn.Linear | None, *, size_px: int, parts: int, memory: Path) -> None:
@@ -48,10 +52,11 @@ class Teacher:
         return torch.from_numpy(maps).permute(0, 3, 1, 2)
 
     def _learn(self, pixels: dict[int, NDArray[np.uint8]]) -> None:
-        if pixels:
-            parts = list(pixels)
-            self._maps[parts] = self._model.feature_maps(np.stack(list(pixels.values())))
-            self._known[parts] = 1
+        parts = list(pixels)
+        for start in range(0, len(parts), TOGETHER):
+            some = parts[start : start + TOGETHER]
+            self._maps[some] = self._model.feature_maps(np.stack([pixels[part] for part in some]))
+            self._known[some] = 1
 
 
 def pad_as_tensorflow(module: nn.Module) -> None:

@@ -18,6 +18,7 @@ from whymatch.client import (
     demo,
     demo_photos,
     demo_report,
+    html_parts,
 )
 from whymatch.client.demo_photos import View
 from whymatch.client.local_server import ServerNotStarted, local_server
@@ -87,13 +88,14 @@ def test_the_report_is_one_file_with_its_pictures_inside(picture):
     scale = ColorScale(0, 0.5, "inferno")
     result = SearchResult((match("cat.jpg", "cat", png), match("dog.jpg", "dog", png)), "m", scale)
     pair = similarity_map([[0.25, 0.5]], png)
-    page = demo_report.page(
+    page = html_parts.page(
         [
             demo_report.headline(found=1, queries=2, photos=3, images=4, facts={"model": "<m>"}),
             demo_report.matches_with_maps([(query, result)]),
             demo_report.instance_pair(Explanation(0.75, 0.75, pair, pair, 0.0, (), (), "m", scale)),
             demo_report.misses([(query, result)], {"cat.jpg": png}),
-        ]
+        ],
+        title="whymatch demo",
     )
     pictures = Pictures(page)
     assert pictures.open == []

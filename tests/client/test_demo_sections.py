@@ -7,11 +7,11 @@ import PIL.Image
 import pytest
 
 from whymatch.client import Box, ColorScale, Correspondence, Explanation, LabelExplanation, Match, SimilarityMap
-from whymatch.client.demo_html import common_scale, lit, picture
 from whymatch.client.demo_labels import report as label_report
 from whymatch.client.demo_photos import View
 from whymatch.client.demo_points import report as point_report
 from whymatch.client.demo_regions import LEFT, Half, Row, beside, card, introduction
+from whymatch.client.html_parts import common_scale, lit, picture
 from whymatch.client.results import Image
 
 WHOLE = Box(0, 0, 40, 20)

@@ -9,13 +9,12 @@ import torch
 from PIL import Image
 from sample_pictures import picture, png
 
-from whymatch.embed import BadFolder, BadModel, DecodeLimits, find_images, load_named_model
+from whymatch.embed import BadFolder, BadModel, DecodeLimits, TrainingFailed, find_images, load_named_model
 from whymatch.embed.networks import untrained_network
 from whymatch.embed.training.batches import Batches, BatchSettings
 from whymatch.embed.training.learner import Learner
 from whymatch.embed.training.objectives import LabelObjective, paste_parts, pixels_of
 from whymatch.embed.training.recipe import Recipe, prepare
-from whymatch.embed.training.run import TrainingFailed
 from whymatch.embed.training.views import ViewSettings
 
 NETWORK = "regnet_x_200mf"

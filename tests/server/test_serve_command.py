@@ -76,6 +76,13 @@ def test_mean_and_std_reach_the_model(tmp_path):
     assert (preprocessing["mean"], preprocessing["std"]) == ([0.5, 0.25, 0], [1, 0.5, 0.25])
 
 
+def test_one_flag_names_the_model_and_the_other_settings_hold(tmp_path):
+    with served(tmp_path, "--model", "bundled:gem", "--gem-power", "4", "--size-px", "128") as (_, api):
+        description = json.loads(api.model(GetModelRequest()).description_json)
+    assert (description["backbone"], description["pooling"]) == ("bundled", {"kind": "gem", "power": 4})
+    assert description["preprocessing"]["size_px"] == 128
+
+
 def test_each_call_is_one_line_of_json_with_the_request_id(tmp_path):
     with served(tmp_path) as (process, api):
         parent = api.create("g")
@@ -132,9 +139,16 @@ def test_a_model_that_does_not_exist_is_one_line_and_exit_code_1(tmp_path):
     assert "no_such_network" in said
 
 
+def test_a_weights_file_that_is_not_there_is_one_line_and_exit_code_1(tmp_path):
+    code, said = refused("--data", tmp_path, "--port", 0, "--model", "missing.safetensors:max")
+    assert (code, said) == (1, "whymatch: there is no weights file 'missing.safetensors'\n")
+
+
 @pytest.mark.parametrize(
     "flags",
     [
+        ("--model", "bundled", "--backbone", "bundled"),
+        ("--model", "bundled", "--pooling", "max"),
         ("--pooling", "median"),
         ("--port", "70000"),
         ("--mean", "1,2"),

@@ -1,0 +1,167 @@
+"""`whymatch evaluate`: embed the images with each model, measure, print. Data goes to stdout, talk to stderr."""
+
+import json as json_text
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whymatch.embed import Array, WhymatchError, load_named_model
+from whymatch.embed.model import Precision
+from whymatch.index.evaluation import histogram
+from whymatch.index.evaluation.embedding import Advance, Unreadable, embed_images
+from whymatch.index.evaluation.metrics import RECALL_AT, retrieval_quality
+from whymatch.index.evaluation.plot import SUFFIXES, save_plot
+from whymatch.index.evaluation.progress import progress_bar
+from whymatch.index.evaluation.report import Row, document, short, table
+from whymatch.index.evaluation.trial import Trial, find_trial
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def main() -> None:
+    """Run the command."""
+    app(prog_name="whymatch evaluate")
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A model, or the baseline: something that makes vectors of image files."""
+
+    name: str
+    fingerprint: str | None
+    embed: Callable[[Sequence[Path], Advance], tuple[Array, Unreadable]]
+
+
+def ranks(text: str) -> tuple[int, ...]:
+    """Read `1,5,10`."""
+    try:
+        numbers = sorted({int(number) for number in text.split(",")})
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is not a list of numbers such as 1,5,10", param_hint="--recall-at"
+        ) from None
+    if numbers[0] < 1:
+        raise typer.BadParameter(f"{numbers[0]} is no rank; ranks begin at 1", param_hint="--recall-at")
+    return tuple(numbers)
+
+
+def plot_file(path: Path | None) -> Path | None:
+    """Refuse a plot that could not be saved, before the work."""
+    if path and path.suffix not in SUFFIXES:
+        raise typer.BadParameter(f"{str(path)!r} must end in one of {', '.join(SUFFIXES)}")
+    if path and not path.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {str(path.parent)!r}")
+    return path
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="Images; each folder is a label.")
+    ],
+    model: Annotated[
+        list[str],
+        typer.Option(
+            metavar="MODEL",
+            help="[BACKBONE=]MODEL[:POOLING]; MODEL is bundled, a torchvision or timm network, or a weights file. "
+            "May be repeated.",
+        ),
+    ] = ["bundled"],  # noqa: B006
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            exists=True,
+            file_okay=False,
+            help="Images that search FOLDER.",
+            show_default="each image of FOLDER searches the others",
+        ),
+    ] = None,
+    include: Annotated[str, typer.Option(metavar="PATTERN", help="Only files with such names: train__*")] = "*",
+    include_queries: Annotated[
+        str | None,
+        typer.Option(metavar="PATTERN", help="Only queries with such names: val__*", show_default="as --include"),
+    ] = None,
+    recall_at: Annotated[
+        str, typer.Option(metavar="K,...", help="Recall: how often one of the first K images has the query's label.")
+    ] = ",".join(map(str, RECALL_AT)),
+    baseline: Annotated[
+        bool, typer.Option("--baseline/--no-baseline", help="Measure color histograms beside the models.")
+    ] = True,
+    precision: Annotated[Precision, typer.Option(help="Of the networks' arithmetic.")] = "float32",
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda or cuda:N.")] = "cpu",
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, callback=plot_file, help="Draw a bar chart (.png, .svg, .pdf)."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Measure how well models find images of the same label.
+
+    Every image searches all others. With --queries or --include-queries, some images search the others: no image finds
+    itself. Unreadable images are left out, and listed at the end.
+    """
+    recall = ranks(recall_at)
+    try:
+        trial = find_trial(folder, queries, include=include, include_queries=include_queries)
+        candidates = [_model(name, device, precision) for name in model]
+        if baseline:
+            candidates.append(Candidate(histogram.NAME, None, histogram.embed_by_color))
+        rows, trial, unreadable = _measure(candidates, trial, recall)
+        print(_json(document(rows, trial.single, unreadable)) if json else table(rows, trial.single))
+        for path, reason in unreadable.items():
+            print(f"{path} was left out: {reason}", file=sys.stderr)
+        if plot:
+            save_plot(rows, plot, title=folder.resolve().name)
+    except (WhymatchError, OSError, FloatingPointError) as err:
+        print(f"whymatch: {err}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+def _model(name: str, device: str, precision: Precision) -> Candidate:
+    model = load_named_model(name, device=device, precision=precision)
+    return Candidate(name, model.fingerprint, partial(embed_images, model))
+
+
+def _measure(
+    candidates: Sequence[Candidate], trial: Trial, recall_at: Sequence[int]
+) -> tuple[list[Row], Trial, Unreadable]:
+    """Return what was measured, the trial without the images that cannot be read, and these.
+
+    The first candidate finds them; the others have the same images to embed.
+    """
+    rows: list[Row] = []
+    unreadable: Unreadable = {}
+    for candidate in candidates:
+        started = time.perf_counter()
+        with progress_bar(len(trial.images), f"embedding: {short(candidate.name)}") as advance:
+            vectors, bad = candidate.embed(trial.paths, advance)
+        unreadable |= bad
+        trial = trial.without(bad)
+        trial.check()
+        with progress_bar(int(trial.asking.sum()), f"searching: {short(candidate.name)}") as advance:
+            quality = retrieval_quality(
+                vectors,
+                trial.labels,
+                queries=trial.queries,
+                gallery=trial.gallery,
+                recall_at=recall_at,
+                advance=advance,
+            )
+        seconds = time.perf_counter() - started
+        rows.append(Row(candidate.name, candidate.fingerprint, vectors.shape[1], len(vectors), quality, seconds))
+    return rows, trial, unreadable
+
+
+def _json(found: dict[str, object]) -> str:
+    text = json_text.dumps(found, ensure_ascii=False, allow_nan=False)
+    return text.encode(errors="backslashreplace").decode()  # what is not UTF-8 in a path becomes an escape of JSON
