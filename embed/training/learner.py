@@ -13,6 +13,9 @@ SMALLEST = 1e-6
 class Learner(nn.Module):
     """Pixels to feature maps, pooled vectors and class scores. Its parameters are the network's own."""
 
+    mean: torch.Tensor
+    variance: torch.Tensor
+
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.trunk, self.channels = trainable_trunk(network)
@@ -21,6 +24,11 @@ class Learner(nn.Module):
         mean, std = (torch.tensor(values) * 255 for values in (network.mean, network.std))
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("variance", std**2, persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.mean.device
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the feature maps (B, C, H, W) of pixels (B, 3, h, w), 0 to 255."""

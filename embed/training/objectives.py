@@ -89,7 +89,7 @@ class Distillation(Objective):
 
     def loss(self, learner: Learner, views: list[View]) -> torch.Tensor:
         """Return the loss of a batch."""
-        pixels, maps = pixels_of(views, learner), self._teacher.maps(views).to(learner.mean.device)
+        pixels, maps = pixels_of(views, learner), self._teacher.maps(views).to(learner.device)
         paste_parts(pixels, maps, self._paste)
         return torch.stack(list(self.terms(learner, pixels, maps).values())).sum()
 
@@ -97,7 +97,7 @@ class Distillation(Objective):
         """Return the terms of the loss: pixels (B, 3, h, w), 0 to 255; teacher_maps (B, T, H, W)."""
         maps = learner(pixels).float()
         vectors, teacher_vectors = learner.pool(maps), teacher_maps.mean((2, 3))
-        grid = [min(sides) for sides in zip(maps.shape[2:], teacher_maps.shape[2:], strict=True)]
+        grid = min(maps.shape[2], teacher_maps.shape[2]), min(maps.shape[3], teacher_maps.shape[3])
         terms = {
             "places": self._apart(_cells(maps, grid), _cells(teacher_maps, grid)),
             "image": self._apart(maps.mean((2, 3)), teacher_vectors),
@@ -121,7 +121,7 @@ class Distillation(Objective):
 
 def pixels_of(views: list[View], learner: Learner) -> torch.Tensor:
     """Stack the pixels of views as the learner takes them, (B, 3, h, w) float32 on its device."""
-    pixels = torch.from_numpy(np.stack([view.pixels for view in views])).to(learner.mean.device)
+    pixels = torch.from_numpy(np.stack([view.pixels for view in views])).to(learner.device)
     return pixels.permute(0, 3, 1, 2).float()
 
 
@@ -151,7 +151,7 @@ def _interval(cells: int) -> tuple[int, int]:
     return first, first + length
 
 
-def _cells(maps: torch.Tensor, grid: list[int]) -> torch.Tensor:
+def _cells(maps: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
     """Bring maps (B, C, H, W) to a grid and return its cells (B H W, C)."""
     return functional.adaptive_avg_pool2d(maps, grid).permute(0, 2, 3, 1).flatten(0, 2)
 

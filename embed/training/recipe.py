@@ -150,8 +150,8 @@ def _require_labels(images: Sequence[LabeledImage]) -> int:
     single = [label for label, group in groups.items() if len(group) < 2]
     if len(groups) - len(single) < 2:
         raise BadFolder(
-            f"there is nothing to learn from: of {len(groups)} labels {len(single)} have one image only; put the images "
-            "of each label into a folder of its own, at least two of them"
+            f"there is nothing to learn from: of {len(groups)} labels {len(single)} have one image only; put the "
+            "images of each label into a folder of its own, at least two of them"
         )
     return len(groups)
 

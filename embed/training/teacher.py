@@ -1,6 +1,7 @@
 """The teacher of a distillation: another model, whose feature maps the student learns to predict."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,6 @@ from torch import nn
 
 from whymatch.embed.model import Model
 from whymatch.embed.training.batches import View
-
 
 TOGETHER = 16
 """Views that go through it at once; more of them leave the processor's cache and take longer."""
@@ -35,8 +35,8 @@ class Teacher:
         shape = model.feature_maps(np.zeros((1, size_px, size_px, 3), np.uint8)).shape[1:]
         self.channels = int(shape[2])
         memory.mkdir(parents=True, exist_ok=True)
-        self._maps = _array_file(memory / "maps.f16", np.float16, (parts, *shape))
-        self._known = _array_file(memory / "known.u8", np.uint8, (parts,))
+        self._maps = _array_file(memory / "maps.f16", np.dtype(np.float16), (parts, *shape))
+        self._known = _array_file(memory / "known.u8", np.dtype(np.uint8), (parts,))
 
     def knows(self, part: int) -> bool:
         """Say whether it saw a part before."""
@@ -71,8 +71,7 @@ def _pad_right_and_bottom(module: nn.Module, inputs: tuple[torch.Tensor]) -> tup
     return (nn.functional.pad(inputs[0], (0, 1, 0, 1)),)
 
 
-def _array_file(path: Path, kind: type, shape: tuple[int, ...]) -> NDArray[np.generic]:
+def _array_file(path: Path, kind: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """Map a file into memory: the one that is there if it has the right size, else one of zeros."""
-    size = int(np.prod(shape)) * np.dtype(kind).itemsize
-    mode = "r+" if path.is_file() and path.stat().st_size == size else "w+"
-    return np.memmap(path, kind, mode, shape=shape)
+    size = int(np.prod(shape)) * kind.itemsize
+    return np.memmap(path, kind, "r+" if path.is_file() and path.stat().st_size == size else "w+", shape=shape)

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 Pixels = NDArray[np.uint8]
+Part = tuple[float, float, float, float]
+"""Left, top, right and bottom of a part of an image, in pixels."""
 
 LIGHTS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
 
@@ -23,8 +25,8 @@ class ViewSettings:
     """Brightness, contrast and saturation change by up to this share; 0 leaves them."""
 
 
-def random_part(rng: np.random.Generator, width: int, height: int, settings: ViewSettings) -> tuple[float, ...]:
-    """Draw the part that a view shows: left, top, right, bottom in pixels."""
+def random_part(rng: np.random.Generator, width: int, height: int, settings: ViewSettings) -> Part:
+    """Draw the part that a view shows."""
     share = rng.uniform(settings.smallest_part, 1)
     stretch = np.exp(rng.uniform(-1, 1) * np.log(settings.stretch)) if settings.smallest_part < 1 else 1.0
     part_width = min(1.0, np.sqrt(share * stretch)) * width
@@ -33,7 +35,7 @@ def random_part(rng: np.random.Generator, width: int, height: int, settings: Vie
     return left, top, left + part_width, top + part_height
 
 
-def resized_part(image: Image.Image, part: tuple[float, ...], size_px: int) -> Image.Image:
+def resized_part(image: Image.Image, part: Part, size_px: int) -> Image.Image:
     """Resize a part of an image to a square of `size_px`."""
     return image.resize((size_px, size_px), Image.Resampling.BILINEAR, box=part, reducing_gap=2.0)
 

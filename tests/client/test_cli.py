@@ -36,6 +36,7 @@ print(sorted({"torch", "faiss", "numpy", "grpc", "PIL", "google.protobuf"} & set
     lines = python(code).splitlines()
     assert lines[-1] == "[]"
     commands = ["serve", "add", "search", "rerank", "explain", "list", "show", "delete", "embed", "demo", "gallery"]
+    commands += ["train", "evaluate", "compare"]
     assert all(any(f" {command} " in line for line in lines) for command in commands)
 
 
