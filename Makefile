@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PROTOS := $(wildcard proto/whymatch/v1/*.proto)
 
-.PHONY: demo test lint bench generate
+.PHONY: demo test lint bench generate model
 
 demo: .venv/installed
 	$(BIN)/whymatch demo --output demo-output
@@ -23,6 +23,13 @@ lint: .venv/installed build/view
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks
+
+# Makes the bundled model again from its images, in some hours; what is done already is kept in build/model.
+IMAGES ?= ../shared/data/images
+TEACHER ?= mobilenet_v2=../shared/data/weights/mobilenet_v2_imagenet.safetensors
+CLASS_NAMES ?= ../shared/facts/imagenet_labels.txt
+model: .venv/installed
+	BIN=$(BIN) embed/weights/recipe.sh $(IMAGES) $(TEACHER) $(CLASS_NAMES)
 
 OUT ?= proto
 generate: .venv/installed

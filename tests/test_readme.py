@@ -21,8 +21,8 @@ SETTING_UP = ("pip ", "make ", "whymatch serve ")
 def folder(tmp_path):
     (tmp_path / "photos/cats").mkdir(parents=True)
     (tmp_path / "photos/dogs").mkdir()
-    picture(1).save(tmp_path / "photos/cats/cat.png")
-    picture(2).save(tmp_path / "photos/dogs/dog.png")
+    for seed, name in enumerate(["cats/cat", "dogs/dog", "cats/tom", "dogs/rex"], start=1):
+        picture(seed).save(tmp_path / f"photos/{name}.png")
     picture(1).save(tmp_path / "query.jpg")
     return tmp_path
 
@@ -35,21 +35,24 @@ def test_the_examples_run_one_after_the_other(folder):
         for language, example in EXAMPLES:
             if example.startswith(SETTING_UP):
                 continue
-            code = example.replace("localhost:50051", address)
+            code = example.replace("localhost:50051", address).replace("--steps 600", "--steps 2")
             command = ["sh", "-ec", code] if language == "sh" else [sys.executable, "-c", code]
             done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
             said.append(done.stdout)
-    command_line, by_parts, head, python, rooms = said
+    command_line, by_parts, head, python, models, rooms = said
     assert "cats~cat.png" in command_line
     assert '"score"' in command_line
     assert (folder / "maps/sheet.png").exists()
     assert "cats~cat.png" in by_parts
     assert (folder / "point/sheet.png").exists()
     assert (folder / "cats/sheet.png").exists()
-    assert "centering, 512 dimensions, version 1, fitted to 2 images" in head
+    assert "centering, 512 dimensions, version 1, fitted to 4 images" in head
     assert (folder / "cat.png.map.png").exists()
     assert "cat.png stored" in python
+    assert "run/model.safetensors" in models
+    assert (folder / "quality.png").exists()
+    assert (folder / "compare-output/report.html").exists()
     score, total = map(float, rooms.split())
     assert score == pytest.approx(total, abs=1e-6)
 

@@ -1,6 +1,7 @@
 """A recipe: all that decides the outcome of a run of training, and how a run is made of it."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 
 from whymatch.embed.errors import BadFolder, BadModel
 from whymatch.embed.folders import LabeledImage, find_images, labels_of
-from whymatch.embed.model import load_named_model, named_network
+from whymatch.embed.model import Model, load_named_model, named_network
 from whymatch.embed.model_file import ModelFacts
 from whymatch.embed.networks import Network, untrained_network
 from whymatch.embed.pooling import Pooling, PoolingKind
@@ -96,7 +97,7 @@ def prepare(
     settings = BatchSettings(recipe.batch_size, recipe.size_px or network.size_px, recipe.seed)
     views = ViewSettings(recipe.smallest_part, light=recipe.light)
     if recipe.loss == "distillation":
-        teacher = _teacher(recipe, len(images), teacher_memory or folder / "teacher")
+        teacher = _teacher(recipe, images, teacher_memory or folder / "teacher")
         objective: Objective = Distillation(learner, teacher, paste=recipe.paste)
         settings = replace(settings, parts_per_image=recipe.parts_per_image)
         batches = Batches(images, settings, views, teacher_px=teacher.size_px, teacher_knows=teacher.knows)
@@ -127,7 +128,7 @@ def _network(recipe: Recipe) -> Network:
     return replace(network, pooling=Pooling(recipe.pooling)) if recipe.pooling else network
 
 
-def _teacher(recipe: Recipe, images: int, memory: Path) -> Teacher:
+def _teacher(recipe: Recipe, images: Sequence[LabeledImage], memory: Path) -> Teacher:
     model = load_named_model(recipe.teacher, device=recipe.device)
     if recipe.teacher_padding == "tensorflow":
         pad_as_tensorflow(model.trunk.module)
@@ -136,8 +137,20 @@ def _teacher(recipe: Recipe, images: int, memory: Path) -> Teacher:
     classes = classifier.out_features if classifier is not None else 0
     if names and len(names) != classes:
         raise BadModel(f"{recipe.teacher} has {classes} classes, but {recipe.class_names} {len(names)} names")
-    parts = images * recipe.parts_per_image
-    return Teacher(model, classifier, size_px=recipe.teacher_size_px, parts=parts, memory=memory)
+    return Teacher(
+        model,
+        classifier,
+        size_px=recipe.teacher_size_px,
+        parts=len(images) * recipe.parts_per_image,
+        memory=memory / _question(recipe, images, model),
+    )
+
+
+def _question(recipe: Recipe, images: Sequence[LabeledImage], model: Model) -> str:
+    """Name all that decides what the teacher is asked and answers, for its memory."""
+    asked = (_hash_of(images), recipe.seed, recipe.parts_per_image, recipe.smallest_part)
+    answered = (model.fingerprint, recipe.teacher_padding, recipe.teacher_size_px)
+    return hashlib.sha256(repr(asked + answered).encode()).hexdigest()[:16]
 
 
 def _class_names(recipe: Recipe) -> tuple[str, ...]:
@@ -168,5 +181,14 @@ def _facts(recipe: Recipe, network: Network) -> ModelFacts:
 
 
 def _settings(recipe: Recipe, images: Sequence[LabeledImage]) -> dict[str, Any]:
+    """Return what a model file says of its making: files by name, for where they lie is nobody else's business."""
+    settings = asdict(recipe) | {"folders": [Path(folder).name for folder in recipe.folders]}
+    for name in ("model", "teacher", "class_names"):
+        settings[name] = re.sub(r"[^=]*/", "", settings[name])
+    return settings | {"images": len(images), "images_sha256": _hash_of(images)}
+
+
+def _hash_of(images: Sequence[LabeledImage]) -> str:
+    """Return a hash of the names and labels of images; not of their contents, which would take a pass over all."""
     names = "\n".join(f"{image.label}/{image.path.name}" for image in images)
-    return asdict(recipe) | {"images": len(images), "images_sha256": hashlib.sha256(names.encode()).hexdigest()[:16]}
+    return hashlib.sha256(names.encode()).hexdigest()[:16]

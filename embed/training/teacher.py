@@ -1,5 +1,7 @@
 """The teacher of a distillation: another model, whose feature maps the student learns to predict."""
 
+import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from whymatch.embed.errors import TrainingFailed
 from whymatch.embed.model import Model
 from whymatch.embed.training.batches import View
 
@@ -28,6 +31,9 @@ class Teacher:
         classifier: of its pooled vectors, if it has one.
         parts: how many parts of images there are.
         memory: folder of the files.
+
+        Raises:
+            TrainingFailed: the memory does not fit on the disk.
         """
         self.size_px = size_px
         self.classifier = classifier.requires_grad_(False) if classifier is not None else None
@@ -73,5 +79,13 @@ def _pad_right_and_bottom(module: nn.Module, inputs: tuple[torch.Tensor]) -> tup
 
 def _array_file(path: Path, kind: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """Map a file into memory: the one that is there if it has the right size, else one of zeros."""
-    size = int(np.prod(shape)) * kind.itemsize
-    return np.memmap(path, kind, "r+" if path.is_file() and path.stat().st_size == size else "w+", shape=shape)
+    size = math.prod(shape) * kind.itemsize
+    if path.is_file() and path.stat().st_size == size:
+        return np.memmap(path, kind, "r+", shape=shape)
+    free = shutil.disk_usage(path.parent).free
+    if size > free:  # a mapped file that finds no room later would end the process without a word
+        raise TrainingFailed(
+            f"the teacher's memory takes {size / 1e9:.1f} GB, and {path.parent} has {free / 1e9:.1f} GB left; free "
+            "some space, or choose fewer --parts-per-image or another --teacher-memory"
+        )
+    return np.memmap(path, kind, "w+", shape=shape)

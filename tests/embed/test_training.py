@@ -264,6 +264,7 @@ def test_the_settings_of_a_run_are_in_its_model_file(tmp_path, folder):
     facts, _ = read_model_file(prepare(recipe(folder), tmp_path / "run").train(quiet))
     assert facts.training["loss"] == "triplet"
     assert facts.training["images"] == 12
+    assert facts.training["folders"] == ["images"]
     assert json.loads((tmp_path / "run" / "settings.json").read_text())["steps"] == 4
 
 
@@ -278,3 +279,8 @@ def test_pictures_of_any_shape_make_square_views(tmp_path):
         (tmp_path / name).mkdir()
         Image.new("RGB", size, "red").save(tmp_path / name / "one.png")
     assert {view.pixels.shape for view in batches(tmp_path).batch(0)} == {(32, 32, 3)}
+
+
+def test_a_teacher_whose_memory_does_not_fit_on_the_disk_says_so(tmp_path, folder):
+    with pytest.raises(TrainingFailed, match=r"GB left; free some space, or choose fewer --parts-per-image"):
+        prepare(dataclasses.replace(distillation(folder), parts_per_image=10**12), tmp_path / "run")
