@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from bundled import DIMENSIONS
 from sample_pictures import picture
 
 from whymatch.client.local_server import local_server
@@ -47,7 +48,7 @@ def test_the_examples_run_one_after_the_other(folder):
     assert "cats~cat.png" in by_parts
     assert (folder / "point/sheet.png").exists()
     assert (folder / "cats/sheet.png").exists()
-    assert "centering, 512 dimensions, version 1, fitted to 4 images" in head
+    assert f"centering, {DIMENSIONS} dimensions, version 1, fitted to 4 images" in head
     assert (folder / "cat.png.map.png").exists()
     assert "cat.png stored" in python
     assert "run/model.safetensors" in models

@@ -53,18 +53,14 @@ def train(
     smallest_part: Annotated[float, typer.Option(min=0.01, max=1, help="Least share of an image in a view.")] = 0.25,
     light: Annotated[float, typer.Option(min=0, max=0.9, help="How much brightness and colors vary.")] = 0.3,
     teacher: Annotated[str, typer.Option(metavar="MODEL", help="The model to learn from.")] = "",
-    teacher_size_px: Annotated[int, typer.Option(min=32, help="Side of the views that it sees.")] = 192,
+    teacher_size_px: Annotated[int, typer.Option(min=32, help="Side of the views that it sees.")] = 160,
     teacher_padding: Annotated[
         Literal["torchvision", "tensorflow"], typer.Option(help="Whose padding the teacher's weights expect.")
     ] = "torchvision",
-    teacher_memory: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep what it says here, for runs with the same images.")
-    ] = None,
     class_names: Annotated[
         str, typer.Option(metavar="FILE", help="Its classes, one a line; teaches its probabilities, too.")
     ] = "",
-    parts_per_image: Annotated[int, typer.Option(min=1, help="How many parts of an image the teacher sees.")] = 8,
-    paste: Annotated[float, typer.Option(min=0, max=1, help="Share of views with a part of another one.")] = 0.5,
+    mix: Annotated[float, typer.Option(min=0, max=1, help="Share of images mixed with another one.")] = 0.5,
     checkpoint: Annotated[list[int], typer.Option(metavar="STEP", help="Write a model file here, too.")] = [],  # noqa: B006
     save_every: Annotated[int, typer.Option(min=1, help="Steps that a kill may cost.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
@@ -79,7 +75,7 @@ def train(
     if (loss == "distillation") != bool(teacher):
         raise typer.BadParameter("--loss distillation and --teacher belong together")
     chosen = dict(context.params)
-    where = {name: chosen.pop(name) for name in ("output", "resume", "teacher_memory", "save_every", "checkpoint")}
+    where = {name: chosen.pop(name) for name in ("output", "resume", "save_every", "checkpoint")}
     chosen["folders"] = tuple(str(folder.resolve()) for folder in folders)
     print(_train(chosen, **where))
 

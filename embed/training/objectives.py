@@ -11,6 +11,7 @@ from torch.nn import functional
 from whymatch.embed.errors import TrainingFailed
 from whymatch.embed.training.batches import View
 from whymatch.embed.training.learner import Learner
+from whymatch.embed.training.mixing import mixed
 from whymatch.embed.training.teacher import Teacher
 
 MetricLoss = Literal["triplet", "proxy", "contrastive"]
@@ -56,7 +57,7 @@ class LabelObjective(Objective):
 
     def loss(self, learner: Learner, views: list[View]) -> torch.Tensor:
         """Return the loss of a batch."""
-        vectors = learner.pool(learner(pixels_of(views, learner))).float()
+        vectors = learner.pool(learner(pixels_of(views).to(learner.device))).float()
         labels = torch.tensor([view.label for view in views], device=vectors.device)
         loss: torch.Tensor = self._loss(vectors, labels, self._miner(vectors, labels) if self._miner else None)
         return loss
@@ -76,22 +77,24 @@ class Distillation(Objective):
     TEMPERATURE = 0.05
     """T: a cosine that is higher by this counts e times as much."""
 
-    def __init__(self, learner: Learner, teacher: Teacher, *, paste: float) -> None:
+    def __init__(self, learner: Learner, teacher: Teacher, *, mix: float, size_px: int) -> None:
         """Prepare to learn.
 
-        paste: how many of the images get a part of another one pasted into them, a share.
+        mix: how many of the images are mixed with another one, a share.
+        size_px: side of the student's input; the teacher sees the views as they come, larger ones if you like.
         """
         super().__init__()
         self._teacher = teacher
-        self._paste = paste
+        self._mix = mix
+        self._size = (size_px, size_px)
         self._to_teacher = nn.Linear(learner.channels, teacher.channels)
         self._log_sharpness = nn.Parameter(torch.tensor(3.0))
 
     def loss(self, learner: Learner, views: list[View]) -> torch.Tensor:
         """Return the loss of a batch."""
-        pixels, maps = pixels_of(views, learner), self._teacher.maps(views).to(learner.device)
-        paste_parts(pixels, maps, self._paste)
-        return torch.stack(list(self.terms(learner, pixels, maps).values())).sum()
+        pixels = mixed(pixels_of(views), self._mix).to(learner.device)
+        small = functional.interpolate(pixels, self._size, mode="bilinear", antialias=True)
+        return torch.stack(list(self.terms(learner, small, self._teacher.maps(pixels)).values())).sum()
 
     def terms(self, learner: Learner, pixels: torch.Tensor, teacher_maps: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the terms of the loss: pixels (B, 3, h, w), 0 to 255; teacher_maps (B, T, H, W)."""
@@ -119,36 +122,10 @@ class Distillation(Objective):
         return functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
 
 
-def pixels_of(views: list[View], learner: Learner) -> torch.Tensor:
-    """Stack the pixels of views as the learner takes them, (B, 3, h, w) float32 on its device."""
-    pixels = torch.from_numpy(np.stack([view.pixels for view in views])).to(learner.device)
+def pixels_of(views: list[View]) -> torch.Tensor:
+    """Stack the pixels of views, (B, 3, h, w) float32, 0 to 255."""
+    pixels = torch.from_numpy(np.stack([view.pixels for view in views]))
     return pixels.permute(0, 3, 1, 2).float()
-
-
-def paste_parts(pixels: torch.Tensor, maps: torch.Tensor, share: float) -> None:
-    """Paste a rectangle of the image before it into a share of the images, in place, and into their maps the same.
-
-    pixels (B, 3, h, w); maps (B, T, H, W). A rectangle covers whole cells of the maps, at most half of each side.
-    """
-    rows, columns = maps.shape[2:]
-    height, width = pixels.shape[2:]
-    source_pixels, source_maps = pixels.roll(1, 0), maps.roll(1, 0)
-    for image in torch.nonzero(torch.rand(len(pixels)) < share).flatten().tolist():
-        top, bottom = _interval(rows)
-        left, right = _interval(columns)
-        maps[image, :, top:bottom, left:right] = source_maps[image, :, top:bottom, left:right]
-        area = (
-            slice(round(top / rows * height), round(bottom / rows * height)),
-            slice(round(left / columns * width), round(right / columns * width)),
-        )
-        pixels[image, :, *area] = source_pixels[image, :, *area]
-
-
-def _interval(cells: int) -> tuple[int, int]:
-    """Draw a stretch of one to two thirds of some cells."""
-    length = int(torch.randint(max(1, cells // 3), max(1, 2 * cells // 3) + 1, ()))
-    first = int(torch.randint(0, cells - length + 1, ()))
-    return first, first + length
 
 
 def _cells(maps: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:

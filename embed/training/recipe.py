@@ -11,7 +11,7 @@ import torch
 
 from whymatch.embed.errors import BadFolder, BadModel
 from whymatch.embed.folders import LabeledImage, find_images, labels_of
-from whymatch.embed.model import Model, load_named_model, named_network
+from whymatch.embed.model import load_named_model, named_network
 from whymatch.embed.model_file import ModelFacts
 from whymatch.embed.networks import Network, untrained_network
 from whymatch.embed.pooling import Pooling, PoolingKind
@@ -62,28 +62,25 @@ class Recipe:
 
     teacher: str = ""
     """The model to learn from, for distillation."""
-    teacher_size_px: int = 192
+    teacher_size_px: int = 160
+    """Side of what the teacher sees; the student sees the same, resized to `size_px`."""
     teacher_padding: Literal["torchvision", "tensorflow"] = "torchvision"
     """Where the teacher's convolutions of stride 2 pad; weights that were trained with TensorFlow want the latter."""
     class_names: str = ""
     """A file of the names of the teacher's classes, one a line; then the student learns its probabilities, too."""
-    parts_per_image: int = 8
-    """How many parts of an image the teacher sees; the student sees each again and again."""
-    paste: float = 0.5
-    """Share of the images that get a part of another one pasted into them."""
+    mix: float = 0.5
+    """Share of the images that are mixed with another one."""
 
 
 def prepare(
     recipe: Recipe,
     folder: Path,
     *,
-    teacher_memory: Path | None = None,
     save_every: int = 200,
     checkpoints: Sequence[int] = (),
 ) -> Run:
     """Make the run of a recipe in a folder.
 
-    teacher_memory: where the teacher's answers are kept; by default in the run's folder.
     save_every, checkpoints: as in `Run`.
 
     Raises:
@@ -97,10 +94,8 @@ def prepare(
     settings = BatchSettings(recipe.batch_size, recipe.size_px or network.size_px, recipe.seed)
     views = ViewSettings(recipe.smallest_part, light=recipe.light)
     if recipe.loss == "distillation":
-        teacher = _teacher(recipe, images, teacher_memory or folder / "teacher")
-        objective: Objective = Distillation(learner, teacher, paste=recipe.paste)
-        settings = replace(settings, parts_per_image=recipe.parts_per_image)
-        batches = Batches(images, settings, views, teacher_px=teacher.size_px, teacher_knows=teacher.knows)
+        objective: Objective = Distillation(learner, _teacher(recipe), mix=recipe.mix, size_px=settings.size_px)
+        batches = Batches(images, replace(settings, size_px=recipe.teacher_size_px), views)
     else:
         labels = _require_labels(images)
         objective = LabelObjective(recipe.loss, labels=labels, channels=learner.channels, margin=recipe.margin)
@@ -128,7 +123,7 @@ def _network(recipe: Recipe) -> Network:
     return replace(network, pooling=Pooling(recipe.pooling)) if recipe.pooling else network
 
 
-def _teacher(recipe: Recipe, images: Sequence[LabeledImage], memory: Path) -> Teacher:
+def _teacher(recipe: Recipe) -> Teacher:
     model = load_named_model(recipe.teacher, device=recipe.device)
     if recipe.teacher_padding == "tensorflow":
         pad_as_tensorflow(model.trunk.module)
@@ -137,20 +132,7 @@ def _teacher(recipe: Recipe, images: Sequence[LabeledImage], memory: Path) -> Te
     classes = classifier.out_features if classifier is not None else 0
     if names and len(names) != classes:
         raise BadModel(f"{recipe.teacher} has {classes} classes, but {recipe.class_names} {len(names)} names")
-    return Teacher(
-        model,
-        classifier,
-        size_px=recipe.teacher_size_px,
-        parts=len(images) * recipe.parts_per_image,
-        memory=memory / _question(recipe, images, model),
-    )
-
-
-def _question(recipe: Recipe, images: Sequence[LabeledImage], model: Model) -> str:
-    """Name all that decides what the teacher is asked and answers, for its memory."""
-    asked = (_hash_of(images), recipe.seed, recipe.parts_per_image, recipe.smallest_part)
-    answered = (model.fingerprint, recipe.teacher_padding, recipe.teacher_size_px)
-    return hashlib.sha256(repr(asked + answered).encode()).hexdigest()[:16]
+    return Teacher(model, classifier)
 
 
 def _class_names(recipe: Recipe) -> tuple[str, ...]:

@@ -3,6 +3,7 @@ from concurrent.futures import CancelledError
 from dataclasses import replace
 
 import pytest
+from bundled import DIMENSIONS
 from sample_pictures import png
 from torch import nn
 
@@ -100,7 +101,7 @@ def test_a_cancelled_image_is_not_embedded(gated, gate):
 
 def test_a_bad_image_fails_alone(embedder):
     good, bad, worse = embedder.submit(png(1)), embedder.submit(png(1)[:200]), embedder.submit(b"?")
-    assert good.result().embedding.shape == (512,)
+    assert good.result().embedding.shape == (DIMENSIONS,)
     with pytest.raises(BrokenImage):
         bad.result()
     with pytest.raises(NotAnImage):
@@ -120,7 +121,7 @@ def test_a_failing_network_fails_its_batch_and_the_next_one_runs(model):
     embedder = Embedder(replace(model, trunk=replace(model.trunk, module=Flaky())))
     with pytest.raises(RuntimeError, match="out of memory"):
         embedder.submit(png(1)).result()
-    assert embedder.submit(png(1)).result().pooled.shape == (512,)
+    assert embedder.submit(png(1)).result().pooled.shape == (DIMENSIONS,)
     embedder.close()
 
 

@@ -9,12 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bundled import DIMENSIONS
 
 from whymatch.embed import NO_HEAD, BadHead, Fit, TooFewImages, fit_centering, fit_whitening, linear_head, load_model
 from whymatch.embed.pooling import Pooling
 from whymatch.index import BadIndexFactory, Galleries, ModelMismatch, NewImage, StorageFull, UnknownGallery
 
-CHANNELS = 512
+CHANNELS = DIMENSIONS
 
 
 def none(batches, channels):
@@ -410,14 +411,17 @@ def test_too_few_images_leave_the_old_head(gallery, new_image, seeds, fitting, s
 
 
 NO_HEADS = {
-    "513 dimensions": (whitening(513), "513 dimensions .* 512"),
-    "511 channels": (linear(np.ones((2, 511), np.float32)), "2 rows of 511 values.* needs 512"),
-    "no rows": (linear(np.ones((0, 512), np.float32)), "0 rows"),
-    "too many rows": (linear(np.ones((4097, 512), np.float32)), "4097 rows .* 4096"),
-    "bias": (linear(np.ones((2, 512), np.float32), np.ones(3, np.float32)), "3 values and the weight 2 rows"),
-    "nan": (linear(np.full((2, 512), np.nan, np.float32)), "not finite"),
-    "infinite": (linear(np.ones((2, 512), np.float32), np.full(2, np.inf, np.float32)), "not finite"),
-    "zeros": (linear(np.zeros((2, 512), np.float32)), "all zeros"),
+    "too many dimensions": (whitening(CHANNELS + 1), f"{CHANNELS + 1} dimensions .* {CHANNELS}"),
+    "too few channels": (
+        linear(np.ones((2, CHANNELS - 1), np.float32)),
+        f"2 rows of {CHANNELS - 1} values.* needs {CHANNELS}",
+    ),
+    "no rows": (linear(np.ones((0, CHANNELS), np.float32)), "0 rows"),
+    "too many rows": (linear(np.ones((4097, CHANNELS), np.float32)), "4097 rows .* 4096"),
+    "bias": (linear(np.ones((2, CHANNELS), np.float32), np.ones(3, np.float32)), "3 values and the weight 2 rows"),
+    "nan": (linear(np.full((2, CHANNELS), np.nan, np.float32)), "not finite"),
+    "infinite": (linear(np.ones((2, CHANNELS), np.float32), np.full(2, np.inf, np.float32)), "not finite"),
+    "zeros": (linear(np.zeros((2, CHANNELS), np.float32)), "all zeros"),
 }
 
 

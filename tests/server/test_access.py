@@ -1,5 +1,6 @@
 import grpc
 import pytest
+from bundled import DIMENSIONS
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from server_harness import connected, failure, serving
 
@@ -42,7 +43,7 @@ def test_a_call_without_a_known_token_is_refused(guarded, metadata):
 
 @pytest.mark.parametrize("token", ["guest", "visitor", "owner"])
 def test_every_token_may_read(guarded, token):
-    assert guarded.model(GetModelRequest(), metadata=bearer(token)).dimensions == 512
+    assert guarded.model(GetModelRequest(), metadata=bearer(token)).dimensions == DIMENSIONS
 
 
 def test_only_a_writing_token_may_change_anything(guarded):

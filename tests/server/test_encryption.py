@@ -5,6 +5,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from bundled import DIMENSIONS
 from server_harness import connected, serving
 
 from whymatch.server import ServerConfig
@@ -51,7 +52,7 @@ def known(folder: Path) -> grpc.ChannelCredentials:
 def answers(server, credentials: grpc.ChannelCredentials | None) -> bool:
     with connected(server, credentials) as api:
         try:
-            return api.model(GetModelRequest(), timeout=5).dimensions == 512
+            return api.model(GetModelRequest(), timeout=5).dimensions == DIMENSIONS
         except grpc.RpcError as err:
             assert err.code() == grpc.StatusCode.UNAVAILABLE  # noqa: PT017
             return False

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from bundled import DIMENSIONS
 from sample_pictures import png
 from server_harness import failure
 
@@ -69,7 +70,7 @@ def test_a_stored_image_has_the_embedding_of_its_bytes(api, embed, gallery, requ
 
 def test_the_model_describes_itself(api, model):
     answer = api.model(GetModelRequest())
-    assert (answer.fingerprint, answer.backbone, answer.dimensions) == (model.fingerprint, "bundled", 512)
+    assert (answer.fingerprint, answer.backbone, answer.dimensions) == (model.fingerprint, "bundled", DIMENSIONS)
     assert (answer.layer, answer.pooling, answer.precision) == (model.trunk.layer, "average", "float32")
     assert json.loads(answer.description_json)["backbone"] == "bundled"
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 import grpc
 import numpy as np
 import pytest
+from bundled import DIMENSIONS
 from sample_pictures import png
 from server_harness import api_of, failure, outcome
 
@@ -32,7 +33,7 @@ from whymatch.v1.gallery_service_pb2 import (
 from whymatch.v1.search_service_pb2 import RerankRequest, SearchRequest
 
 COUNT = 12
-WEIGHT = np.random.default_rng(0).normal(size=(16, 512)).astype(np.float32)
+WEIGHT = np.random.default_rng(0).normal(size=(16, DIMENSIONS)).astype(np.float32)
 BIAS = np.linspace(-1, 1, 16, dtype=np.float32)
 NONE = {"none": {}}
 HEADS = {
@@ -40,7 +41,7 @@ HEADS = {
     "whitening": {"whitening": {"dimensions": 8}},
     "linear": {"linear": {"weight": WEIGHT.ravel(), "bias": BIAS}},
 }
-DIMENSIONS = {"centering": 512, "whitening": 8, "linear": 16}
+HEAD_DIMENSIONS = {"centering": DIMENSIONS, "whitening": 8, "linear": 16}
 LEFT = {"box": {"left_px": 0, "top_px": 0, "right_px": 48, "bottom_px": 64}}
 RIGHT = {"box": {"left_px": 48, "top_px": 0, "right_px": 96, "bottom_px": 64}}
 RELATIVE_LEFT = {"box": {"right_px": 0.5, "bottom_px": 1}, "relative": True}
@@ -110,8 +111,8 @@ def heads(embed):
     """What the heads ought to be, fitted to the same pictures."""
     pooled = np.stack([embed(png(n)).pooled for n in range(COUNT)])
     *_, centering = fit_centering([pooled])
-    *_, whitening = fit_whitening([pooled], 512, 8)
-    return {"centering": centering.head, "whitening": whitening.head, "linear": linear_head(WEIGHT, BIAS, 512)}
+    *_, whitening = fit_whitening([pooled], DIMENSIONS, 8)
+    return {"centering": centering.head, "whitening": whitening.head, "linear": linear_head(WEIGHT, BIAS, DIMENSIONS)}
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_setting_a_head_says_how_far_it_is_and_then_what_the_gallery_became(api,
     for answer in (progress[-1], last):
         assert (answer.fitted_count, answer.image_count) == (fitted, COUNT)
     head = last.gallery.head
-    assert (head.kind, head.dimensions, head.version) == (kind, DIMENSIONS[kind], 1)
+    assert (head.kind, head.dimensions, head.version) == (kind, HEAD_DIMENSIONS[kind], 1)
     assert (head.image_count, head.model) == (fitted, model.fingerprint)
     assert head.create_time.seconds >= last.gallery.create_time.seconds > 1.7e9
     assert last.gallery.image_count == COUNT
@@ -184,7 +185,7 @@ def test_every_answer_about_a_gallery_names_the_same_new_fingerprint(api, headed
     [fingerprint] = {answer.model for answer in answers}
     below = api.model(GetModelRequest())
     assert below.fingerprint == gallery(api, behind).head.model == model.fingerprint != fingerprint
-    assert below.dimensions == 512
+    assert below.dimensions == DIMENSIONS
     assert len({gallery(api, parent).model for parent in headed.values()}) == 3
 
 
@@ -201,7 +202,7 @@ def test_the_embedding_is_the_pooled_vector_through_the_head(api, photos, behind
         assert len(answer.feature_map.values) == (
             embed(png(5)).feature_map.size if options.get("with_feature_map") else 0
         )
-    assert len(expected) == DIMENSIONS[kind]
+    assert len(expected) == HEAD_DIMENSIONS[kind]
 
 
 def test_an_embedding_finds_its_image_and_one_of_another_head_is_refused(api, headed, behind, kind):
@@ -232,7 +233,7 @@ def test_an_embedding_that_was_made_before_the_head_is_refused_after_it(api, twe
 def test_an_embedding_of_another_length_is_refused(api, behind, kind, length):
     asked = SearchRequest(parent=behind, embedding={"values": [1.0] * length})
     assert failure(lambda: api.search(asked)) == ("INVALID_ARGUMENT", "BAD_VECTOR")
-    with pytest.raises(grpc.RpcError, match=f"has {length} values; those of the gallery have {DIMENSIONS[kind]}"):
+    with pytest.raises(grpc.RpcError, match=f"has {length} values; those of the gallery have {HEAD_DIMENSIONS[kind]}"):
         api.search(asked)
 
 
@@ -355,9 +356,9 @@ def test_the_channels_and_cells_of_an_explanation_are_those_behind_the_head(api,
             query=sent(50), match=stored(behind, 4), channel_limit=1000, correspondence_limit=min(cells, 1000)
         )
     )
-    assert sorted(one.channel for one in answer.channels) == list(range(DIMENSIONS[kind]))
+    assert sorted(one.channel for one in answer.channels) == list(range(HEAD_DIMENSIONS[kind]))
     assert sum(one.score for one in answer.channels) == pytest.approx(answer.score, abs=1e-5)
-    ours, theirs = (one.contributions().reshape(-1, DIMENSIONS[kind]) for one in (query, match))
+    ours, theirs = (one.contributions().reshape(-1, HEAD_DIMENSIONS[kind]) for one in (query, match))
     assert answer.correspondences[0].score == pytest.approx((ours @ theirs.T).max(), abs=1e-3)
 
 
@@ -381,7 +382,7 @@ def test_a_class_map_scores_the_mean_of_the_searches(api, behind):
 def test_the_curve_of_components_has_a_value_for_each_dimension(api, behind, kind):
     answer = api.explain_components(ExplainComponentsRequest(parent=behind, pair_count=50))
     for shares in (answer.mean_shares, answer.low_shares, answer.high_shares):
-        assert len(shares) == DIMENSIONS[kind]
+        assert len(shares) == HEAD_DIMENSIONS[kind]
         assert np.isfinite(shares).all()
     assert answer.mean_shares[-1] == pytest.approx(1)
 
@@ -421,10 +422,10 @@ MISTAKES = {
     "no weight": ({"linear": {}}, "BAD_HEAD"),
     "no weight but a bias": ({"linear": {"bias": [1.0]}}, "BAD_HEAD"),
     "513 weights": ({"linear": {"weight": [1.0] * 513}}, "BAD_HEAD"),
-    "two biases": ({"linear": {"weight": [1.0] * 512, "bias": [1.0, 2.0]}}, "BAD_HEAD"),
+    "two biases": ({"linear": {"weight": [1.0] * DIMENSIONS, "bias": [1.0, 2.0]}}, "BAD_HEAD"),
     "nan": ({"linear": {"weight": [1.0] * 511 + [float("nan")]}}, "BAD_HEAD"),
-    "infinite": ({"linear": {"weight": [1.0] * 512, "bias": [float("-inf")]}}, "BAD_HEAD"),
-    "zeros": ({"linear": {"weight": [0.0] * 512, "bias": [1.0]}}, "BAD_HEAD"),
+    "infinite": ({"linear": {"weight": [1.0] * DIMENSIONS, "bias": [float("-inf")]}}, "BAD_HEAD"),
+    "zeros": ({"linear": {"weight": [0.0] * DIMENSIONS, "bias": [1.0]}}, "BAD_HEAD"),
 }
 
 
@@ -470,7 +471,7 @@ def test_a_gallery_that_is_not_there_gets_no_head(api, name):
 def test_a_factory_that_does_not_fit_the_dimensions_is_refused(api, fresh):
     parent = api.create("codes", index_factory="PQ8")
     set_head(api, parent, HEADS["linear"])  # 16 dimensions
-    weight = {"linear": {"weight": [1.0] * 512 * 12}}
+    weight = {"linear": {"weight": [1.0] * DIMENSIONS * 12}}
     assert failure(lambda: set_head(api, parent, weight)) == ("INVALID_ARGUMENT", "BAD_INDEX_FACTORY")
     assert gallery(api, parent).head.dimensions == 16
 

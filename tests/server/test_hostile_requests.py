@@ -4,6 +4,7 @@ import math
 
 import grpc
 import pytest
+from bundled import DIMENSIONS
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -83,7 +84,7 @@ def values(field: FieldDescriptor) -> st.SearchStrategy[object]:
         one = st.integers(0, 4).flatmap(lambda draw: likely if draw else unlikely)
     if not field.is_repeated:
         return one
-    vectors = one.map(lambda value: [value] * 512) if field.type == FieldDescriptor.TYPE_FLOAT else st.nothing()
+    vectors = one.map(lambda value: [value] * DIMENSIONS) if field.type == FieldDescriptor.TYPE_FLOAT else st.nothing()
     return st.lists(one, max_size=4) | vectors
 
 
@@ -97,7 +98,7 @@ def hostile(api: Api) -> str:
 @pytest.fixture(autouse=True)
 def still_serving(api: Api):
     yield
-    assert api.model(GetModelRequest(), timeout=10).dimensions == 512
+    assert api.model(GetModelRequest(), timeout=10).dimensions == DIMENSIONS
 
 
 @some
@@ -139,5 +140,5 @@ def test_any_bytes_as_a_message(api, hostile, method, raw):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 3e38, 1e-45])
 def test_any_value_in_a_vector(api, hostile, value):
-    request = search_service_pb2.SearchRequest(parent=hostile, embedding={"values": [value] * 512})
+    request = search_service_pb2.SearchRequest(parent=hostile, embedding={"values": [value] * DIMENSIONS})
     check(lambda: api.search(request))

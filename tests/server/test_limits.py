@@ -3,6 +3,7 @@ import time
 
 import grpc
 import pytest
+from bundled import DIMENSIONS
 from sample_pictures import png
 from server_harness import Sender, api_of, clogged, connected, eventually, failure, outcome, reason, serving
 
@@ -33,7 +34,7 @@ def test_an_image_with_too_many_bytes_is_refused(small):
 
 def test_an_image_with_too_many_pixels_is_refused_though_its_file_is_small(small):
     assert failure(lambda: embed(small, png(1, 200, 51))) == ("INVALID_ARGUMENT", "TOO_MANY_PIXELS")
-    assert len(embed(small, png(1, 100, 100)).embedding) == 512
+    assert len(embed(small, png(1, 100, 100)).embedding) == DIMENSIONS
 
 
 def test_a_message_beyond_all_bounds_is_refused_by_grpc(small):
@@ -70,7 +71,7 @@ def test_a_call_without_a_deadline_gets_the_servers(model, tmp_path):
     with api_of(config, model) as api:
         assert failure(lambda: embed(api, png(1, 640, 480))) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
         own = EmbedImageRequest(source={"content": png(1, 640, 480)})
-        assert len(api.embed(own, timeout=30).embedding) == 512
+        assert len(api.embed(own, timeout=30).embedding) == DIMENSIONS
 
 
 def test_a_call_that_outlasts_the_grace_is_cut_off_and_meanwhile_others_are_refused(model, tmp_path):

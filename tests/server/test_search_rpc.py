@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+from bundled import DIMENSIONS
 from PIL import Image
 from sample_pictures import png
 from server_harness import failure
@@ -125,7 +126,15 @@ def test_more_than_a_hundred_matches_cannot_have_pictures(api, photos):
 
 
 @pytest.mark.parametrize(
-    "vector", [[], [1.0], [0.0] * 512, [float("nan")] + [1.0] * 511, [float("inf")] * 512, [1.0] * 513]
+    "vector",
+    [
+        [],
+        [1.0],
+        [0.0] * DIMENSIONS,
+        [float("nan")] + [1.0] * (DIMENSIONS - 1),
+        [float("inf")] * DIMENSIONS,
+        [1.0] * (DIMENSIONS + 1),
+    ],
 )
 def test_a_bad_vector_is_refused(api, photos, vector):
     assert failure(lambda: api.search(by_vector(photos, vector))) == ("INVALID_ARGUMENT", "BAD_VECTOR")

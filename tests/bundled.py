@@ -1,0 +1,3 @@
+"""Facts of the bundled model that tests rely on."""
+
+DIMENSIONS = 512
