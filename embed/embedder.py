@@ -41,7 +41,7 @@ class Embedder:
         self._closed = False
         self._queues: dict[Shape, deque[_Job]] = defaultdict(deque)
         self._changed = threading.Condition()
-        self._pool = ThreadPoolExecutor(decoders or os.cpu_count(), "decoder", initializer=_yield_to_the_network)
+        self._pool = ThreadPoolExecutor(decoders or os.cpu_count(), "decoder", initializer=yield_to_the_network)
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
 
@@ -130,7 +130,7 @@ def _fail(result: "Future[Features]", err: Exception) -> None:
         result.set_exception(err)
 
 
-def _yield_to_the_network() -> None:
+def yield_to_the_network() -> None:
     """Let this thread run when the network leaves a core free: a network waits for its slowest thread."""
     if hasattr(os, "setpriority") and hasattr(os, "PRIO_PROCESS"):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from whymatch.embed.embedder import yield_to_the_network
 from whymatch.embed.errors import BadFolder, WhymatchError
 from whymatch.embed.folders import LabeledImage, labels_of
 from whymatch.embed.image import DecodeLimits, decode_image
@@ -61,7 +62,7 @@ class Batches:
 
     def from_step(self, start: int, end: int) -> Iterator[list[View]]:
         """Yield the batches of steps `start` to `end`, some made ahead of time."""
-        with ThreadPoolExecutor(2, "batches") as pool:
+        with ThreadPoolExecutor(2, "batches", initializer=yield_to_the_network) as pool:
             ahead: deque[Future[list[View]]] = deque()
             try:
                 for step in range(start, end):
