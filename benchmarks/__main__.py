@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import adding, explaining, faithfulness, localizing, memory, refitting, regions, searching
+from benchmarks import adding, explaining, faithfulness, localizing, memory, refitting, regions, retrieving, searching
 from benchmarks.report import Figure, table
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "explaining": explaining.run,
     "regions": regions.run,
     "refitting": refitting.run,
+    "retrieving": retrieving.run,
     "localizing": localizing.run,
     "faithfulness": faithfulness.run,
     "memory": memory.run,

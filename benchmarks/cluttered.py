@@ -55,15 +55,25 @@ class Pair:
 
 def load_shared_model(benchmark: str, size_px: int) -> Model | None:
     """Return trained MobileNetV2; None, and a line that says so, where its weights or the photographs are absent."""
-    if not WEIGHTS.is_file() or not (SHARED / "images" / "coco128").is_dir():
+    return load_model("mobilenet_v2", weights=WEIGHTS, size_px=size_px) if has_shared(benchmark) else None
+
+
+def has_shared(benchmark: str) -> bool:
+    """Say whether the photographs and weights are there; if not, a line says that the benchmark is left out."""
+    there = WEIGHTS.is_file() and (SHARED / "images" / "coco128").is_dir()
+    if not there:
         print(f"{benchmark}: skipped, {SHARED} with its photographs and weights is absent", file=sys.stderr)
-        return None
-    return load_model("mobilenet_v2", weights=WEIGHTS, size_px=size_px)
+    return there
+
+
+def find_photos() -> list[Photo]:
+    """Return all photographs."""
+    return [_photo(path) for path in sorted((SHARED / "images" / "coco128").glob("*.jpg"))]
 
 
 def draw_pairs(count: int) -> list[Pair]:
     """Return pairs, the classes in turn, so that no class outweighs the others; the same ones every time."""
-    photos = [_photo(path) for path in sorted((SHARED / "images" / "coco128").glob("*.jpg"))]
+    photos = find_photos()
     by_label = defaultdict(list)
     for query, match in itertools.permutations(photos, 2):
         if len(common := query.boxes.keys() & match.boxes.keys()) == 1:

@@ -46,7 +46,7 @@ def train(
     steps: Annotated[int, typer.Option(min=1, help="Batches to learn from.")] = 1000,
     batch_size: Annotated[int, typer.Option(min=2, help="Images in a batch.")] = 64,
     images_per_label: Annotated[int, typer.Option(min=2, help="Of each label in a batch.")] = 4,
-    learning_rate: Annotated[float, typer.Option(min=0, help="At its highest.")] = 3e-4,
+    learning_rate: Annotated[float, typer.Option(min=0, help="At its highest.")] = 3e-5,
     warmup_steps: Annotated[int, typer.Option(min=0, help="Until the learning rate is at its highest.")] = 50,
     weight_decay: Annotated[float, typer.Option(min=0, help="Of AdamW.")] = 0.05,
     margin: Annotated[float, typer.Option(min=0, help="Between labels, as a difference of cosines.")] = 0.2,

@@ -49,7 +49,7 @@ class Recipe:
     batch_size: int = 64
     images_per_label: int = 4
     """Of each label in a batch; distillation takes images as they come."""
-    learning_rate: float = 3e-4
+    learning_rate: float = 3e-5
     warmup_steps: int = 50
     weight_decay: float = 0.05
     margin: float = 0.2
