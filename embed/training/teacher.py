@@ -21,7 +21,7 @@ class Teacher:
     def maps(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return its feature maps (B, C, H, W) float32 of pixels (B, 3, h, w), 0 to 255."""
         rows = pixels.round().byte().permute(0, 2, 3, 1).contiguous().cpu()
-        maps = [torch.from_numpy(self._model.feature_maps(some.numpy())) for some in rows.split(TOGETHER)]
+        maps = [torch.from_numpy(self._model.feature_maps(some.numpy())) for some in torch.split(rows, TOGETHER)]
         return torch.cat(maps).permute(0, 3, 1, 2).to(pixels.device)
 
 
