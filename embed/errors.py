@@ -61,6 +61,10 @@ class BadModel(WhymatchError):
 class BadFolder(WhymatchError):
     """A folder of images cannot be used as asked; only commands that read folders raise it."""
 
+    reason = "BAD_FOLDER"
+
 
 class TrainingFailed(WhymatchError):
     """A run of training cannot begin or go on; the message says why, and what is kept."""
+
+    reason = "TRAINING_FAILED"
