@@ -58,9 +58,7 @@ def options(
 )
 def serve(context: typer.Context) -> None:
     """Run the server; `whymatch serve --help` lists its options."""
-    require_server()
-    sys.argv = ["whymatch serve", *context.args]
-    runpy.run_module("whymatch.server", run_name="__main__")
+    run_room("whymatch.server", context)
 
 
 @app.command(
@@ -69,9 +67,7 @@ def serve(context: typer.Context) -> None:
 )
 def train(context: typer.Context) -> None:
     """Train a network on your images; `whymatch train --help` lists the options."""
-    require_server()
-    sys.argv = ["whymatch train", *context.args]
-    runpy.run_module("whymatch.embed.training", run_name="__main__")
+    run_room("whymatch.embed.training", context)
 
 
 @app.command(
@@ -80,9 +76,7 @@ def train(context: typer.Context) -> None:
 )
 def evaluate(context: typer.Context) -> None:
     """Measure how well models find images of the same label; `whymatch evaluate --help` lists the options."""
-    require_server()
-    sys.argv = ["whymatch evaluate", *context.args]
-    runpy.run_module("whymatch.index.evaluation", run_name="__main__")
+    run_room("whymatch.index.evaluation", context)
 
 
 @app.command()
@@ -225,6 +219,13 @@ def demo(
 app.command()(cli_compare.compare)
 app.add_typer(cli_explain.app, name="explain")
 app.add_typer(cli_gallery.app, name="gallery")
+
+
+def run_room(module: str, context: typer.Context) -> None:
+    """Hand a command and its arguments to another room, which the client may not import."""
+    require_server()
+    sys.argv = [f"whymatch {context.info_name}", *context.args]
+    runpy.run_module(module, run_name="__main__")
 
 
 def require_server() -> None:

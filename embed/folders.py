@@ -7,7 +7,10 @@ from pathlib import Path
 
 from whymatch.embed.errors import BadFolder
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".avif", ".mpo"}
+)
+"""The same as `whymatch add` looks for."""
 
 
 @dataclass(frozen=True, order=True)

@@ -94,6 +94,7 @@ def prepare(
     settings = BatchSettings(recipe.batch_size, recipe.size_px or network.size_px, recipe.seed)
     views = ViewSettings(recipe.smallest_part, light=recipe.light)
     if recipe.loss == "distillation":
+        _require_classifier(recipe, learner)
         objective: Objective = Distillation(learner, _teacher(recipe), mix=recipe.mix, size_px=settings.size_px)
         batches = Batches(images, replace(settings, size_px=recipe.teacher_size_px), views)
     else:
@@ -133,6 +134,16 @@ def _teacher(recipe: Recipe) -> Teacher:
     if names and len(names) != classes:
         raise BadModel(f"{recipe.teacher} has {classes} classes, but {recipe.class_names} {len(names)} names")
     return Teacher(model, classifier)
+
+
+def _require_classifier(recipe: Recipe, learner: Learner) -> None:
+    """Refuse class names that the student's own classifier could not learn, and its file could not mean."""
+    names = len(_class_names(recipe))
+    classes = learner.classifier.out_features if learner.classifier is not None else 0
+    if names and names != classes:
+        raise BadModel(
+            f"{recipe.scratch or recipe.model} has no linear layer for {names} classes; leave --class-names out"
+        )
 
 
 def _class_names(recipe: Recipe) -> tuple[str, ...]:

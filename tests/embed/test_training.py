@@ -262,10 +262,18 @@ def test_the_settings_of_a_run_are_in_its_model_file(tmp_path, folder):
     assert json.loads((tmp_path / "run" / "settings.json").read_text())["steps"] == 4
 
 
-def test_a_teacher_needs_as_many_names_as_classes(tmp_path, folder):
-    (tmp_path / "names.txt").write_text("cat\ndog\n")
-    with pytest.raises(BadModel, match="2 names"):
+def test_a_teacher_without_a_classifier_teaches_no_classes(tmp_path, folder):
+    (tmp_path / "names.txt").write_text("\n".join(map(str, range(1000))))
+    with pytest.raises(BadModel, match="bundled has 0 classes, but .* 1000 names"):
         prepare(distillation(folder, class_names=str(tmp_path / "names.txt")), tmp_path / "run")
+
+
+def test_a_student_without_a_classifier_learns_no_classes(tmp_path, folder):
+    (tmp_path / "names.txt").write_text("\n".join(map(str, range(1000))))
+    with pytest.raises(BadModel, match="squeezenet1_1 has no linear layer for 1000 classes"):
+        prepare(
+            distillation(folder, scratch="squeezenet1_1", class_names=str(tmp_path / "names.txt")), tmp_path / "run"
+        )
 
 
 def test_pictures_of_any_shape_make_square_views(tmp_path):
