@@ -264,7 +264,7 @@ def test_the_settings_of_a_run_are_in_its_model_file(tmp_path, folder):
 
 def test_a_teacher_without_a_classifier_teaches_no_classes(tmp_path, folder):
     (tmp_path / "names.txt").write_text("\n".join(map(str, range(1000))))
-    with pytest.raises(BadModel, match="bundled has 0 classes, but .* 1000 names"):
+    with pytest.raises(BadModel, match=r"bundled has 0 classes, but .* 1000 names"):
         prepare(distillation(folder, class_names=str(tmp_path / "names.txt")), tmp_path / "run")
 
 
