@@ -107,8 +107,8 @@ class Distillation(Objective):
             "relations": self._relations(vectors, teacher_vectors),
         }
         if learner.classifier is not None and self._teacher.classifier is not None:
-            wanted = self._teacher.classifier(teacher_vectors).log_softmax(1)
-            found = learner.classifier(vectors).log_softmax(1)
+            wanted = self._teacher.classifier(teacher_maps, teacher_vectors).log_softmax(1)
+            found = learner.classifier(maps, vectors).log_softmax(1)
             terms["classes"] = functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
         return terms
 

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from whymatch.embed.model import Model
+from whymatch.embed.training.learner import Classifier
 
 TOGETHER = 16
 """Images that go through it at once; more of them leave the processor's cache and take longer."""
@@ -12,7 +13,7 @@ TOGETHER = 16
 class Teacher:
     """Answers the pixels that the student sees with feature maps."""
 
-    def __init__(self, model: Model, classifier: nn.Linear | None) -> None:
+    def __init__(self, model: Model, classifier: Classifier | None) -> None:
         """Prepare to teach. `classifier` is that of its pooled vectors, if the student is to learn the classes."""
         self.channels = model.dimensions
         self.classifier = classifier.requires_grad_(False) if classifier is not None else None

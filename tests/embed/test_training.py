@@ -268,12 +268,21 @@ def test_a_teacher_without_a_classifier_teaches_no_classes(tmp_path, folder):
         prepare(distillation(folder, class_names=str(tmp_path / "names.txt")), tmp_path / "run")
 
 
-def test_a_student_without_a_classifier_learns_no_classes(tmp_path, folder):
-    (tmp_path / "names.txt").write_text("\n".join(map(str, range(1000))))
-    with pytest.raises(BadModel, match="squeezenet1_1 has no linear layer for 1000 classes"):
+def test_a_student_learns_as_many_classes_as_it_scores(tmp_path, folder):
+    (tmp_path / "names.txt").write_text("\n".join(map(str, range(999))))
+    with pytest.raises(BadModel, match="squeezenet1_1 scores 1000 classes, not 999"):
         prepare(
             distillation(folder, scratch="squeezenet1_1", class_names=str(tmp_path / "names.txt")), tmp_path / "run"
         )
+
+
+def test_a_classifier_scores_as_its_network_does():
+    network = untrained_network("squeezenet1_1")
+    learner = Learner(network).eval()
+    pixels = torch.rand(2, 3, 64, 64) * 255
+    maps = learner(pixels)
+    normal = torch.nn.functional.batch_norm(pixels, learner.mean, learner.variance, eps=0.0)
+    assert torch.allclose(learner.classifier(maps, learner.pool(maps)), network.module(normal), atol=1e-5)
 
 
 def test_pictures_of_any_shape_make_square_views(tmp_path):
