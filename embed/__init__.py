@@ -1,13 +1,16 @@
 """Image bytes to feature map to embedding: decoding, geometry, backbones, pooling, linear head."""
 
+from whymatch.embed.activeness import Activeness, Aggregation, InterActive, Setting
 from whymatch.embed.embedder import Embedder
 from whymatch.embed.errors import (
     BadFolder,
     BadHead,
+    BadLayer,
     BadModel,
     BadVector,
     BrokenImage,
     ImageTooLarge,
+    NoReluLayers,
     NotAnImage,
     TooFewImages,
     TooManyPixels,
@@ -29,6 +32,7 @@ from whymatch.embed.head import (
     unit,
 )
 from whymatch.embed.image import DecodeLimits, decode_image, media_type
+from whymatch.embed.layers import Layer, Layers
 from whymatch.embed.model import Model, Prepared, load_model, load_named_model
 from whymatch.embed.pieces import in_pieces
 from whymatch.embed.pooling import Array, Pooling
@@ -36,9 +40,12 @@ from whymatch.embed.pooling import Array, Pooling
 __all__ = [
     "MAX_DIMENSIONS",
     "NO_HEAD",
+    "Activeness",
+    "Aggregation",
     "Array",
     "BadFolder",
     "BadHead",
+    "BadLayer",
     "BadModel",
     "BadVector",
     "BrokenImage",
@@ -50,12 +57,17 @@ __all__ = [
     "Head",
     "HeadKind",
     "ImageTooLarge",
+    "InterActive",
     "LabeledImage",
+    "Layer",
+    "Layers",
     "Model",
+    "NoReluLayers",
     "NotAnImage",
     "Placement",
     "Pooling",
     "Prepared",
+    "Setting",
     "TooFewImages",
     "TooManyPixels",
     "TrainingFailed",

@@ -58,6 +58,18 @@ class BadModel(WhymatchError):
     reason = "BAD_MODEL"
 
 
+class BadLayer(WhymatchError):
+    """A layer, or what is to supervise it, cannot be used as asked."""
+
+    reason = "BAD_LAYER"
+
+
+class NoReluLayers(WhymatchError):
+    """The network has no layers with a ReLU, which InterActive weighs."""
+
+    reason = "NO_RELU_LAYERS"
+
+
 class BadFolder(WhymatchError):
     """A folder of images cannot be used as asked; only commands that read folders raise it."""
 

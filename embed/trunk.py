@@ -3,6 +3,7 @@
 import copy
 import hashlib
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import fx, nn
@@ -26,6 +27,9 @@ class Trunk:
     """Hash of all its parameters and buffers."""
     channels: int
     """C."""
+    top: tuple[tuple[str, nn.Module], ...] = ()
+    """What lies between the feature map and the last layer of VGG and AlexNet, by name: their fully connected layers as
+    convolutions, and the ReLUs after them. Other networks have nothing there."""
 
 
 def cut_trunk(network: Network) -> Trunk:
@@ -43,7 +47,7 @@ def cut_trunk(network: Network) -> Trunk:
     _require_weights(module, network)
     weights_sha256 = _hash(module)
     _fold_batch_norms(module)
-    return Trunk(module, layer, weights_sha256, channels)
+    return Trunk(module, layer, weights_sha256, channels, _top(network, channels))
 
 
 def trainable_trunk(network: Network) -> tuple[nn.Module, int]:
@@ -123,6 +127,33 @@ def _feature_node(traced: fx.GraphModule, network: Network) -> fx.Node:
     end = min(pools[-1:] + classifier[:1], key=nodes.index)
     feature_map: fx.Node = end.all_input_nodes[0]
     return feature_map
+
+
+def _top(network: Network, channels: int) -> tuple[tuple[str, nn.Module], ...]:
+    pool, classifier = (getattr(network.module, name, None) for name in ("avgpool", "classifier"))
+    if not isinstance(pool, nn.AdaptiveAvgPool2d) or not isinstance(classifier, nn.Sequential):
+        return ()
+    last = max((int(name) for name, layer in classifier.named_children() if isinstance(layer, nn.Linear)), default=0)
+    side, top = cast(tuple[int, int], pool.output_size)[0] if isinstance(pool.output_size, tuple) else 1, []
+    for name, layer in list(classifier.named_children())[:last]:
+        full_name = f"classifier.{name}"
+        if isinstance(layer, nn.Linear):
+            if layer.in_features != channels * side**2 or f"{full_name}.weight" not in network.loaded:
+                return ()
+            top.append((full_name, _as_convolution(layer, side)))
+            channels, side = layer.out_features, 1
+        elif isinstance(layer, nn.ReLU):
+            top.append((full_name, layer))
+    return tuple(top)
+
+
+def _as_convolution(layer: nn.Linear, side: int) -> nn.Conv2d:
+    """Return the convolution with a side x side kernel that does the same to a map of that size; it shares weights."""
+    channels = layer.in_features // side**2
+    convolution = nn.Conv2d(channels, layer.out_features, side, device="meta")
+    convolution.weight = nn.Parameter(layer.weight.detach().view(layer.out_features, channels, side, side))
+    convolution.bias = layer.bias
+    return convolution
 
 
 def _name_of(node: fx.Node) -> str:

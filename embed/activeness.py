@@ -1,0 +1,260 @@
+"""InterActive (Xie et al., "Inter-Layer Activeness Propagation"): how active neurons are, told from above."""
+
+import math
+import operator
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import fx, nn
+from torch.nn import functional
+
+from whymatch.embed.errors import BadLayer
+from whymatch.embed.layers import RELUS, Layer, Layers, Reader, too_small, window_of
+from whymatch.embed.pooling import Array
+
+Aggregation = Literal["average", "max"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to weigh the neurons of one layer."""
+
+    layer: str
+    """t, by name."""
+    supervision: str = "last"
+    """T: `last`, the last layer before the classifier; `next`, the one that reads t; or the name of a later layer."""
+    norm: float = 2.0
+    """p, at least 1; infinity heeds only the largest response of T."""
+
+    def __post_init__(self) -> None:
+        if not self.norm >= 1:
+            raise BadLayer(f"the norm must be 1 or more, or infinity, not {self.norm}")
+
+
+@dataclass(frozen=True, eq=False)
+class Activeness:
+    """The neurons of one layer for one image, x, and how much each of them counts, gamma.
+
+        ln f = -||x_T||_p^p, x_T the mean of the responses of layer T over its cells         (equations 2 to 5)
+        gamma_whd = sum over the neurons that read neuron whd of |d ln f / d their sum|       (equation 9)
+
+    where "their sum" is what a neuron adds up before its ReLU, whose slope is the paper's indicator. As in the paper's
+    figures, the sign of ln f is turned, so that positive weights speak for a neuron.
+    """
+
+    responses: Array
+    """x, (H, W, C) float32, at least 0."""
+    weights: Array
+    """gamma, (H, W, C) float32, or (H, W, 1) where it is the same for all channels, as it is below a convolution."""
+
+    @property
+    def weight_map(self) -> Array:
+        """The sum of gamma over the channels, (H, W) float32: the paper's figure 3."""
+        total: Array = self.weights.sum(axis=2) * np.float32(self.responses.shape[2] / self.weights.shape[2])
+        return total
+
+    @property
+    def weighted(self) -> Array:
+        """X times gamma, (H, W, C) float32 (equation 8)."""
+        weighted: Array = self.responses * self.weights
+        return weighted
+
+    def descriptor(self, aggregation: Aggregation = "average") -> Array:
+        """Average `weighted` over the cells, or take the largest, and scale to length 1: (C,) float32."""
+        cells = self.weighted.reshape(-1, self.responses.shape[2])
+        pooled: Array = cells.mean(axis=0) if aggregation == "average" else cells.max(axis=0)
+        length = np.linalg.norm(pooled)
+        return pooled / length if length else pooled
+
+
+class InterActive:
+    """Weighs the layers of one network."""
+
+    def __init__(self, layers: Layers) -> None:
+        self.layers = layers
+
+    def weigh(self, inputs: torch.Tensor, settings: Sequence[Setting]) -> list[list[Activeness]]:
+        """Return the activeness of each input for each setting.
+
+        inputs: (B, 3, h, w), normalized as the network wants them. Its images do not touch each other.
+
+        Raises:
+            BadLayer: a layer is not there, or cannot be supervised so, or the inputs are too small for it.
+        """
+        weighed = [[_arrays(each) for each in pair] for pair in self.weigh_together(inputs, settings)]
+        return [[Activeness(x[image], gamma[image]) for x, gamma in weighed] for image in range(len(inputs))]
+
+    def weigh_together(
+        self, inputs: torch.Tensor, settings: Sequence[Setting]
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return x (B, C, H, W) and gamma (B, C or 1, H, W) for each setting, float32.
+
+        One pass forward, up to the last layer that is asked for, and one backward for each pair of T and p, down to the
+        lowest of the readers that it tells.
+        """
+        plans = [self._plan(setting) for setting in settings]
+        readers = {reader.node for plan in plans for reader, _ in plan.told}
+        wanted = {plan.layer.node for plan in plans} | {target for plan in plans for _, target in plan.told}
+        with torch.inference_mode(False), torch.enable_grad():
+            values = _Forward(self.layers.module, readers).values(inputs.clone(), readers | wanted)
+            scores = _scores(values, plans)
+        return [
+            (
+                values[plan.layer.node].detach().float(),
+                sum(
+                    (
+                        _spread(scores[target, plan.setting.norm, reader.node], reader, values[plan.layer.node])
+                        for reader, target in plan.told
+                    ),
+                    torch.zeros(()),
+                ),
+            )
+            for plan in plans
+        ]
+
+    def _plan(self, setting: Setting) -> "_Plan":
+        layer = self.layers.find(setting.layer)
+        readers = list(self.layers.readers(layer.node))
+        if not readers:
+            raise BadLayer(
+                f"{setting.layer!r} is the last layer, which nothing reads that could tell how active it is; take an "
+                f"earlier one, for example {self.layers.all[-2].name}"
+                if layer is self.layers.last
+                else f"what reads {setting.layer!r} is neither a convolution nor a pooling; take another layer"
+            )
+        if setting.supervision == "next":
+            return _Plan(setting, layer, [(reader, self._response_of(reader, setting)) for reader in readers])
+        target = self.layers.last if setting.supervision == "last" else self.layers.find(setting.supervision)
+        told = [(reader, target.node) for reader in readers if self.layers.leads_to(reader.node, target.node)]
+        if not told:
+            raise BadLayer(
+                f"{setting.supervision!r} does not come after {setting.layer!r}; take a later layer to supervise it"
+            )
+        return _Plan(setting, layer, told)
+
+    def _response_of(self, reader: Reader, setting: Setting) -> fx.Node:
+        response = self.layers.response_of(reader)
+        if response is None:
+            raise BadLayer(
+                f"no ReLU follows {reader.node.target}, which reads {setting.layer!r}, so the next layer has no "
+                "response; take the supervision `last`"
+            )
+        return response
+
+
+@dataclass(frozen=True)
+class _Plan:
+    setting: Setting
+    layer: Layer
+    told: list[tuple[Reader, fx.Node]]
+    """What reads the layer, and which T tells it how active it is."""
+
+
+class _Forward(fx.Interpreter):
+    """Runs a network so that gradients flow back to some of its nodes: nothing in place, nothing kept below them."""
+
+    def __init__(self, module: fx.GraphModule, readers: Collection[fx.Node]) -> None:
+        super().__init__(module)
+        self._readers = readers
+
+    def values(self, inputs: torch.Tensor, wanted: Collection[fx.Node]) -> dict[fx.Node, torch.Tensor]:
+        """Return the outputs of some nodes; what comes after the last of them is not computed."""
+        kept: dict[fx.Node, torch.Tensor] = {}
+        self.args_iter = iter([inputs])
+        for node in self.module.graph.nodes:
+            value = self.env[node] = self.run_node(node)
+            if node in self._readers and not value.requires_grad:
+                value.requires_grad_()
+            if node in wanted:
+                kept[node] = value
+            if len(kept) == len(wanted):
+                break
+            for used in self.user_to_last_uses.get(node, ()):
+                del self.env[used]
+        return kept
+
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        layer = self.fetch_attr(target)
+        if isinstance(layer, RELUS):
+            return functional.relu6(*args) if isinstance(layer, nn.ReLU6) else functional.relu(*args)
+        if isinstance(layer, nn.Conv2d) and too_small(args[0], layer):
+            rows, columns = args[0].shape[2:]
+            raise BadLayer(
+                f"the image leaves {target} a map of {rows} x {columns} cells, less than its kernel of "
+                f"{layer.kernel_size[0]} x {layer.kernel_size[1]}; pass a larger input size"
+            )
+        return super().call_module(target, args, kwargs)
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        kwargs = {name: value for name, value in kwargs.items() if name != "inplace"}
+        return super().call_function(_NOT_IN_PLACE.get(target, target), args, kwargs)
+
+    def call_method(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return super().call_method(target.removesuffix("_"), args, kwargs)
+
+
+_NOT_IN_PLACE = {operator.iadd: operator.add, functional.relu_: functional.relu, torch.relu_: torch.relu}
+
+
+def _scores(
+    values: Mapping[fx.Node, torch.Tensor], plans: Sequence[_Plan]
+) -> dict[tuple[fx.Node, float, fx.Node], torch.Tensor]:
+    """Return d ln f / d z, its sign turned, by T, p and reader; z is what the reader adds up before its ReLU."""
+    told: dict[tuple[fx.Node, float], set[fx.Node]] = {}
+    for plan in plans:
+        for reader, target in plan.told:
+            told.setdefault((target, plan.setting.norm), set()).add(reader.node)
+    scores: dict[tuple[fx.Node, float, fx.Node], torch.Tensor] = {}
+    for number, ((target, norm), readers) in enumerate(told.items(), start=1):
+        sums = [values[node] for node in readers]
+        height = _norm(values[target], norm).sum()
+        for node, score in zip(
+            readers, torch.autograd.grad(height, sums, retain_graph=number < len(told)), strict=True
+        ):
+            scores[target, norm, node] = score.float()
+    return scores
+
+
+def _norm(responses: torch.Tensor, p: float) -> torch.Tensor:
+    """Return ||x||_p^p of the mean responses x of each image, (B,); for p infinite, the largest of them."""
+    means = responses.float().mean((2, 3))
+    return means.max(dim=1).values if math.isinf(p) else means.pow(p).sum(dim=1)
+
+
+def _spread(scores: torch.Tensor, reader: Reader, responses: torch.Tensor) -> torch.Tensor:
+    """Sum over the neurons (B, D, H', W') that read a neuron: (B, C or 1, H, W), for the responses (B, C, H, W).
+
+    A convolution reads all channels of its group, a pooling one. Which weight a connection has does not matter.
+    """
+    size, channels = responses.shape[2:], responses.shape[1]
+    if not isinstance(reader.layer, nn.Conv2d):
+        return _over_windows(scores, reader.layer, size)[:, reader.first : reader.first + channels]
+    groups = reader.layer.groups
+    spread = _over_windows(scores.unflatten(1, (groups, -1)).sum(2), reader.layer, size)
+    if groups == 1:
+        return spread
+    each = spread.repeat_interleave(reader.layer.in_channels // groups, dim=1)
+    return each[:, reader.first : reader.first + channels]
+
+
+def _over_windows(scores: torch.Tensor, layer: nn.Module, size: torch.Size) -> torch.Tensor:
+    """Give the score of each window (B, G, H', W') to all cells (B, G, H, W) that the window sees."""
+    kernel, stride, padding, dilation = window_of(layer)
+    ones = scores.new_ones(1, 1, *kernel)
+    flat = scores.flatten(0, 1)[:, None]
+    seen = functional.conv_transpose2d(flat, ones, stride=stride, dilation=dilation)
+    below, right = (
+        max(0, pad + side - length) for pad, side, length in zip(padding, size, seen.shape[2:], strict=True)
+    )
+    seen = functional.pad(seen, (0, right, 0, below))
+    (top, left), (rows, columns) = padding, size
+    return seen[:, 0, top : top + rows, left : left + columns].unflatten(0, scores.shape[:2])
+
+
+def _arrays(values: torch.Tensor) -> Array:
+    """Return (B, C, H, W) as (B, H, W, C)."""
+    array: Array = values.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return array

@@ -1,0 +1,267 @@
+"""The layers of a network by name, and which layers read which."""
+
+import copy
+import difflib
+import operator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+
+from whymatch.embed.errors import BadLayer, NoReluLayers
+from whymatch.embed.trunk import Trunk
+
+RELUS = (nn.ReLU, nn.ReLU6)
+RELU_FUNCTIONS = (functional.relu, functional.relu6, functional.relu_, torch.relu, torch.relu_)
+POOLS = (nn.MaxPool2d, nn.AvgPool2d)
+POOL_FUNCTIONS = (functional.max_pool2d, functional.avg_pool2d, torch.max_pool2d)
+SAME = (nn.Dropout, nn.Dropout2d, nn.Identity)
+"""Layers that change nothing once training is over."""
+CONCATENATIONS = (torch.cat, torch.concat)
+SAME_FUNCTIONS = (functional.dropout, functional.dropout2d)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer with a response: what a ReLU lets through, and what pooling or concatenating such responses gives."""
+
+    name: str
+    """In the paper's style for VGG and AlexNet (`conv-4-3`, `pool-4`, `fc-6`), else the name of the module."""
+    aliases: tuple[str, ...]
+    """Other names of the same response, among them that of the convolution before the ReLU."""
+    node: fx.Node
+    channels: int
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A convolution or a pooling that reads a response."""
+
+    node: fx.Node
+    """Its output, before the ReLU that may follow."""
+    layer: nn.Module
+    first: int
+    """The channel of its input with which the response begins: not 0 behind a concatenation."""
+
+
+class Layers:
+    """The layers of a trunk and its top, in the order in which they compute."""
+
+    def __init__(self, trunk: Trunk) -> None:
+        """Find the layers.
+
+        Raises:
+            NoReluLayers: none of them has a ReLU; InterActive is defined by which responses are above 0.
+        """
+        self.module = _with_top(trunk)
+        self.nodes = list(self.module.graph.nodes)
+        self.position = {node: number for number, node in enumerate(self.nodes)}
+        self._channels = _channels(self.module)
+        self._responses = self._find_responses()
+        if not self._responses:
+            raise NoReluLayers("the network has no layer with a ReLU; take one that has, for example resnet50 or vgg16")
+        self.all = self._named()
+        self._by_name = {name: layer for layer in self.all for name in (*layer.aliases, layer.name)}
+
+    @property
+    def last(self) -> Layer:
+        """The last layer before the classifier."""
+        return self.all[-1]
+
+    def find(self, name: str) -> Layer:
+        """Return a layer by any of its names.
+
+        Raises:
+            BadLayer: no such layer, or one without a ReLU; the message lists names that are near.
+        """
+        if name in self._by_name:
+            return self._by_name[name]
+        near = difflib.get_close_matches(name, self._by_name, n=5, cutoff=0.4) or [layer.name for layer in self.all[:5]]
+        what = "has no response that a ReLU lets through" if name in self._modules() else "is no layer of this network"
+        raise BadLayer(f"{name!r} {what}; near it are {', '.join(near)}")
+
+    def readers(self, node: fx.Node, first: int = 0) -> Iterator[Reader]:
+        """Yield the convolutions and poolings that read a response, directly or out of a concatenation.
+
+        Additions, the shortcuts of residual blocks, have no weights and are no layers: they are passed over.
+        """
+        for user in node.users:
+            layer = self.called(user)
+            if isinstance(layer, nn.Conv2d) or _is_pool(user, layer):
+                yield Reader(user, layer or _pool_of(user), first)
+            elif _is_same(user, layer):
+                yield from self.readers(user, first)
+            elif user.target in CONCATENATIONS:
+                before = user.args[0][: user.args[0].index(node)]
+                yield from self.readers(user, first + sum(self._channels[each] for each in before))
+
+    def response_of(self, reader: Reader) -> fx.Node | None:
+        """Return the response of a reader: the output of the ReLU behind its convolution, or of the pooling itself."""
+        node = reader.node
+        if not isinstance(reader.layer, nn.Conv2d):
+            return node
+        while len(node.users) == 1:
+            (node,) = node.users
+            layer = self.called(node)
+            if _is_relu(node, layer):
+                return node
+            if not isinstance(layer, nn.BatchNorm2d) and node.target not in (operator.add, torch.add):
+                return None
+        return None
+
+    def leads_to(self, node: fx.Node, later: fx.Node) -> bool:
+        """Say whether the output of a node is, or has a part in, that of a later one."""
+        reached = {node}
+        for each in self.nodes[self.position[node] : self.position[later] + 1]:
+            if reached.intersection(each.all_input_nodes):
+                reached.add(each)
+        return later in reached
+
+    def called(self, node: fx.Node) -> nn.Module | None:
+        """Return the module that a node calls."""
+        return self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+    def _find_responses(self) -> set[fx.Node]:
+        responses: set[fx.Node] = set()
+        for node in self.nodes:
+            layer = self.called(node)
+            passes_on = _is_pool(node, layer) or _is_same(node, layer) or node.target in CONCATENATIONS
+            if _is_relu(node, layer) or (passes_on and responses.issuperset(node.all_input_nodes)):
+                responses.add(node)
+        return responses
+
+    def _named(self) -> list[Layer]:
+        names: dict[fx.Node, list[str]] = {node: [] for node in self.nodes if node in self._responses}
+        modules = self._modules()
+        for module, node in modules.items():
+            if node in names:
+                names[node].append(module)
+        for module, node in modules.items():
+            relu = self._relu_behind(node)
+            if relu is not None:
+                names[relu].append(module)
+        papers = _paper_names(self)
+        return [
+            Layer(name, tuple(other for other in found if other != name), node, self._channels[node])
+            for node, found in names.items()
+            for name in [papers.get(node) or next(iter(found), node.name)]
+        ]
+
+    def _relu_behind(self, node: fx.Node) -> fx.Node | None:
+        """Return the ReLU right behind a convolution, or behind its batch normalization."""
+        if not isinstance(self.called(node), nn.Conv2d):
+            return None
+        while len(node.users) == 1:
+            (node,) = node.users
+            if not isinstance(self.called(node), nn.BatchNorm2d):
+                return node if node in self._responses else None
+        return None
+
+    def _modules(self) -> dict[str, fx.Node]:
+        """Return the node that gives the output of each module, by the module's name."""
+        last: dict[str, fx.Node] = {}
+        for node in self.nodes:
+            for path in node.meta.get("nn_module_stack") or {}:
+                last[path.partition("@")[0]] = node
+            if node.op == "call_module":
+                last[str(node.target)] = node
+        return last
+
+
+Pair = tuple[int, int]
+
+
+def window_of(layer: nn.Module) -> tuple[Pair, Pair, Pair, Pair]:
+    """Return kernel, stride, padding (above, left) and dilation of a convolution or pooling, of rows and columns."""
+    kernel = _pair(layer.kernel_size)
+    dilation = _pair(getattr(layer, "dilation", 1))
+    padding: Any = layer.padding
+    if padding == "same":
+        padding = tuple(step * (length - 1) // 2 for step, length in zip(dilation, kernel, strict=True))
+    return kernel, _pair(layer.stride), _pair(0 if padding == "valid" else padding), dilation
+
+
+def too_small(responses: torch.Tensor, layer: nn.Conv2d) -> bool:
+    """Say whether a map (B, C, H, W) is smaller than the kernel of the convolution that is to read it."""
+    sides, (kernel, _, padding, dilation) = responses.shape[2:], window_of(layer)
+    spans = zip(sides, kernel, padding, dilation, strict=True)
+    return any(side + 2 * pad < step * (length - 1) + 1 for side, length, pad, step in spans)
+
+
+def _pair(value: Any) -> Pair:
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def _with_top(trunk: Trunk) -> fx.GraphModule:
+    """Return the graph of a trunk and what lies above it; all parameters are the trunk's own."""
+    assert isinstance(trunk.module, fx.GraphModule)
+    if not trunk.top:
+        return trunk.module
+    graph = fx.Graph()
+    end = graph.graph_copy(trunk.module.graph, {})
+    for name, _ in trunk.top:
+        end = graph.call_module(name, (end,))
+    graph.output(end)
+    return fx.GraphModule({**dict(trunk.module.named_modules()), **dict(trunk.top)}, graph)
+
+
+def _channels(module: fx.GraphModule) -> dict[fx.Node, int]:
+    """Return how many channels the output of each node has, without computing any."""
+    tensors = [*module.parameters(), *module.buffers()]
+    memo: dict[int, Any] = {id(tensor): nn.Parameter(tensor.to("meta"), requires_grad=False) for tensor in tensors}
+    shapes = _Shapes(copy.deepcopy(module, memo))
+    shapes.run(torch.zeros(1, 3, 512, 512, device="meta", dtype=tensors[0].dtype))
+    return {node: shapes.channels[node.name] for node in module.graph.nodes if node.name in shapes.channels}
+
+
+class _Shapes(fx.Interpreter):
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.channels: dict[str, int] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, torch.Tensor) and result.ndim == 4:
+            self.channels[n.name] = result.shape[1]
+        return result
+
+
+def _is_relu(node: fx.Node, layer: nn.Module | None) -> bool:
+    return isinstance(layer, RELUS) or node.target in (*RELU_FUNCTIONS, "relu", "relu_")
+
+
+def _is_pool(node: fx.Node, layer: nn.Module | None) -> bool:
+    return isinstance(layer, POOLS) or node.target in POOL_FUNCTIONS
+
+
+def _is_same(node: fx.Node, layer: nn.Module | None) -> bool:
+    return isinstance(layer, SAME) or node.target in SAME_FUNCTIONS
+
+
+def _pool_of(node: fx.Node) -> nn.Module:
+    """Return the layer that a call of a pooling function amounts to."""
+    kind: Callable[..., nn.Module] = nn.AvgPool2d if node.target is functional.avg_pool2d else nn.MaxPool2d
+    return kind(*node.args[1:], **node.kwargs)
+
+
+def _paper_names(layers: Layers) -> dict[fx.Node, str]:
+    """Name the layers of VGG by block and place in it, and the fully connected ones of VGG and AlexNet."""
+    names: dict[fx.Node, str] = {}
+    chain = [(node, layers.called(node)) for node in layers.nodes if node.op == "call_module"]
+    in_top = {node for node, _ in chain if str(node.target).startswith("classifier.")}
+    block, place, full = 1, 0, 6
+    pools = sum(isinstance(layer, nn.MaxPool2d) for _, layer in chain)
+    is_vgg = pools == 5 and all(node.op != "call_function" for node in layers.nodes)
+    for node, layer in chain:
+        if isinstance(layer, nn.Conv2d):
+            place += 1
+        elif node in in_top:
+            names[node], full = f"fc-{full}", full + 1
+        elif is_vgg and isinstance(layer, nn.MaxPool2d):
+            names[node], block, place = f"pool-{block}", block + 1, 0
+        elif is_vgg:
+            names[node] = f"conv-{block}-{place}"
+    return names

@@ -1,0 +1,225 @@
+"""InterActive against its own definition: the derivative of ln f by every single connection, one after the other."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from whymatch.embed.activeness import InterActive, Setting
+from whymatch.embed.layers import Layers
+from whymatch.embed.networks import Network, untrained_network
+from whymatch.embed.trunk import cut_trunk
+
+STEP = 1e-6
+
+
+class Tail(nn.Module):
+    """What makes a trunk a network."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.avgpool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(channels, 2)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.avgpool(maps).flatten(1))
+
+
+class Chain(nn.Module):
+    """Padding, stride, pooling windows that overlap and hang over the border, groups and dilation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.Conv2d(4, 6, 3, padding=1)
+        self.pool = nn.MaxPool2d(3, 2, ceil_mode=True)
+        self.conv3 = nn.Conv2d(6, 4, (3, 2), groups=2, dilation=(1, 2), padding=(1, 1))
+        self.relu = nn.ReLU(inplace=True)
+        self.tail = Tail(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.pool(self.relu(self.conv2(self.relu(self.conv1(x)))))
+        return self.tail(self.relu(self.conv3(x)))
+
+
+class Branches(nn.Module):
+    """A fire module between two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 3, 3, stride=2), nn.Conv2d(5, 4, 2)
+        self.small, self.large = nn.Conv2d(3, 2, 1), nn.Conv2d(3, 3, 3, padding=1)
+        self.tail = Tail(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = functional.relu(self.conv(x), inplace=True)
+        x = torch.cat([functional.relu(self.small(x)), functional.relu(self.large(x))], 1)
+        return self.tail(functional.relu(self.last(x)))
+
+
+class Residual(nn.Module):
+    """A block with a shortcut, and batch normalization."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4)
+        self.conv1, self.conv2 = nn.Conv2d(4, 3, 3, padding=1), nn.Conv2d(3, 4, 3, padding=1)
+        self.relu, self.last = nn.ReLU(inplace=True), nn.Conv2d(4, 5, 1)
+        self.tail = Tail(5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.relu(self.bn(self.conv(x)))
+        y = self.conv2(self.relu(self.conv1(x)))
+        y += x
+        return self.tail(self.relu(self.last(self.relu(y))))
+
+
+def interactive(network: nn.Module | str) -> InterActive:
+    """Weigh the layers of a small network, with float64 so that finite differences are exact enough."""
+    if isinstance(network, str):
+        torch.manual_seed(0)
+        network = untrained_network(network).module
+    module = network.eval().requires_grad_(False)
+    trunk = cut_trunk(Network("test", module, frozenset(module.state_dict())))
+    for each in (module, trunk.module):
+        each.double()
+    return InterActive(Layers(trunk))
+
+
+def inputs(side: int = 13, count: int = 1) -> torch.Tensor:
+    return torch.randn(count, 3, side, side + 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+@dataclass
+class Reading:
+    """One reader of a layer, for the oracle: from the layer's responses to its sums, and from these to layer T."""
+
+    sums: Callable[[torch.Tensor], torch.Tensor]
+    upper: Callable[[torch.Tensor], torch.Tensor]
+    layer: nn.Module
+    per_channel: bool = False
+
+
+def oracle(responses: torch.Tensor, readings: list[Reading], norm: float) -> np.ndarray:
+    """Equations 5 to 9 without a gradient: move each sum a little, see what ln f does, give it to what is connected."""
+    gamma = np.zeros(responses.shape[1:])
+    for reading in readings:
+        sums = reading.sums(responses)
+        base = height(reading.upper(sums), norm)
+        for place in np.ndindex(*sums.shape[1:]):
+            moved = sums.clone()
+            moved[(0, *place)] += STEP
+            slope = (height(reading.upper(moved), norm) - base) / STEP
+            for cell in connected(reading, place, responses.shape[1:]):
+                gamma[cell] += slope
+    return gamma
+
+
+def height(responses: torch.Tensor, norm: float) -> float:
+    means = responses.mean((2, 3))[0]
+    return float(means.max() if math.isinf(norm) else (means**norm).sum())
+
+
+def connected(reading: Reading, place: tuple[int, int, int], shape: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    """Return the neurons (channel, row, column) that one sum reads."""
+    layer = reading.layer
+    pairs = [np.broadcast_to(getattr(layer, name, 1), 2) for name in ("kernel_size", "stride", "padding", "dilation")]
+    rows, columns = (
+        [at * stride - padding + step * dilation for step in range(kernel)]
+        for at, kernel, stride, padding, dilation in zip(place[1:], *pairs, strict=True)
+    )
+    groups = shape[0] if reading.per_channel else layer.groups
+    outputs = shape[0] if reading.per_channel else layer.out_channels
+    each = shape[0] // groups
+    group = place[0] // (outputs // groups)
+    return [
+        (channel, row, column)
+        for channel in range(group * each, (group + 1) * each)
+        for row in rows
+        for column in columns
+        if 0 <= row < shape[1] and 0 <= column < shape[2]
+    ]
+
+
+def relu(values: torch.Tensor) -> torch.Tensor:
+    return functional.relu(values)
+
+
+def chain_readings(net: Chain, layer: str, supervision: str) -> tuple[torch.Tensor, list[Reading]]:
+    first = relu(net.conv1(inputs()))
+    second = relu(net.conv2(first))
+    pooled = net.pool(second)
+    if layer == "conv1":
+        to_last = lambda z: relu(net.conv3(net.pool(relu(z))))  # noqa: E731
+        return first, [Reading(net.conv2, relu if supervision == "next" else to_last, net.conv2)]
+    if layer == "conv2":
+        to_last = lambda z: relu(net.conv3(z))  # noqa: E731
+        return second, [Reading(net.pool, (lambda z: z) if supervision == "next" else to_last, net.pool, True)]
+    return pooled, [Reading(net.conv3, relu, net.conv3)]
+
+
+@pytest.mark.parametrize("norm", [1.0, 2.0, 3.5, math.inf])
+@pytest.mark.parametrize("supervision", ["last", "next"])
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "pool"])
+def test_a_chain_of_layers_is_weighed_connection_by_connection(layer, supervision, norm):
+    torch.manual_seed(2)
+    net = Chain()
+    interactive_ = interactive(net)
+    responses, readings = chain_readings(net, layer, supervision)
+    check(interactive_, Setting(layer, supervision, norm), responses, readings)
+
+
+@pytest.mark.parametrize("supervision", ["last", "next"])
+@pytest.mark.parametrize("layer", ["conv", "small", "large"])
+def test_the_branches_of_a_fire_module_are_added(layer, supervision):
+    torch.manual_seed(2)
+    net = Branches()
+    interactive_ = interactive(net)
+    first = relu(net.conv(inputs()))
+    small, large = relu(net.small(first)), relu(net.large(first))
+    last = lambda x: relu(net.last(x))  # noqa: E731
+    if layer == "conv":
+        uppers = [lambda z: last(torch.cat([relu(z), large], 1)), lambda z: last(torch.cat([small, relu(z)], 1))]
+        uppers = [relu, relu] if supervision == "next" else uppers
+        responses = first
+        readings = [Reading(net.small, uppers[0], net.small), Reading(net.large, uppers[1], net.large)]
+    else:
+        responses = small if layer == "small" else large
+        sums = net.last(torch.cat([small, large], 1))
+        readings = [Reading(lambda x: sums, relu, net.last)]
+        whole = oracle(torch.cat([small, large], 1), readings, 2.0)
+        _, gamma = interactive_.weigh_together(inputs(), [Setting(layer, supervision)])[0]
+        np.testing.assert_allclose(gamma[0, 0], whole[0], rtol=1e-4, atol=1e-7)
+        return
+    check(interactive_, Setting(layer, supervision), responses, readings)
+
+
+@pytest.mark.parametrize("supervision", ["last", "next"])
+@pytest.mark.parametrize("layer", ["conv", "conv1"])
+def test_a_shortcut_passes_the_score_on_but_is_no_connection(layer, supervision):
+    torch.manual_seed(2)
+    net = Residual()
+    interactive_ = interactive(net)
+    first = relu(net.bn(net.conv(inputs())))
+    middle = relu(net.conv1(first))
+    to_last = lambda x: relu(net.last(relu(x + first)))  # noqa: E731
+    if layer == "conv":
+        upper = relu if supervision == "next" else (lambda z: to_last(net.conv2(relu(z))))
+        check(interactive_, Setting("conv", supervision), first, [Reading(net.conv1, upper, net.conv1)])
+    else:
+        upper = (lambda z: relu(z + first)) if supervision == "next" else to_last
+        check(interactive_, Setting("conv1", supervision), middle, [Reading(net.conv2, upper, net.conv2)])
+
+
+def check(weigher: InterActive, setting: Setting, responses: torch.Tensor, readings: list[Reading]) -> None:
+    [[result]] = weigher.weigh(inputs(), [setting])
+    expected = oracle(responses, readings, setting.norm).transpose(1, 2, 0)
+    np.testing.assert_allclose(result.responses, responses[0].permute(1, 2, 0), rtol=1e-5, atol=1e-7)
+    scale = np.abs(expected).max()
+    assert scale > 0
+    np.testing.assert_allclose(np.broadcast_to(result.weights, expected.shape), expected, rtol=1e-3, atol=1e-4 * scale)
+    np.testing.assert_allclose(result.weight_map, expected.sum(axis=2), rtol=1e-3, atol=1e-3 * scale)
+    np.testing.assert_allclose(result.weighted, result.responses * expected, rtol=1e-3, atol=1e-4 * scale)
