@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from whymatch.client.inputs import Mask, NewImage, Point, Polygon, Region, Stored
     from whymatch.client.results import (
+        Activeness,
         Added,
         Box,
         ChannelShare,
@@ -36,14 +37,19 @@ if TYPE_CHECKING:
         Gallery,
         Head,
         Image,
+        InterActiveExplanation,
+        InterActiveSetting,
         LabelExplanation,
+        Layer,
         Match,
         Model,
         SearchResult,
         SimilarityMap,
+        WeightMap,
     )
 
 __all__ = [
+    "Activeness",
     "Added",
     "AlreadyExists",
     "AsyncClient",
@@ -62,9 +68,12 @@ __all__ = [
     "Gallery",
     "Head",
     "Image",
+    "InterActiveExplanation",
+    "InterActiveSetting",
     "Internal",
     "InvalidArgument",
     "LabelExplanation",
+    "Layer",
     "Mask",
     "Match",
     "MessageTooLarge",
@@ -82,6 +91,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
+    "WeightMap",
     "WhymatchError",
 ]
 

@@ -230,6 +230,37 @@ class AsyncClient:
         request = requests.explain_components(gallery or self.gallery, pair_count=pair_count, seed=seed)
         return convert.component_shares(await self._call(self._explain.ExplainComponents, request))
 
+    async def explain_interactive(
+        self,
+        image: ImageInput | Stored,
+        settings: Sequence[results.InterActiveSetting],
+        *,
+        size_px: int | None = None,
+        warp: bool = False,
+        descriptor: str | None = None,
+        overlays: bool = False,
+        overlay_size_px: int = 512,
+    ) -> results.InterActiveExplanation:
+        """Return how active the neurons of some layers are for an image, as InterActive weighs them.
+
+        settings: layers, what supervises each, and with which norm.
+        size_px: the network's input has about that many pixels squared; None means 512.
+        warp: squeeze the image to a square instead of keeping its shape.
+        descriptor: how to pool the weighted responses into a vector, `average` or `max`; None for no descriptors.
+        """
+        request = await asyncio.to_thread(
+            requests.explain_interactive,
+            image,
+            settings,
+            self.gallery,
+            size_px=size_px,
+            warp=warp,
+            descriptor=descriptor,
+            overlays=overlays,
+            overlay_size_px=overlay_size_px,
+        )
+        return convert.interactive_explanation(await self._call(self._explain.ExplainInterActive, request))
+
     async def embed(
         self, image: ImageInput | Stored, *, with_feature_map: bool = False, gallery: str | None = None
     ) -> results.Embedding:

@@ -152,6 +152,22 @@ def embed(
         print(f"{len(result.embedding)} values of the model {result.model}; --json prints them")
 
 
+@app.command()
+@with_client
+def layers(client: "Client", json: Json = False) -> None:
+    """List the layers of the server's network that `explain interactive` can weigh, from the image upward."""
+    from whymatch.client import documents
+
+    model = client.model()
+    if json:
+        documents.print_document(documents.layers(model))
+        return
+    for layer in model.layers:
+        print(f"{layer.name}\t{layer.channels} channels\t{' '.join(layer.aliases)}")
+    if not model.layers:
+        print(f"{model.backbone} has no layers with a ReLU", file=sys.stderr)
+
+
 @app.command("list")
 @with_client
 def list_images(client: "Client", json: Json = False) -> None:

@@ -1,8 +1,8 @@
-"""The commands `explain match`, `explain point`, `explain label` and `explain components`."""
+"""The commands `explain match`, `explain point`, `explain label`, `explain components` and `explain interactive`."""
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +12,15 @@ from whymatch.client.options import BoxShare, Json, Maps, Match, Query, either_s
 
 if TYPE_CHECKING:
     from whymatch.client import Box, Client, ComponentShares, Explanation, Region
+
+
+def norm(values: list[float] | None) -> list[float] | None:
+    """Refuse what is no norm; NaN passes every `min`."""
+    for value in values or ():
+        if not value >= 1:
+            raise typer.BadParameter(f"{value:g}; take 1 or more, or inf")
+    return values
+
 
 app = typer.Typer(help="Say where and why images match.", no_args_is_help=True)
 
@@ -154,6 +163,78 @@ def explain_components(
         documents.print_document(documents.component_shares(shares))
     else:
         print_components(shares)
+
+
+@app.command("interactive")
+@with_client
+def explain_interactive(
+    client: "Client",
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or image:NAME for a stored image.")],
+    layers: Annotated[
+        list[str],
+        typer.Option("--layer", metavar="LAYER", help="A layer that `whymatch layers` lists; may be given repeatedly."),
+    ],
+    supervisions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--supervision",
+            metavar="last|next|LAYER",
+            help="What tells how active the layer is: the last layer, the one that reads it, or a later one; may be "
+            "given repeatedly.",
+            show_default="last",
+        ),
+    ] = None,
+    norms: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--norm", metavar="P", help="1 or more, or inf; may be given repeatedly.", show_default="2", callback=norm
+        ),
+    ] = None,
+    size_px: Annotated[
+        int, typer.Option(min=32, max=1024, help="The network's input has about that many pixels squared.")
+    ] = 512,
+    warp: Annotated[bool, typer.Option("--warp", help="Squeeze the image to a square.")] = False,
+    descriptor: Annotated[
+        Literal["average", "max"] | None,
+        typer.Option(help="Return the weighted responses, pooled in this way, too (with --json)."),
+    ] = None,
+    maps: Maps = None,
+    json: Json = False,
+) -> None:
+    """Say which places of an image the neurons of a layer are active at, told from above (InterActive).
+
+    Several layers, supervisions and norms are all combined.
+    """
+    from whymatch.client import InterActiveSetting, documents
+
+    if descriptor and not json:
+        raise typer.BadParameter("--descriptor needs --json, which prints it")
+    settings = [
+        InterActiveSetting(layer, supervision, p)
+        for layer in layers
+        for supervision in supervisions or ["last"]
+        for p in norms or [2.0]
+    ]
+    explanation = client.explain_interactive(
+        either_source(image), settings, size_px=size_px, warp=warp, descriptor=descriptor, overlays=maps is not None
+    )
+    overlays: list[Path] = []
+    if maps:
+        from whymatch.client import pictures
+
+        overlays = pictures.write_interactive(explanation, maps)
+        print(maps / "sheet.png", file=sys.stderr)
+    if json:
+        documents.print_document(documents.interactive(image, explanation, overlays))
+        return
+    print(f"input {explanation.input_width_px} x {explanation.input_height_px} px")
+    for one in explanation.results:
+        (rows, columns), setting = one.map.values.shape, one.setting
+        row, column = divmod(int(one.map.values.argmax()), columns)
+        where = f"most active in row {row}, column {column}" if one.map.values.any() else "active nowhere"
+        print(f"{setting.layer}, {setting.supervision}, p = {setting.norm:g}: {rows} x {columns} cells, {where}")
+    for overlay in overlays:
+        print(overlay)
 
 
 def show(

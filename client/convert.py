@@ -25,6 +25,7 @@ _WithColorScale: TypeAlias = (
     | search_service_pb2.RerankResponse
     | explain_service_pb2.ExplainMatchResponse
     | explain_service_pb2.ExplainLabelResponse
+    | explain_service_pb2.Activeness
 )
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -120,6 +121,18 @@ def component_shares(message: explain_service_pb2.ExplainComponentsResponse) -> 
     )
 
 
+def interactive_explanation(
+    message: explain_service_pb2.ExplainInterActiveResponse,
+) -> results.InterActiveExplanation:
+    """Read how active the neurons of some layers are."""
+    return results.InterActiveExplanation(
+        results=tuple(_activeness(one) for one in message.results),
+        input_width_px=message.input_width_px,
+        input_height_px=message.input_height_px,
+        model=message.model,
+    )
+
+
 def embedding(message: embed_service_pb2.EmbedImageResponse) -> results.Embedding:
     """Read the embedding of an image."""
     feature_map = None
@@ -145,6 +158,7 @@ def model(message: embed_service_pb2.Model) -> results.Model:
         precision=message.precision,
         dimensions=message.dimensions,
         description=_description(message.description_json),
+        layers=tuple(results.Layer(layer.name, tuple(layer.aliases), layer.channels) for layer in message.layers),
     )
 
 
@@ -179,6 +193,19 @@ def _similarity_map(message: similarity_pb2.SimilarityMap) -> results.Similarity
         best_box=_box(message.best_box) if message.HasField("best_box") else None,
         overlay_png=message.overlay_png,
     )
+
+
+def _activeness(message: explain_service_pb2.Activeness) -> results.Activeness:
+    setting = results.InterActiveSetting(message.setting.layer, message.setting.supervision, message.setting.norm)
+    grid = message.map
+    weight_map = results.WeightMap(
+        values=np.array(grid.values, np.float32).reshape(grid.rows, grid.columns),
+        width_px=grid.width_px,
+        height_px=grid.height_px,
+        overlay_png=grid.overlay_png,
+    )
+    descriptor = np.array(message.descriptor, np.float32) if message.descriptor else None
+    return results.Activeness(setting, weight_map, descriptor, _color_scale(message))
 
 
 def _channel_share(message: explain_service_pb2.ChannelShare, score: float) -> results.ChannelShare:

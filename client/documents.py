@@ -1,7 +1,10 @@
 """The JSON documents of the command line, and how they are printed. Their names are promises to other programs."""
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 
 from whymatch.client import results
@@ -103,6 +106,18 @@ def component_shares(shares: results.ComponentShares) -> dict[str, object]:
     }
 
 
+def interactive(image: str, explanation: results.InterActiveExplanation, overlays: Sequence[Path]) -> dict[str, object]:
+    """Return how active the neurons of some layers are: of one setting as it is, of several as `results`."""
+    documents = [_activeness(one, explanation, overlay) for one, overlay in zip_longest(explanation.results, overlays)]
+    whole: dict[str, object] = {"image": image, "model": explanation.model}
+    return whole | documents[0] if len(documents) == 1 else whole | {"results": documents}
+
+
+def layers(model: results.Model) -> dict[str, object]:
+    """Return the layers of a model by name."""
+    return {"model": model.fingerprint, "backbone": model.backbone, "layers": [asdict(one) for one in model.layers]}
+
+
 def embedding(query: str, embedding: results.Embedding) -> dict[str, object]:
     """Return an embedding and, if it came, its feature map as values[row][column][channel]."""
     document: dict[str, object] = {
@@ -149,6 +164,22 @@ def _match(rank: int, match: results.Match, overlays: dict[str, Path], by_region
     if match.match_map:
         document["match_map"] = _similarity_map(match.match_map, overlays.get(f"{rank:02}-match"))
     return document
+
+
+def _activeness(
+    one: results.Activeness, explanation: results.InterActiveExplanation, overlay: Path | None
+) -> dict[str, object]:
+    rows, columns = one.map.values.shape
+    document: dict[str, object] = {
+        "layer": one.setting.layer,
+        "supervision": one.setting.supervision,
+        "norm": one.setting.norm if math.isfinite(one.setting.norm) else "inf",
+        "input": {"width": explanation.input_width_px, "height": explanation.input_height_px},
+        "map": {"rows": rows, "columns": columns, "values": one.map.values.tolist()},
+    }
+    if one.descriptor is not None:
+        document["descriptor"] = one.descriptor.tolist()
+    return document | {"overlay": str(overlay)} if overlay else document
 
 
 def _similarity_map(similarity_map: results.SimilarityMap, overlay: Path | None) -> dict[str, object]:

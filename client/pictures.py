@@ -1,5 +1,6 @@
 """Pictures of maps in a folder: one file each as the server drew it, and a sheet that shows all of an answer."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from whymatch.client.tiles import bars_panel, fitted, framed, scale_panel, side_
 SMALL, LARGE = (260, 200), (520, 420)
 """Width and height of the tiles of a search and of an explanation, in pixels."""
 COLUMNS = 5
+TINY = 1e-30
 MOST = 10
 """No more pairs of cells and channels than this are drawn."""
 
@@ -89,7 +91,44 @@ def label_sheet(explanation: results.LabelExplanation, label: str) -> Image.Imag
     )
 
 
-def _write_maps(maps: Mapping[str, results.SimilarityMap | None], folder: Path) -> dict[str, Path]:
+def write_interactive(explanation: results.InterActiveExplanation, folder: Path) -> list[Path]:
+    """Write each map over its image and as it is, `LAYER-SUPERVISION-pNORM.png` and `...-raw.png`, and `sheet.png`.
+
+    Returns the maps over the image.
+    """
+    stems = [_stem(one.setting) for one in explanation.results]
+    overlays = {stem: one.map for stem, one in zip(stems, explanation.results, strict=True)}
+    written = _write_maps(overlays, folder)
+    for stem, one in zip(stems, explanation.results, strict=True):
+        _raw(one.map).save(folder / f"{stem}-raw.png")
+    interactive_sheet(explanation).save(folder / "sheet.png")
+    return list(written.values())
+
+
+def interactive_sheet(explanation: results.InterActiveExplanation) -> Image.Image:
+    """Return one picture like the paper's figure 3: a row for each layer, its maps over the image and as they are."""
+    rows: dict[str, list[Image.Image]] = {}
+    for one in explanation.results:
+        pictures = [tile(fitted(picture, SMALL), SMALL) for picture in (one.map.overlay(), _raw(one.map))]
+        caption = [one.setting.layer, f"{one.setting.supervision}, p = {one.setting.norm:g}"]
+        rows.setdefault(one.setting.layer, []).append(stacked([*pictures, text_panel(caption, SMALL[0])]))
+    lines = ["weights of neurons, summed over the channels; brighter is more active", "each map has its own scale"]
+    return framed(stacked([*map(side_by_side, rows.values()), text_panel(lines, 2 * SMALL[0])]))
+
+
+def _stem(setting: results.InterActiveSetting) -> str:
+    return re.sub(r"[^\w.-]", "_", f"{setting.layer}-{setting.supervision}-p{setting.norm:g}")
+
+
+def _raw(weight_map: results.WeightMap) -> Image.Image:
+    """Return a map in gray and the shape of its image: 0, or what is less, is black, the largest value white."""
+    values = weight_map.values
+    low, high = min(0.0, float(values.min())), max(float(values.max()), TINY)
+    gray = Image.fromarray(((values - low) / (high - low) * 255).astype("float32"), "F")
+    return gray.resize((weight_map.width_px, weight_map.height_px), Image.Resampling.BILINEAR).convert("L")
+
+
+def _write_maps(maps: Mapping[str, results.SimilarityMap | results.WeightMap | None], folder: Path) -> dict[str, Path]:
     """Write the picture of each map as `STEM.png`; return the files by stem."""
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, Path] = {}

@@ -21,7 +21,7 @@ from whymatch.client.inputs import (
     image_bytes,
     image_name,
 )
-from whymatch.client.results import Box, Embedding
+from whymatch.client.results import Box, Embedding, InterActiveSetting
 from whymatch.v1 import (
     embed_service_pb2,
     explain_service_pb2,
@@ -150,6 +150,33 @@ def explain_label(
 def explain_components(gallery: str, *, pair_count: int, seed: int) -> explain_service_pb2.ExplainComponentsRequest:
     """Ask how few channels carry a similarity."""
     return explain_service_pb2.ExplainComponentsRequest(parent=gallery_path(gallery), pair_count=pair_count, seed=seed)
+
+
+def explain_interactive(
+    image: ImageInput | Stored,
+    settings: Sequence[InterActiveSetting],
+    gallery: str,
+    *,
+    size_px: int | None,
+    warp: bool,
+    descriptor: str | None,
+    overlays: bool,
+    overlay_size_px: int,
+) -> explain_service_pb2.ExplainInterActiveRequest:
+    """Ask how active the neurons of some layers are."""
+    if isinstance(settings, InterActiveSetting):
+        raise TypeError(f"settings is a sequence, not one setting; write settings=[{settings!r}]")
+    return explain_service_pb2.ExplainInterActiveRequest(
+        source=image_source(image, gallery),
+        settings=[
+            explain_service_pb2.InterActiveSetting(layer=one.layer, supervision=one.supervision, norm=one.norm)
+            for one in settings
+        ],
+        size_px=size_px,
+        warp=warp,
+        descriptor=descriptor or "",
+        overlays=_overlay_options(overlays, overlay_size_px),
+    )
 
 
 def embed(

@@ -68,6 +68,16 @@ class Gallery:
 
 
 @dataclass(frozen=True)
+class Layer:
+    """A layer of the network whose neurons InterActive can weigh."""
+
+    name: str
+    aliases: Sequence[str]
+    """Other names of the same layer."""
+    channels: int
+
+
+@dataclass(frozen=True)
 class Model:
     """The network that a server runs."""
 
@@ -80,6 +90,8 @@ class Model:
     """Length of an embedding without a head."""
     description: Mapping[str, object]
     """Everything that the fingerprint covers."""
+    layers: Sequence[Layer] = ()
+    """From the image upward; none if the network has no ReLU."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +134,7 @@ class SimilarityMap:
 
     def overlay(self) -> PIL.Image.Image:
         """Return the map drawn over the image."""
-        import PIL.Image
-
-        if not self.overlay_png:
-            raise ValueError("this map came without its picture; ask for it with overlays=True")
-        return PIL.Image.open(io.BytesIO(self.overlay_png))
+        return _picture(self.overlay_png)
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,6 +271,60 @@ class ComponentShares:
     """The fingerprint of the model and the gallery's head."""
 
 
+@dataclass(frozen=True)
+class InterActiveSetting:
+    """One way to weigh the neurons of one layer."""
+
+    layer: str
+    """By one of the names in `Model.layers`."""
+    supervision: str = "last"
+    """`last`, the last layer before the classifier; `next`, the layer that reads it; or the name of a later layer."""
+    norm: float = 2.0
+    """p, at least 1, or infinity."""
+
+
+@dataclass(frozen=True, eq=False)
+class WeightMap:
+    """What the neurons at each place of an image weigh, summed over the channels of their layer."""
+
+    values: NDArray[np.float32]
+    """(rows, columns), at the layer's own resolution; their unit has no meaning."""
+    width_px: int
+    """Of the upright image, as is `height_px`."""
+    height_px: int
+    overlay_png: bytes = field(default=b"", repr=False)
+    """The map drawn over the image, if it was asked for."""
+
+    def overlay(self) -> PIL.Image.Image:
+        """Return the map drawn over the image."""
+        return _picture(self.overlay_png)
+
+
+@dataclass(frozen=True, eq=False)
+class Activeness:
+    """How active the neurons of one layer are."""
+
+    setting: InterActiveSetting
+    map: WeightMap
+    descriptor: NDArray[np.float32] | None
+    """(channels,) of length 1, if it was asked for."""
+    color_scale: ColorScale | None
+    """Of the overlay; each map has its own."""
+
+
+@dataclass(frozen=True, eq=False)
+class InterActiveExplanation:
+    """How active the neurons of some layers are for one image, as InterActive weighs them."""
+
+    results: tuple[Activeness, ...]
+    """One for each setting, in their order."""
+    input_width_px: int
+    """Of what the network saw, as is `input_height_px`."""
+    input_height_px: int
+    model: str
+    """The fingerprint of the model."""
+
+
 @dataclass(frozen=True, eq=False)
 class Embedding:
     """What the model makes of an image. A search takes it as its query and refuses one of another model or head."""
@@ -291,3 +353,11 @@ class Added:
     """True if the gallery already held exactly this image, name, label and metadata."""
     duplicate_of: str
     """The name of an image with the same bytes, stored earlier under another name; empty if there is none."""
+
+
+def _picture(overlay_png: bytes) -> PIL.Image.Image:
+    import PIL.Image
+
+    if not overlay_png:
+        raise ValueError("this map came without its picture; ask for it with overlays=True")
+    return PIL.Image.open(io.BytesIO(overlay_png))

@@ -14,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from whymatch.embed.activeness import Activeness, InterActive, Setting
 from whymatch.embed.errors import BadModel
 from whymatch.embed.features import Features
 from whymatch.embed.geometry import Geometry, GeometryMode, Placement
 from whymatch.embed.image import DecodeLimits, decode_image
+from whymatch.embed.layers import Layers
 from whymatch.embed.model_file import Triple
 from whymatch.embed.networks import BUNDLED, WEIGHT_SUFFIXES, Network, load_network
 from whymatch.embed.pooling import Array, Pooling, PoolingKind
@@ -99,13 +101,31 @@ class Model:
     @torch.inference_mode()
     def feature_maps(self, pixels: NDArray[np.uint8]) -> Array:
         """Return the feature maps (B, H, W, C) float32 of pixels (B, h, w, 3)."""
+        outputs = self.trunk.module(self.inputs(pixels))
+        result: Array = outputs.permute(0, 2, 3, 1).float().contiguous().cpu().numpy()
+        return result
+
+    def inputs(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
+        """Return pixels (B, h, w, 3) as the network wants them: (B, 3, h, w), normalized."""
         mean, std = (torch.tensor(values, device=self.device) * 255 for values in (self.mean, self.std))
         # (B, h, w, 3) memory seen as (B, 3, h, w) is torch's channels_last, the fast order for convolutions. bfloat16
         # holds 0 to 255 exactly, and batch_norm computes (x - mean) / std in float32: one pass, rounded once.
         inputs = torch.from_numpy(pixels).to(self.device, DTYPES[self.precision]).permute(0, 3, 1, 2)
-        outputs = self.trunk.module(torch.nn.functional.batch_norm(inputs, mean, std**2, eps=0.0))
-        result: Array = outputs.permute(0, 2, 3, 1).float().contiguous().cpu().numpy()
-        return result
+        return torch.nn.functional.batch_norm(inputs, mean, std**2, eps=0.0)
+
+    @functools.cached_property
+    def layers(self) -> Layers:
+        """The layers of the network by name. Raises NoReluLayers."""
+        return Layers(self.trunk)
+
+    def weigh(self, pixels: NDArray[np.uint8], settings: Sequence[Setting]) -> list[list[Activeness]]:
+        """Return the activeness of the neurons for each of some images (B, h, w, 3), for each setting.
+
+        Raises:
+            NoReluLayers: the network has no ReLU.
+            BadLayer: a setting does not fit the network, or the images are too small for a layer.
+        """
+        return InterActive(self.layers).weigh(self.inputs(pixels), settings)
 
 
 def load_model(
@@ -138,11 +158,12 @@ def load_model(
     size = size_px or network.size_px
     if size < min_side or output_shape(trunk.module, size) is None:
         raise BadModel(f"inputs of {size} px leave {network.name} no cell; --size-px must be at least {min_side}")
-    module = trunk.module.to(device, DTYPES[precision])
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for module in (trunk.module, *(layer for _, layer in trunk.top)):
+        module.to(device, DTYPES[precision]).requires_grad_(False)
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Model(
         BUNDLED if backbone is None and weights is None else backbone or network.name,
-        replace(trunk, module=module),
+        trunk,
         Geometry(geometry, size, stride, min_side),
         mean or network.mean,
         std or network.std,

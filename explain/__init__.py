@@ -1,6 +1,14 @@
-"""Says where and why images match: similarity maps that add up to the score, regions, and their pictures."""
+"""Says where and why images match: similarity maps that add up to the score, regions, InterActive, and pictures."""
 
 from whymatch.explain.errors import BadRegion, EmptyRegion, NoLabeledPairs
+from whymatch.explain.interactive import (
+    MAX_SIZE_PX,
+    MIN_SIZE_PX,
+    SIZE_PX,
+    InterActiveExplanation,
+    WeightMap,
+    explain_interactive,
+)
 from whymatch.explain.leading import (
     Bounds,
     ChannelShare,
@@ -15,6 +23,9 @@ from whymatch.explain.rendering import ColorScale, load_picture, render_overlay,
 from whymatch.explain.similarity import MatchExplanation, SimilarityMap, explain_match, region_vector, similarity_map
 
 __all__ = [
+    "MAX_SIZE_PX",
+    "MIN_SIZE_PX",
+    "SIZE_PX",
     "BadRegion",
     "Bounds",
     "Box",
@@ -22,6 +33,7 @@ __all__ = [
     "ColorScale",
     "Correspondence",
     "EmptyRegion",
+    "InterActiveExplanation",
     "Mask",
     "MatchExplanation",
     "NoLabeledPairs",
@@ -29,11 +41,13 @@ __all__ = [
     "Polygon",
     "Region",
     "SimilarityMap",
+    "WeightMap",
     "best_box",
     "cell_weights",
     "check_count",
     "component_shares",
     "correspondences",
+    "explain_interactive",
     "explain_match",
     "leading_channels",
     "load_picture",

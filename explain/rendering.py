@@ -1,16 +1,16 @@
-"""Similarity maps as pictures: values upscaled first, colored afterwards, laid over the image."""
+"""Maps as pictures: values upscaled first, colored afterwards, laid over the image."""
 
 import functools
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from whymatch.embed import Array, DecodeLimits, decode_image
-from whymatch.explain.similarity import SimilarityMap
+from whymatch.embed import Array, DecodeLimits, Placement, decode_image
 
 SEQUENTIAL = "inferno"
 """For maps without negative values: perceptually uniform, dark where nothing matches."""
@@ -18,6 +18,18 @@ DIVERGING = "RdBu_r"
 """For signed maps: red supports the match, blue speaks against it, white is nothing."""
 
 TINY = float(np.finfo(np.float32).tiny)
+
+
+class PlacedMap(Protocol):
+    """What can be drawn: a value for each cell of an image."""
+
+    @property
+    def values(self) -> Array:
+        """(H, W) float32."""
+
+    @property
+    def placement(self) -> Placement:
+        """Where the cells lie in the image."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +42,12 @@ class ColorScale:
     """By its matplotlib name."""
 
 
-def shared_scale(maps: Iterable[SimilarityMap]) -> ColorScale:
+def shared_scale(maps: Iterable[PlacedMap]) -> ColorScale:
     """Return one scale for all maps of an answer, so that their pictures can be compared.
 
     From 0 to the largest value, or, if a value is negative beyond rounding, symmetric about 0.
     """
-    values = [similarity_map.values for similarity_map in maps]
+    values = [one.values for one in maps]
     low = min(float(value.min()) for value in values)
     high = max(TINY, *(float(value.max()) for value in values))
     if low < -1e-6 * high:
@@ -54,13 +66,13 @@ def load_picture(content: bytes, *, size_px: int = 512, limits: DecodeLimits = D
     return picture
 
 
-def render_overlay(picture: Image.Image, similarity_map: SimilarityMap, scale: ColorScale) -> bytes:
+def render_overlay(picture: Image.Image, placed_map: PlacedMap, scale: ColorScale) -> bytes:
     """Draw a map over its image, in whatever size that is, and return a PNG."""
-    shrink = picture.width / similarity_map.placement.width_px
-    left, top, right, bottom = (round(edge * shrink) for edge in similarity_map.placement.area)
+    shrink = picture.width / placed_map.placement.width_px
+    left, top, right, bottom = (round(edge * shrink) for edge in placed_map.placement.area)
     area = (left, top, min(max(right, left + 1), picture.width), min(max(bottom, top + 1), picture.height))
     drawn = _faded(picture)
-    drawn.paste(_blended(picture.crop(area), similarity_map.values, scale), area[:2])
+    drawn.paste(_blended(picture.crop(area), placed_map.values, scale), area[:2])
     png = io.BytesIO()
     drawn.save(png, "PNG", compress_level=1)
     return png.getvalue()

@@ -6,13 +6,15 @@ from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from whymatch.embed import Array, Features, Model
+from whymatch.embed import Aggregation, Array, Features, Layer, Model, NoReluLayers
 from whymatch.explain import (
     Bounds,
     ChannelShare,
     ColorScale,
     Correspondence,
+    InterActiveExplanation,
     MatchExplanation,
+    WeightMap,
 )
 from whymatch.index import (
     Added,
@@ -151,6 +153,29 @@ def label_response(
     )
 
 
+def interactive_response(
+    model: str,
+    explanation: InterActiveExplanation,
+    descriptor: Aggregation | None,
+    drawings: Sequence[tuple[bytes, ColorScale]],
+) -> explain_service_pb2.ExplainInterActiveResponse:
+    """Return how active the neurons of some layers are; `drawings` are empty or one for each map."""
+    width, height = explanation.input_size
+    response = explain_service_pb2.ExplainInterActiveResponse(model=model, input_width_px=width, input_height_px=height)
+    parts = zip(explanation.settings, explanation.results, explanation.maps, strict=True)
+    for number, (setting, result, weight_map) in enumerate(parts):
+        picture, scale = drawings[number] if drawings else (b"", None)
+        response.results.add(
+            setting=explain_service_pb2.InterActiveSetting(
+                layer=setting.layer, supervision=setting.supervision, norm=setting.norm
+            ),
+            map=_weight_map(weight_map, picture),
+            descriptor=result.descriptor(descriptor).tolist() if descriptor else (),
+            color_scale=color_scale(scale),
+        )
+    return response
+
+
 def color_scale(scale: ColorScale | None) -> similarity_pb2.ColorScale | None:
     """Return the scale of an answer's pictures."""
     if scale is None:
@@ -188,7 +213,18 @@ def model(description: Model) -> embed_service_pb2.Model:
         precision=description.precision,
         dimensions=description.dimensions,
         description_json=json.dumps(description.description),
+        layers=[
+            embed_service_pb2.Layer(name=layer.name, aliases=layer.aliases, channels=layer.channels)
+            for layer in _layers(description)
+        ],
     )
+
+
+def _layers(model: Model) -> Sequence[Layer]:
+    try:
+        return model.layers.all
+    except NoReluLayers:
+        return ()
 
 
 def _head(model: str, stored: HeadFacts) -> gallery_service_pb2.Head:
@@ -215,6 +251,18 @@ def _similarity_map(shown: ShownMap) -> similarity_pb2.SimilarityMap:
         area=_box(placement.area),
         overlay_png=shown.picture,
         best_box=_box(shown.best_box) if shown.best_box else None,
+    )
+
+
+def _weight_map(weight_map: WeightMap, picture: bytes) -> explain_service_pb2.WeightMap:
+    rows, columns = weight_map.values.shape
+    return explain_service_pb2.WeightMap(
+        rows=rows,
+        columns=columns,
+        values=weight_map.values.ravel().tolist(),
+        width_px=weight_map.placement.width_px,
+        height_px=weight_map.placement.height_px,
+        overlay_png=picture,
     )
 
 

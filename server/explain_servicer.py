@@ -2,18 +2,26 @@
 
 import asyncio
 import functools
+from concurrent.futures import Executor
 
 import numpy as np
+from PIL.Image import Image
 
-from whymatch.embed import Array, Features
+from whymatch.embed import Array, Features, Model
 from whymatch.explain import (
+    ColorScale,
     MatchExplanation,
     NoLabeledPairs,
     SimilarityMap,
+    WeightMap,
     component_shares,
     correspondences,
+    explain_interactive,
     explain_match,
     leading_channels,
+    load_picture,
+    render_overlay,
+    shared_scale,
     similarity_map,
 )
 from whymatch.server import convert, parse
@@ -31,8 +39,11 @@ MAX_PAIRS = 10_000
 class ExplainServicer(ExplainServiceServicer):
     """Compares images."""
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: Images, model: Model, weigher: Executor) -> None:
+        """Serve. `weigher` runs InterActive, beside the thread that embeds, for it can take seconds."""
         self._images = images
+        self._model = model
+        self._weigher = weigher
 
     async def ExplainMatch(self, request: pb.ExplainMatchRequest, context: Context) -> pb.ExplainMatchResponse:
         """Return the similarity maps of both images, and what leads in them."""
@@ -91,6 +102,30 @@ class ExplainServicer(ExplainServiceServicer):
         return pb.ExplainComponentsResponse(
             model=version.fingerprint, pair_count=len(shares), mean_shares=mean, low_shares=low, high_shares=high
         )
+
+    async def ExplainInterActive(
+        self, request: pb.ExplainInterActiveRequest, context: Context
+    ) -> pb.ExplainInterActiveResponse:
+        """Return how active the neurons of some layers are."""
+        source, settings = parse.source(request.source, "source"), parse.settings(request)
+        size_px, descriptor, overlay_px = parse.input_px(request), parse.descriptor(request), parse.overlay_px(request)
+        content, limits = await self._images.content(source), self._images.limits
+        weigh = functools.partial(
+            explain_interactive, self._model, content, settings, size_px=size_px, warp=request.warp, limits=limits
+        )
+        explanation = await asyncio.get_running_loop().run_in_executor(self._weigher, weigh)
+        drawings = []
+        if overlay_px is not None:
+            picture = await asyncio.to_thread(load_picture, content, size_px=overlay_px, limits=limits)
+            drawings = await asyncio.to_thread(lambda: [_drawn(picture, one) for one in explanation.maps])
+        return await asyncio.to_thread(
+            convert.interactive_response, self._model.fingerprint, explanation, descriptor, drawings
+        )
+
+
+def _drawn(picture: Image, weight_map: WeightMap) -> tuple[bytes, ColorScale]:
+    scale = shared_scale([weight_map])
+    return render_overlay(picture, weight_map, scale), scale
 
 
 def _with_all(features: Features, others: Array, box_share: float) -> tuple[float, ShownMap]:

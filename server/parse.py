@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from google.protobuf.message import Message
@@ -10,15 +11,20 @@ from google.protobuf.message import Message
 from whymatch.embed import (
     MAX_DIMENSIONS,
     NO_HEAD,
+    Aggregation,
     BadHead,
     DecodeLimits,
     Fit,
     Head,
+    Setting,
     fit_centering,
     fit_whitening,
     linear_head,
 )
 from whymatch.explain import (
+    MAX_SIZE_PX,
+    MIN_SIZE_PX,
+    SIZE_PX,
     BadRegion,
     Box,
     Point,
@@ -49,6 +55,7 @@ DEFAULT_LIMIT = 10
 MAX_LABELS = 1000
 DEFAULT_OVERLAY_PX, MAX_OVERLAY_PX = 512, 2048
 DEFAULT_BOX_SHARE = 0.5
+MAX_SETTINGS = 64
 MAX_DRAWN = 100
 """Matches of one answer that can have pictures; a picture takes about 50 ms and up to some MB."""
 
@@ -233,6 +240,36 @@ def fitting(request: gallery_service_pb2.SetHeadRequest) -> Fitting:
     raise BadRequest("the head is missing; give `none`, `centering`, `whitening` or `linear`")
 
 
+def settings(request: explain_service_pb2.ExplainInterActiveRequest) -> list[Setting]:
+    """Return the layers to weigh, and how. Raises BadRequest, BadLayer."""
+    if not 1 <= len(request.settings) <= MAX_SETTINGS:
+        raise BadRequest(f"there are {len(request.settings)} `settings`; give 1 to {MAX_SETTINGS}")
+    if empty := next((one for one in request.settings if not one.layer), None):
+        raise BadRequest(f"a setting has no `layer` ({empty}); name one that GetModel lists")
+    return [
+        Setting(one.layer, one.supervision or Setting.supervision, one.norm if one.HasField("norm") else Setting.norm)
+        for one in request.settings
+    ]
+
+
+def input_px(request: explain_service_pb2.ExplainInterActiveRequest) -> int:
+    """Return the size of the network's input. Raises BadRequest."""
+    if not request.HasField("size_px"):
+        return SIZE_PX
+    if not MIN_SIZE_PX <= request.size_px <= MAX_SIZE_PX:
+        raise BadRequest(f"`size_px` is {request.size_px}; take {MIN_SIZE_PX} to {MAX_SIZE_PX}")
+    return request.size_px
+
+
+def descriptor(request: explain_service_pb2.ExplainInterActiveRequest) -> Aggregation | None:
+    """Return how to pool descriptors, None for no descriptors. Raises BadRequest."""
+    if request.descriptor in ("average", "max"):
+        return cast(Aggregation, request.descriptor)
+    if request.descriptor:
+        raise BadRequest(f"`descriptor` is {_shown(request.descriptor)}; take `average` or `max`, or leave it empty")
+    return None
+
+
 def _layer(layer: gallery_service_pb2.LinearLayer, channels: int) -> Head:
     rows, rest = divmod(len(layer.weight), channels)
     if rest or not 1 <= rows <= MAX_DIMENSIONS:  # before they become an array
@@ -262,7 +299,8 @@ def overlay_px(
     request: search_service_pb2.SearchRequest
     | search_service_pb2.RerankRequest
     | explain_service_pb2.ExplainMatchRequest
-    | explain_service_pb2.ExplainLabelRequest,
+    | explain_service_pb2.ExplainLabelRequest
+    | explain_service_pb2.ExplainInterActiveRequest,
 ) -> int | None:
     """Return the longer side of the pictures, None if there shall be none. Raises BadRequest."""
     if not request.HasField("overlays"):

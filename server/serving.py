@@ -5,7 +5,7 @@ import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, closing
 from typing import Any
 
@@ -14,6 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from whymatch.embed import DecodeLimits, Embedder, Model, Pooling, WhymatchError, load_model, load_named_model
+from whymatch.embed.embedder import yield_to_the_network
 from whymatch.index import Galleries
 from whymatch.server.access import Tokens, is_loopback, read_tokens
 from whymatch.server.calls import CallInterceptor
@@ -102,7 +103,8 @@ async def running(config: ServerConfig, model: Model | None = None) -> AsyncIter
             maximum_concurrent_rpcs=config.max_concurrent_calls + SPARE_CALLS,
         )
         batcher = resources.enter_context(closing(SearchBatcher()))
-        _add_services(server, config, model, galleries, embedder, batcher, metrics, stopping)
+        weigher = resources.enter_context(ThreadPoolExecutor(1, "weigher", initializer=yield_to_the_network))
+        _add_services(server, config, model, galleries, embedder, batcher, weigher, metrics, stopping)
         health = await _add_health_and_reflection(server)
         port = _bind(server, config)
         await server.start()
@@ -176,6 +178,7 @@ def _add_services(
     galleries: Galleries,
     embedder: Embedder,
     batcher: SearchBatcher,
+    weigher: Executor,
     metrics: Metrics,
     stopping: asyncio.Event,
 ) -> None:
@@ -184,7 +187,7 @@ def _add_services(
     search = SearchServicer(images, batcher, max_limit=config.max_limit)
     gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server(gallery, server)
     search_service_pb2_grpc.add_SearchServiceServicer_to_server(search, server)
-    explain_service_pb2_grpc.add_ExplainServiceServicer_to_server(ExplainServicer(images), server)
+    explain_service_pb2_grpc.add_ExplainServiceServicer_to_server(ExplainServicer(images, model, weigher), server)
     embed_service_pb2_grpc.add_EmbedServiceServicer_to_server(EmbedServicer(model, images), server)
 
 

@@ -46,6 +46,8 @@ CODES = {
     "BAD_HEAD": grpc.StatusCode.INVALID_ARGUMENT,
     "OTHER_EMBEDDING": grpc.StatusCode.FAILED_PRECONDITION,
     "TOO_FEW_IMAGES": grpc.StatusCode.FAILED_PRECONDITION,
+    "BAD_LAYER": grpc.StatusCode.INVALID_ARGUMENT,
+    "NO_RELU_LAYERS": grpc.StatusCode.FAILED_PRECONDITION,
 }
 """The code of each reason, as the comments of `errors.proto` say."""
 

@@ -161,6 +161,7 @@ class Model(_message.Message):
     PRECISION_FIELD_NUMBER: _builtins.int
     DIMENSIONS_FIELD_NUMBER: _builtins.int
     DESCRIPTION_JSON_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
     fingerprint: _builtins.str
     """Changes with anything that changes a vector: weights, layer, preprocessing, pooling, precision."""
     backbone: _builtins.str
@@ -175,6 +176,10 @@ class Model(_message.Message):
     """Length of an embedding without a head."""
     description_json: _builtins.str
     """Everything that the fingerprint covers, as a JSON object."""
+    @_builtins.property
+    def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Layer]:
+        """The layers that InterActive can weigh, from the image upward; none if the network has no ReLU."""
+
     def __init__(
         self,
         *,
@@ -185,11 +190,44 @@ class Model(_message.Message):
         precision: _builtins.str = ...,
         dimensions: _builtins.int = ...,
         description_json: _builtins.str = ...,
+        layers: _abc.Iterable[Global___Layer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backbone", b"backbone", "description_json", b"description_json", "dimensions", b"dimensions", "fingerprint", b"fingerprint", "layer", b"layer", "pooling", b"pooling", "precision", b"precision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backbone", b"backbone", "description_json", b"description_json", "dimensions", b"dimensions", "fingerprint", b"fingerprint", "layer", b"layer", "layers", b"layers", "pooling", b"pooling", "precision", b"precision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class Layer(_message.Message):
+    """A layer with a response: what a ReLU lets through, pooled and concatenated responses among them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """In the paper's style for VGG, for example `conv-4-3`; else the name of the module."""
+    channels: _builtins.int
+    """Number of channels of its response."""
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Other names of the same layer."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
+        channels: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "channels", b"channels", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Layer: _TypeAlias = Layer  # noqa: Y015

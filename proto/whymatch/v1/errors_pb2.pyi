@@ -95,6 +95,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The gallery has too few different images to fit the head to. FAILED_PRECONDITION."""
     ERROR_REASON_OTHER_EMBEDDING: _ErrorReason.ValueType  # 33
     """The embedding to search for was made by another model or head than the gallery's. FAILED_PRECONDITION."""
+    ERROR_REASON_BAD_LAYER: _ErrorReason.ValueType  # 34
+    """No layer has that name, it cannot be supervised so, or the image is too small for it. INVALID_ARGUMENT."""
+    ERROR_REASON_NO_RELU_LAYERS: _ErrorReason.ValueType  # 35
+    """The network has no layers with a ReLU, which InterActive weighs. FAILED_PRECONDITION."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or one image of a stream, failed.
@@ -175,6 +179,10 @@ ERROR_REASON_TOO_FEW_IMAGES: ErrorReason.ValueType  # 32
 """The gallery has too few different images to fit the head to. FAILED_PRECONDITION."""
 ERROR_REASON_OTHER_EMBEDDING: ErrorReason.ValueType  # 33
 """The embedding to search for was made by another model or head than the gallery's. FAILED_PRECONDITION."""
+ERROR_REASON_BAD_LAYER: ErrorReason.ValueType  # 34
+"""No layer has that name, it cannot be supervised so, or the image is too small for it. INVALID_ARGUMENT."""
+ERROR_REASON_NO_RELU_LAYERS: ErrorReason.ValueType  # 35
+"""The network has no layers with a ReLU, which InterActive weighs. FAILED_PRECONDITION."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

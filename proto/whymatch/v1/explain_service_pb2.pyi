@@ -383,3 +383,209 @@ class ExplainComponentsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainComponentsResponse: _TypeAlias = ExplainComponentsResponse  # noqa: Y015
+
+@_typing.final
+class ExplainInterActiveRequest(_message.Message):
+    """Which neurons to weigh."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    SIZE_PX_FIELD_NUMBER: _builtins.int
+    WARP_FIELD_NUMBER: _builtins.int
+    DESCRIPTOR_FIELD_NUMBER: _builtins.int
+    OVERLAYS_FIELD_NUMBER: _builtins.int
+    size_px: _builtins.int
+    """The network's input has about size_px x size_px pixels, its sides multiples of 32. 512 if it is not set; 32 to 1024."""
+    warp: _builtins.bool
+    """True to squeeze the image to a square instead of keeping its shape."""
+    descriptor: _builtins.str
+    """`average` or `max` for descriptors, pooled in this way; empty for none."""
+    @_builtins.property
+    def source(self) -> _similarity_pb2.ImageSource:
+        """The image."""
+
+    @_builtins.property
+    def settings(self) -> _containers.RepeatedCompositeFieldContainer[Global___InterActiveSetting]:
+        """Layers, and how to weigh each: 1 to 64. Settings that share supervision and norm cost little more than one."""
+
+    @_builtins.property
+    def overlays(self) -> _similarity_pb2.OverlayOptions:
+        """Set, it asks for the pictures of the maps."""
+
+    def __init__(
+        self,
+        *,
+        source: _similarity_pb2.ImageSource | None = ...,
+        settings: _abc.Iterable[Global___InterActiveSetting] | None = ...,
+        size_px: _builtins.int | None = ...,
+        warp: _builtins.bool = ...,
+        descriptor: _builtins.str = ...,
+        overlays: _similarity_pb2.OverlayOptions | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_size_px", b"_size_px", "overlays", b"overlays", "size_px", b"size_px", "source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size_px", b"_size_px", "descriptor", b"descriptor", "overlays", b"overlays", "settings", b"settings", "size_px", b"size_px", "source", b"source", "warp", b"warp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__size_px: _TypeAlias = _typing.Literal["size_px"]  # noqa: Y015
+    _WhichOneofArgType__size_px: _TypeAlias = _typing.Literal["_size_px", b"_size_px"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size_px) -> _WhichOneofReturnType__size_px | None: ...
+
+Global___ExplainInterActiveRequest: _TypeAlias = ExplainInterActiveRequest  # noqa: Y015
+
+@_typing.final
+class InterActiveSetting(_message.Message):
+    """One way to weigh the neurons of one layer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAYER_FIELD_NUMBER: _builtins.int
+    SUPERVISION_FIELD_NUMBER: _builtins.int
+    NORM_FIELD_NUMBER: _builtins.int
+    layer: _builtins.str
+    """The layer, by one of the names that GetModel lists."""
+    supervision: _builtins.str
+    """What tells how active it is: `last`, the last layer before the classifier; `next`, the layer that reads it; or the
+    name of a later layer. Empty means `last`.
+    """
+    norm: _builtins.float
+    """The norm p, at least 1, or infinity. 2 if it is not set."""
+    def __init__(
+        self,
+        *,
+        layer: _builtins.str = ...,
+        supervision: _builtins.str = ...,
+        norm: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_norm", b"_norm", "norm", b"norm"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_norm", b"_norm", "layer", b"layer", "norm", b"norm", "supervision", b"supervision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__norm: _TypeAlias = _typing.Literal["norm"]  # noqa: Y015
+    _WhichOneofArgType__norm: _TypeAlias = _typing.Literal["_norm", b"_norm"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__norm) -> _WhichOneofReturnType__norm | None: ...
+
+Global___InterActiveSetting: _TypeAlias = InterActiveSetting  # noqa: Y015
+
+@_typing.final
+class ExplainInterActiveResponse(_message.Message):
+    """How active the neurons of the layers are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    INPUT_WIDTH_PX_FIELD_NUMBER: _builtins.int
+    INPUT_HEIGHT_PX_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The fingerprint of the model."""
+    input_width_px: _builtins.int
+    """Width of the network's input in pixels."""
+    input_height_px: _builtins.int
+    """Height of the network's input in pixels."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___Activeness]:
+        """One for each setting, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        input_width_px: _builtins.int = ...,
+        input_height_px: _builtins.int = ...,
+        results: _abc.Iterable[Global___Activeness] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_height_px", b"input_height_px", "input_width_px", b"input_width_px", "model", b"model", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainInterActiveResponse: _TypeAlias = ExplainInterActiveResponse  # noqa: Y015
+
+@_typing.final
+class Activeness(_message.Message):
+    """How active the neurons of one layer are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTING_FIELD_NUMBER: _builtins.int
+    MAP_FIELD_NUMBER: _builtins.int
+    DESCRIPTOR_FIELD_NUMBER: _builtins.int
+    COLOR_SCALE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def setting(self) -> Global___InterActiveSetting:
+        """What was asked for."""
+
+    @_builtins.property
+    def map(self) -> Global___WeightMap:
+        """Where the neurons weigh how much."""
+
+    @_builtins.property
+    def descriptor(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The responses of the layer, weighted and pooled, a vector of length 1, if it was asked for."""
+
+    @_builtins.property
+    def color_scale(self) -> _similarity_pb2.ColorScale:
+        """The scale of the picture, set if there is one. Each map has its own: weights of two layers cannot be compared."""
+
+    def __init__(
+        self,
+        *,
+        setting: Global___InterActiveSetting | None = ...,
+        map: Global___WeightMap | None = ...,
+        descriptor: _abc.Iterable[_builtins.float] | None = ...,
+        color_scale: _similarity_pb2.ColorScale | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "map", b"map", "setting", b"setting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "descriptor", b"descriptor", "map", b"map", "setting", b"setting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Activeness: _TypeAlias = Activeness  # noqa: Y015
+
+@_typing.final
+class WeightMap(_message.Message):
+    """What the neurons at each place of an image weigh, summed over the channels of their layer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    WIDTH_PX_FIELD_NUMBER: _builtins.int
+    HEIGHT_PX_FIELD_NUMBER: _builtins.int
+    OVERLAY_PNG_FIELD_NUMBER: _builtins.int
+    rows: _builtins.int
+    """Number of rows of cells."""
+    columns: _builtins.int
+    """Number of columns of cells."""
+    width_px: _builtins.int
+    """Width of the upright image in pixels."""
+    height_px: _builtins.int
+    """Height of the upright image in pixels."""
+    overlay_png: _builtins.bytes
+    """The map drawn over the image, as a PNG; empty unless asked for."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """rows x columns values, row by row from the top left; their unit has no meaning, a negative one speaks against."""
+
+    def __init__(
+        self,
+        *,
+        rows: _builtins.int = ...,
+        columns: _builtins.int = ...,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+        width_px: _builtins.int = ...,
+        height_px: _builtins.int = ...,
+        overlay_png: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "height_px", b"height_px", "overlay_png", b"overlay_png", "rows", b"rows", "values", b"values", "width_px", b"width_px"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WeightMap: _TypeAlias = WeightMap  # noqa: Y015

@@ -50,6 +50,11 @@ class ExplainServiceStub:
                 request_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainComponentsRequest.SerializeToString,
                 response_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainComponentsResponse.FromString,
                 _registered_method=True)
+        self.ExplainInterActive = channel.unary_unary(
+                '/whymatch.v1.ExplainService/ExplainInterActive',
+                request_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainInterActiveRequest.SerializeToString,
+                response_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainInterActiveResponse.FromString,
+                _registered_method=True)
 
 
 class ExplainServiceServicer:
@@ -77,6 +82,13 @@ class ExplainServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainInterActive(self, request, context):
+        """Says how active the neurons of some layers are for an image, as InterActive weighs them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExplainServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +106,11 @@ def add_ExplainServiceServicer_to_server(servicer, server):
                     servicer.ExplainComponents,
                     request_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainComponentsRequest.FromString,
                     response_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainComponentsResponse.SerializeToString,
+            ),
+            'ExplainInterActive': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainInterActive,
+                    request_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainInterActiveRequest.FromString,
+                    response_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainInterActiveResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +195,33 @@ class ExplainService:
             '/whymatch.v1.ExplainService/ExplainComponents',
             whymatch_dot_v1_dot_explain__service__pb2.ExplainComponentsRequest.SerializeToString,
             whymatch_dot_v1_dot_explain__service__pb2.ExplainComponentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainInterActive(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/whymatch.v1.ExplainService/ExplainInterActive',
+            whymatch_dot_v1_dot_explain__service__pb2.ExplainInterActiveRequest.SerializeToString,
+            whymatch_dot_v1_dot_explain__service__pb2.ExplainInterActiveResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,8 @@ class ExplainServiceStub:
     """Explains why an image belongs to a label: where its similarity to all images of that label lies."""
     ExplainComponents: _grpc.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainComponentsRequest, _explain_service_pb2.ExplainComponentsResponse]
     """Says how few channels carry a similarity: the cumulative share of the score over pairs of images of one label."""
+    ExplainInterActive: _grpc.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainInterActiveRequest, _explain_service_pb2.ExplainInterActiveResponse]
+    """Says how active the neurons of some layers are for an image, as InterActive weighs them."""
 
 @_typing.type_check_only
 class ExplainServiceAsyncStub(ExplainServiceStub):
@@ -51,6 +53,8 @@ class ExplainServiceAsyncStub(ExplainServiceStub):
     """Explains why an image belongs to a label: where its similarity to all images of that label lies."""
     ExplainComponents: _aio.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainComponentsRequest, _explain_service_pb2.ExplainComponentsResponse]  # type: ignore[assignment]
     """Says how few channels carry a similarity: the cumulative share of the score over pairs of images of one label."""
+    ExplainInterActive: _aio.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainInterActiveRequest, _explain_service_pb2.ExplainInterActiveResponse]  # type: ignore[assignment]
+    """Says how active the neurons of some layers are for an image, as InterActive weighs them."""
 
 class ExplainServiceServicer(metaclass=_abc_1.ABCMeta):
     """Says where and why images match."""
@@ -78,5 +82,13 @@ class ExplainServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_explain_service_pb2.ExplainComponentsResponse, _abc.Awaitable[_explain_service_pb2.ExplainComponentsResponse]]:
         """Says how few channels carry a similarity: the cumulative share of the score over pairs of images of one label."""
+
+    @_abc_1.abstractmethod
+    def ExplainInterActive(
+        self,
+        request: _explain_service_pb2.ExplainInterActiveRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_explain_service_pb2.ExplainInterActiveResponse, _abc.Awaitable[_explain_service_pb2.ExplainInterActiveResponse]]:
+        """Says how active the neurons of some layers are for an image, as InterActive weighs them."""
 
 def add_ExplainServiceServicer_to_server(servicer: ExplainServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,65 @@
+"""InterActive as an explanation: which places of an image the neurons of a layer should be listened to at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from whymatch.embed import Activeness, Array, DecodeLimits, Geometry, Model, Placement, Setting
+
+SIZE_PX, MIN_SIZE_PX, MAX_SIZE_PX = 512, 32, 1024
+STRIDE = 32
+"""The sides of an un-warped input are multiples of it, as in the paper."""
+
+
+@dataclass(frozen=True, eq=False)
+class WeightMap:
+    """What the neurons at each place weigh: the sum of gamma over the channels."""
+
+    values: Array
+    """(H, W) float32, at the layer's own resolution; their unit has no meaning."""
+    placement: Placement
+    """Where the cells lie in the image."""
+
+
+@dataclass(frozen=True, eq=False)
+class InterActiveExplanation:
+    """How active the neurons of some layers are for one image."""
+
+    settings: tuple[Setting, ...]
+    results: tuple[Activeness, ...]
+    """One for each setting."""
+    placement: Placement
+    input_size: tuple[int, int]
+    """Width and height of the network's input."""
+
+    @property
+    def maps(self) -> list[WeightMap]:
+        """The weight map of each setting."""
+        return [WeightMap(result.weight_map, self.placement) for result in self.results]
+
+
+def explain_interactive(
+    model: Model,
+    content: bytes,
+    settings: Sequence[Setting],
+    *,
+    size_px: int = SIZE_PX,
+    warp: bool = False,
+    limits: DecodeLimits = DecodeLimits(),
+) -> InterActiveExplanation:
+    """Weigh the neurons of some layers for an image file.
+
+    size_px: the input has about size_px^2 pixels and the image's shape, to within 32 px a side; with `warp` it is a
+        square of that side.
+
+    Raises:
+        BadLayer: a setting does not fit the network, or the input is too small for a layer.
+        NoReluLayers: the network has no ReLU.
+        The errors of `decode_image`.
+    """
+    geometry = Geometry("warp" if warp else "keep", size_px, STRIDE, min_side_px=STRIDE)
+    prepared = replace(model, geometry=geometry).prepare(content, limits)
+    [results] = model.weigh(prepared.pixels[np.newaxis], settings)
+    height, width, _ = prepared.pixels.shape
+    return InterActiveExplanation(tuple(settings), tuple(results), prepared.placement, (width, height))
