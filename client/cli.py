@@ -79,6 +79,15 @@ def evaluate(context: typer.Context) -> None:
     run_room("whymatch.index.evaluation", context)
 
 
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def benchmark(context: typer.Context) -> None:
+    """Repeat the experiments of a paper on your images; `whymatch benchmark --help` lists them."""
+    run_room("whymatch.explain.benchmark", context)
+
+
 @app.command()
 @with_client
 def add(

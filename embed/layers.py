@@ -60,6 +60,7 @@ class Layers:
         self.nodes = list(self.module.graph.nodes)
         self.position = {node: number for number, node in enumerate(self.nodes)}
         self._channels = _channels(self.module)
+        self._end = trunk.layer
         self._responses = self._find_responses()
         if not self._responses:
             raise NoReluLayers("the network has no layer with a ReLU; take one that has, for example resnet50 or vgg16")
@@ -147,7 +148,7 @@ class Layers:
         return [
             Layer(name, tuple(other for other in found if other != name), node, self._channels[node])
             for node, found in names.items()
-            for name in [papers.get(node) or next(iter(found), node.name)]
+            for name in [papers.get(node) or (self._end if self._end in found else next(iter(found), node.name))]
         ]
 
     def _relu_behind(self, node: fx.Node) -> fx.Node | None:

@@ -60,6 +60,6 @@ def explain_interactive(
     """
     geometry = Geometry("warp" if warp else "keep", size_px, STRIDE, min_side_px=STRIDE)
     prepared = replace(model, geometry=geometry).prepare(content, limits)
-    [results] = model.weigh(prepared.pixels[np.newaxis], settings)
+    [results] = model.weigh(np.stack([prepared.pixels]), settings)
     height, width, _ = prepared.pixels.shape
     return InterActiveExplanation(tuple(settings), tuple(results), prepared.placement, (width, height))

@@ -41,6 +41,7 @@ class Api:
         explain = explain_service_pb2_grpc.ExplainServiceStub(channel)
         self.explain, self.explain_label = explain.ExplainMatch, explain.ExplainLabel
         self.explain_components = explain.ExplainComponents
+        self.explain_interactive = explain.ExplainInterActive
         embed = embed_service_pb2_grpc.EmbedServiceStub(channel)
         self.embed, self.model = embed.EmbedImage, embed.GetModel
 

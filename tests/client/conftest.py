@@ -393,6 +393,32 @@ class Explain(explain_grpc.ExplainServiceServicer):
             color_scale=SCALE if overlays else None,
         )
 
+    def ExplainInterActive(self, request, context):
+        """The weights are the brightness of each half, times the norm where the next layer supervises."""
+        parts = parts_of(self.world.content(request.source)).sum(2)
+        response = explain.ExplainInterActiveResponse(
+            model=f"fake, warp {request.warp}", input_width_px=request.size_px or 512, input_height_px=32
+        )
+        for setting in request.settings:
+            if setting.layer == "missing":
+                raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "BAD_LAYER", "'missing' is no layer")
+            values = parts * (setting.norm if setting.supervision == "next" else 1)
+            overlays = request.HasField("overlays")
+            response.results.add(
+                setting=setting,
+                map=explain.WeightMap(
+                    rows=1,
+                    columns=2,
+                    values=values.ravel().tolist(),
+                    width_px=20,
+                    height_px=10,
+                    overlay_png=png("red", size=(8, 4)) if overlays else b"",
+                ),
+                descriptor=[0.6, 0.8] if request.descriptor == "max" else [],
+                color_scale=SCALE if overlays else None,
+            )
+        return response
+
     def ExplainComponents(self, request, context):
         return explain.ExplainComponentsResponse(
             model=f"fake, seed {request.seed}",
@@ -421,7 +447,16 @@ class Embed(embed_grpc.EmbedServiceServicer):
         return response
 
     def GetModel(self, request, context):
-        return embed.Model(fingerprint="fake", backbone="halves", dimensions=3, description_json='{"size_px": 2}')
+        return embed.Model(
+            fingerprint="fake",
+            backbone="halves",
+            dimensions=3,
+            description_json='{"size_px": 2}',
+            layers=[
+                embed.Layer(name="first", aliases=["conv", "relu"], channels=4),
+                embed.Layer(name="last", channels=3),
+            ],
+        )
 
 
 class Failures(grpc.ServerInterceptor):

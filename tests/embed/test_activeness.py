@@ -1,5 +1,6 @@
 """InterActive against its own definition: the derivative of ln f by every single connection, one after the other."""
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from whymatch.embed import BadLayer, NoReluLayers
 from whymatch.embed.activeness import InterActive, Setting
 from whymatch.embed.layers import Layers
 from whymatch.embed.networks import Network, untrained_network
@@ -84,7 +86,7 @@ def interactive(network: nn.Module | str) -> InterActive:
         network = untrained_network(network).module
     module = network.eval().requires_grad_(False)
     trunk = cut_trunk(Network("test", module, frozenset(module.state_dict())))
-    for each in (module, trunk.module):
+    for each in (module, trunk.module, *(layer for _, layer in trunk.top)):
         each.double()
     return InterActive(Layers(trunk))
 
@@ -119,7 +121,7 @@ def oracle(responses: torch.Tensor, readings: list[Reading], norm: float) -> np.
 
 
 def height(responses: torch.Tensor, norm: float) -> float:
-    means = responses.mean((2, 3))[0]
+    means = responses.detach().mean((2, 3))[0]
     return float(means.max() if math.isinf(norm) else (means**norm).sum())
 
 
@@ -223,3 +225,165 @@ def check(weigher: InterActive, setting: Setting, responses: torch.Tensor, readi
     np.testing.assert_allclose(np.broadcast_to(result.weights, expected.shape), expected, rtol=1e-3, atol=1e-4 * scale)
     np.testing.assert_allclose(result.weight_map, expected.sum(axis=2), rtol=1e-3, atol=1e-3 * scale)
     np.testing.assert_allclose(result.weighted, result.responses * expected, rtol=1e-3, atol=1e-4 * scale)
+
+
+def test_a_convolution_weighs_all_channels_alike_and_a_grouped_one_those_of_a_group():
+    weigher = interactive(Chain())
+    [[conv, pool]] = weigher.weigh(inputs(), [Setting("conv1"), Setting("pool")])
+    assert conv.weights.shape[2] == 1
+    assert np.ptp(pool.weights[..., :3], axis=2).max() == 0 < np.ptp(pool.weights, axis=2).max()
+
+
+def test_next_with_norm_1_counts_the_active_neurons_above():
+    torch.manual_seed(3)
+    net = Chain()
+    weigher = interactive(net)
+    [[result]] = weigher.weigh(inputs(), [Setting("conv1", "next", 1.0)])
+    active = (relu(net.conv2(relu(net.conv1(inputs())))) > 0).sum(1, keepdim=True).double()
+    windows = functional.conv2d(active, torch.ones(1, 1, 3, 3, dtype=torch.float64), padding=1)
+    np.testing.assert_allclose(result.weights[..., 0], windows[0, 0] / active[0, 0].numel(), rtol=1e-5)
+
+
+def test_images_of_a_batch_do_not_touch_each_other():
+    weigher = interactive(Residual())
+    images, settings = inputs(count=3), [Setting("conv"), Setting("conv1", "next", 1.0)]
+    together = weigher.weigh(images, settings)
+    for image, alone in zip(together, [weigher.weigh(one[None], settings)[0] for one in images], strict=True):
+        for a, b in zip(image, alone, strict=True):
+            np.testing.assert_allclose(a.weights, b.weights, rtol=1e-5, atol=1e-9)
+
+
+def test_settings_do_not_touch_each_other():
+    weigher = interactive(Branches())
+    settings = [Setting(layer, told, p) for layer in ("conv", "small") for told in ("last", "next") for p in (1.0, 2.0)]
+    [together] = weigher.weigh(inputs(), settings)
+    for result, setting in zip(together, settings, strict=True):
+        np.testing.assert_allclose(result.weights, weigher.weigh(inputs(), [setting])[0][0].weights, rtol=1e-6)
+
+
+def test_a_later_layer_can_supervise():
+    torch.manual_seed(2)
+    net = Chain()
+    weigher = interactive(net)
+    first = relu(net.conv1(inputs()))
+    readings = [Reading(net.conv2, lambda z: net.pool(relu(z)), net.conv2)]
+    check(weigher, Setting("conv1", "pool", 2.0), first, readings)
+    by_name, last = weigher.weigh(inputs(), [Setting("conv1", "conv3"), Setting("conv1")])[0]
+    np.testing.assert_array_equal(by_name.weights, last.weights)
+
+
+def test_descriptors_are_pooled_and_of_length_1():
+    [[result]] = interactive(Chain()).weigh(inputs(), [Setting("conv1")])
+    mean, most = result.weighted.mean((0, 1)), result.weighted.max((0, 1))
+    np.testing.assert_allclose(result.descriptor(), mean / np.linalg.norm(mean), rtol=1e-5)
+    np.testing.assert_allclose(result.descriptor("max"), most / np.linalg.norm(most), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (Setting("conv7"), "is no layer of this network; near it are conv3, conv2, conv1"),
+        (Setting("conv2", "conv1"), "'conv1' does not come after 'conv2'"),
+        (Setting("conv1", "conv1"), "'conv1' does not come after 'conv1'"),
+        (Setting("conv3"), "'conv3' is the last layer"),
+        (Setting("tail"), "is no layer of this network"),
+    ],
+)
+def test_what_cannot_be_weighed_is_refused(setting, message):
+    with pytest.raises(BadLayer, match=message):
+        interactive(Chain()).weigh(inputs(), [setting])
+
+
+@pytest.mark.parametrize("norm", [0.5, -1, math.nan, -math.inf])
+def test_norms_begin_at_1(norm):
+    with pytest.raises(BadLayer, match="the norm must be 1 or more"):
+        Setting("conv1", norm=norm)
+
+
+def test_layers_without_a_response_say_so():
+    weigher = interactive("mobilenet_v2")
+    with pytest.raises(BadLayer, match=r"'features.2.conv.2' has no response that a ReLU lets through"):
+        weigher.weigh(inputs(64), [Setting("features.2.conv.2")])
+    with pytest.raises(BadLayer, match=r"no ReLU follows features.1.conv.1, which reads 'features.1.conv.0'"):
+        weigher.weigh(inputs(64), [Setting("features.1.conv.0", "next")])
+
+
+def test_a_network_without_relus_is_refused():
+    with pytest.raises(NoReluLayers, match="take one that has"):
+        interactive("efficientnet_b0")
+
+
+class Full(nn.Module):
+    """Like AlexNet and VGG: fully connected layers read all cells of a map of fixed size."""
+
+    def __init__(self, *features: nn.Module) -> None:
+        super().__init__()
+        features = features or (nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(inplace=True), nn.MaxPool2d(2))
+        self.features = nn.Sequential(*features)
+        self.avgpool = nn.AdaptiveAvgPool2d((3, 3))
+        wide = [nn.Dropout(), nn.Linear(36, 8), nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(8, 6), nn.ReLU()]
+        self.classifier = nn.Sequential(*wide, nn.Linear(6, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.avgpool(self.features(x)).flatten(1))
+
+
+def test_fully_connected_layers_run_as_convolutions():
+    torch.manual_seed(2)
+    net = Full()
+    weigher = interactive(net)
+    assert [layer.name for layer in weigher.layers.all] == ["features.1", "features.2", "fc-6", "fc-7"]
+    image = inputs(13)[..., :13]
+    [(responses, _)] = weigher.weigh_together(image, [Setting("fc-6")])
+    flat = net.avgpool(net.features(image)).flatten(1)
+    torch.testing.assert_close(responses[:, :, 0, 0], net.classifier[:3](flat).float())
+
+    maps = net.features(inputs())
+    fc6, fc7 = weigher.layers.called(weigher.layers.find("fc-6").node.args[0]), net.classifier[4]
+    to_last = lambda z: relu(functional.conv2d(relu(z), fc7.weight[..., None, None], fc7.bias))  # noqa: E731
+    check(weigher, Setting("features.2"), maps, [Reading(fc6, to_last, fc6)])
+
+
+def test_the_layers_of_vgg_have_the_names_of_the_paper():
+    depths = [[3, 4], [4], [4, 4], [4, 4], [4, 4]]
+    channels = [3, *(width for block in depths for width in block)]
+    convolutions = iter(nn.Conv2d(*pair, 3, padding=1) for pair in itertools.pairwise(channels))
+    blocks = [[each for _ in block for each in (next(convolutions), nn.ReLU())] + [nn.MaxPool2d(2)] for block in depths]
+    layers = interactive(Full(*itertools.chain(*blocks))).layers
+    names = [layer.name for layer in layers.all]
+    assert names[:5] == ["conv-1-1", "conv-1-2", "pool-1", "conv-2-1", "pool-2"]
+    assert names[-5:] == ["conv-5-1", "conv-5-2", "pool-5", "fc-6", "fc-7"]
+    assert layers.find("features.0") is layers.find("features.1") is layers.find("conv-1-1")
+    assert layers.find("classifier.1") is layers.find("fc-6")
+
+
+def test_an_image_too_small_for_a_fully_connected_layer_is_refused():
+    with pytest.raises(BadLayer, match=r"classifier.1 a map of 1 x 2 cells, less than its kernel of 3 x 3"):
+        interactive(Full()).weigh_together(inputs(7), [Setting("features.2")])
+
+
+def test_a_trunk_without_its_classifier_is_supervised_by_its_own_last_layer():
+    net = Full()
+    trunk = cut_trunk(Network("full", net, frozenset(name for name in net.state_dict() if name.startswith("features"))))
+    assert Layers(trunk).last.name == "features.2"
+
+
+def test_saturated_neurons_pass_nothing_on():
+    """A ReLU6 has no slope above 6, as a ReLU has none below 0."""
+    net = nn.Sequential(nn.Conv2d(3, 1, 1), nn.ReLU(), nn.Conv2d(1, 2, 1), nn.ReLU6(), Tail(2))
+    with torch.no_grad():
+        for conv, weight in ((net[0], torch.ones(1, 3, 1, 1)), (net[2], torch.tensor([1.0, 9.0]).view(2, 1, 1, 1))):
+            conv.weight.copy_(weight)
+            conv.bias.zero_()
+    image = torch.full((1, 3, 2, 2), 1.0, dtype=torch.float64)
+    [[result]] = interactive(net).weigh(image, [Setting("0", "next", 1.0)])
+    np.testing.assert_allclose(result.weights[..., 0], np.full((2, 2), 1 / 4))  # 3 passes, 27 is above 6
+
+
+def test_inception_and_regnet_are_followed():
+    for name in ("googlenet", "regnet_x_200mf"):
+        weigher = interactive(name)
+        layer = weigher.layers.all[5]
+        [(responses, gamma)] = weigher.weigh_together(inputs(64), [Setting(layer.name)])
+        assert responses.shape[2:] == gamma.shape[2:]
+        assert gamma.abs().max() > 0

@@ -1,0 +1,46 @@
+"""The two ways in which the paper hands images to a network."""
+
+import copy
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import nn
+
+from whymatch.embed import BadModel, Geometry, Model
+from whymatch.embed.trunk import output_shape
+from whymatch.explain.interactive import STRIDE
+
+InputKind = Literal["unwarped", "warped"]
+
+
+def with_inputs(model: Model, kind: InputKind, size_px: int) -> Model:
+    """Return a model that takes images in one of the paper's two ways.
+
+    unwarped: the image's shape is kept, in about size_px^2 pixels, with both sides multiples of 32; ribbons are made
+        wide enough for all layers of the network.
+    warped: a square of that side, whatever the image's shape.
+
+    Raises:
+        BadModel: the inputs are too small for a layer of the network.
+        NoReluLayers: the network has no ReLU.
+    """
+    shapes = _shapes_of(model.layers.module)
+    sides = [size_px] if kind == "warped" else range(STRIDE, size_px + 1, STRIDE)
+    enough = next((side for side in sides if output_shape(shapes, side) is not None), None)
+    if enough is None:
+        raise BadModel(
+            f"{kind} inputs of {size_px} px leave {model.layers.last.name}, the last layer of {model.backbone}, no "
+            f"cell; pass a larger {'--warped-size-px' if kind == 'warped' else '--size-px'}"
+        )
+    geometry = Geometry("warp", size_px) if kind == "warped" else Geometry("keep", size_px, STRIDE, enough)
+    return replace(model, geometry=geometry)
+
+
+def _shapes_of(module: nn.Module) -> nn.Module:
+    """Return a network of the same shapes without any numbers, to try sizes on."""
+    memo: dict[int, object] = {
+        id(tensor): nn.Parameter(tensor.to("meta", torch.float32), requires_grad=False)
+        for tensor in (*module.parameters(), *module.buffers())
+    }
+    return copy.deepcopy(module, memo)

@@ -1,0 +1,41 @@
+"""What decides the descriptors on disk: others must not be mixed with them."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+
+from whymatch.embed import Model
+from whymatch.explain.benchmark.experiment import Plan
+
+FORMAT = 1
+"""Of the descriptors on disk: a change that changes them counts it up."""
+
+
+def settings_of(model: Model, plan: Plan, images: Mapping[str, object]) -> dict[str, object]:
+    """Return everything that decides the descriptors, ready for JSON.
+
+    images: how they were drawn, and their fingerprint.
+    """
+    described = dict(model.description)
+    preprocessing = cast(Mapping[str, object], described.pop("preprocessing"))
+    del described["pooling"]  # descriptors are pooled in their own ways
+    return {
+        "format": FORMAT,
+        **described,
+        **preprocessing,
+        "top_sha256": _hash_of_the_top(model),
+        "layers": [layer.name for layer in plan.layers],
+        "descriptors": [f"{variant.name}, {variant.aggregation}" for variant in plan.variants],
+        **images,
+    }
+
+
+def _hash_of_the_top(model: Model) -> str:
+    """Hash the fully connected layers of VGG and AlexNet, which a model's own description leaves out."""
+    digest = hashlib.sha256()
+    for _, layer in model.trunk.top:
+        for tensor in layer.parameters():
+            digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return digest.hexdigest()
