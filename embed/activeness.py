@@ -96,6 +96,8 @@ class InterActive:
         lowest of the readers that it tells.
         """
         plans = [self._plan(setting) for setting in settings]
+        if not plans:
+            return []
         readers = {reader.node for plan in plans for reader, _ in plan.told}
         wanted = {plan.layer.node for plan in plans} | {target for plan in plans for _, target in plan.told}
         with torch.inference_mode(False), torch.enable_grad():
@@ -114,6 +116,16 @@ class InterActive:
             )
             for plan in plans
         ]
+
+    def responses(self, inputs: torch.Tensor, names: Sequence[str]) -> list[torch.Tensor]:
+        """Return the responses x (B, C, H, W) of some layers as they are, float32. Raises BadLayer."""
+        nodes = [self.layers.find(name).node for name in names]
+        values = _Forward(self.layers.module, ()).values(inputs, set(nodes)) if nodes else {}
+        return [values[node].float() for node in nodes]
+
+    def check(self, setting: Setting) -> None:
+        """Raise BadLayer if a setting does not fit the network."""
+        self._plan(setting)
 
     def _plan(self, setting: Setting) -> "_Plan":
         layer = self.layers.find(setting.layer)

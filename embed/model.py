@@ -23,6 +23,7 @@ from whymatch.embed.layers import Layers
 from whymatch.embed.model_file import Triple
 from whymatch.embed.networks import BUNDLED, WEIGHT_SUFFIXES, Network, load_network
 from whymatch.embed.pooling import Array, Pooling, PoolingKind
+from whymatch.embed.taps import Tap, parse_tap
 from whymatch.embed.trunk import Trunk, cut_trunk, output_shape, stride_and_min_side
 
 VERSION = 1
@@ -53,11 +54,18 @@ class Model:
     pooling: Pooling
     precision: Precision
     device: str
+    tap: Tap | None = None
+    """What is pooled instead of the trunk's output."""
 
     @property
     def dimensions(self) -> int:
         """Length of an embedding."""
-        return self.trunk.channels
+        return self.tap.channels if self.tap else self.trunk.channels
+
+    @property
+    def layer(self) -> str:
+        """Name of the layer whose feature map is pooled, or the text of the tap."""
+        return self.tap.text if self.tap else self.trunk.layer
 
     @functools.cached_property
     def description(self) -> dict[str, object]:
@@ -66,7 +74,7 @@ class Model:
         return {
             "version": VERSION,
             "backbone": self.backbone,
-            "layer": self.trunk.layer,
+            "layer": self.layer,
             "weights_sha256": self.trunk.weights_sha256,
             "preprocessing": {**asdict(self.geometry), "filter": "bilinear", "mean": self.mean, "std": self.std},
             "pooling": pooling,
@@ -101,7 +109,7 @@ class Model:
     @torch.inference_mode()
     def feature_maps(self, pixels: NDArray[np.uint8]) -> Array:
         """Return the feature maps (B, H, W, C) float32 of pixels (B, h, w, 3)."""
-        outputs = self.trunk.module(self.inputs(pixels))
+        outputs = (self.tap or self.trunk.module)(self.inputs(pixels))
         result: Array = outputs.permute(0, 2, 3, 1).float().contiguous().cpu().numpy()
         return result
 
@@ -139,6 +147,7 @@ def load_model(
     std: Triple | None = None,
     precision: Precision = "float32",
     device: str = "cpu",
+    tap: str | None = None,
 ) -> Model:
     """Load a model.
 
@@ -146,9 +155,10 @@ def load_model(
         file names, or `bundled`.
     weights: its weights file; by default what the library itself would download.
     pooling, size_px, mean, std: by default what the weights were trained with.
+    tap: which layers to pool instead of the last, and how to weigh them; `parse_tap` reads it.
 
     Raises:
-        BadModel: the message says what does not fit.
+        BadModel, BadLayer: the message says what does not fit.
     """
     _check(pooling or Pooling(), size_px, mean, std, device)
     torch.backends.cudnn.allow_tf32 = False  # on a GPU float32 means float32
@@ -170,23 +180,27 @@ def load_model(
         pooling or network.pooling,
         precision,
         device,
+        parse_tap(tap, Layers(trunk)) if tap else None,
     )
 
 
 def load_named_model(name: str, *, gem_power: float = Pooling.power, **settings: Any) -> Model:
-    """Load the model that `[BACKBONE=]MODEL[:POOLING]` names, as command lines take it.
+    """Load the model that `[BACKBONE=]MODEL[:POOLING][@LAYERS]` names, as command lines take it.
 
     MODEL is `bundled`, a torchvision or timm network, or a weights file; BACKBONE names the network of a file that does
     not say it itself; POOLING is average, max or gem: `resnet50:max`, `run/model.safetensors`, `vgg16=vgg.pth:gem`.
+    LAYERS, `LAYER[,SUPERVISION[,NORM]]` joined by `+`, are pooled instead of the last one, as they are or weighed by
+    InterActive: `resnet50@layer3`, `bundled@features.7,last,2`.
     gem_power: of the GeM pooling that `name` asks for.
     settings: the rest as in `load_model`: geometry, size_px, mean, std, precision, device.
 
     Raises:
         BadModel: the message says what does not fit.
     """
+    name, tap = _without_tap(name)
     backbone, weights, pooling = _parts_of(name)
     pooling = pooling and replace(pooling, power=gem_power)
-    return load_model(backbone, weights=weights, pooling=pooling, **settings)
+    return load_model(backbone, weights=weights, pooling=pooling, tap=tap, **settings)
 
 
 def named_network(name: str) -> Network:
@@ -198,6 +212,11 @@ def named_network(name: str) -> Network:
     backbone, weights, pooling = _parts_of(name)
     network = load_network(backbone, weights)
     return replace(network, pooling=pooling or network.pooling)
+
+
+def _without_tap(name: str) -> tuple[str, str | None]:
+    model, at, tap = name.rpartition("@")
+    return (model, tap) if at and Path(name).suffix not in WEIGHT_SUFFIXES else (name, None)
 
 
 def _parts_of(name: str) -> tuple[str | None, Path | None, Pooling | None]:

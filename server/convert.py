@@ -208,7 +208,7 @@ def model(description: Model) -> embed_service_pb2.Model:
     return embed_service_pb2.Model(
         fingerprint=description.fingerprint,
         backbone=description.backbone,
-        layer=description.trunk.layer,
+        layer=description.layer,
         pooling=description.pooling.kind,
         precision=description.precision,
         dimensions=description.dimensions,

@@ -14,13 +14,14 @@ from whymatch.explain.benchmark.descriptors import Descriptor, Variant, default_
 from whymatch.explain.benchmark.experiment import Plan, Results, measure, plan_of
 from whymatch.explain.benchmark.inputs import InputKind, with_inputs
 from whymatch.explain.benchmark.plot import save_accuracies, save_histograms
-from whymatch.explain.benchmark.report import document, notes, text
+from whymatch.explain.benchmark.report import document, notes, tables
 from whymatch.explain.benchmark.settings import settings_of
 from whymatch.explain.benchmark.split import Split, draw_split
 from whymatch.explain.benchmark.store import Store, describe_images
 from whymatch.explain.interactive import SIZE_PX
 from whymatch.index.evaluation.command import plot_file
 from whymatch.index.evaluation.progress import progress_bar
+from whymatch.index.evaluation.report import short
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -115,10 +116,10 @@ def interactive(
             kind: Store(output / kind, settings_of(each, plan, images), split.paths) for kind, each in models.items()
         }
         results = _run(models, stores, plan, split)
-        print(json_text.dumps(document(results), allow_nan=False) if json else text(results))
+        print(json_text.dumps(document(results), allow_nan=False) if json else tables(results))
         for note in notes(results):
             print(note, file=sys.stderr)
-        title = f"{folder.name}, {model}"
+        title = f"{folder.name}, {short(model)}"
         if plot:
             save_accuracies(results, plot, title=title)
         if histogram:

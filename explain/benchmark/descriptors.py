@@ -1,6 +1,5 @@
 """The descriptors that the paper compares: which there are, which a layer allows, and those of one image."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -28,8 +27,8 @@ class Variant:
     aggregation: Aggregation = "average"
     supervision: Supervision | None = None
     """None: the original responses, not weighed."""
-    norm: float = math.nan
-    """p; of no meaning for original responses."""
+    norm: float = 0.0
+    """p, at least 1; original responses have none."""
 
     @property
     def name(self) -> str:
@@ -108,9 +107,10 @@ def describe(model: Model, pixels: NDArray[np.uint8], descriptors: Sequence[Desc
     """
     weighed = [(each, each.variant) for each in descriptors if each.variant.supervision]
     settings = [Setting(each.layer, variant.supervision or "", variant.norm) for each, variant in weighed]
-    results = model.weigh(pixels[np.newaxis], settings)[0] if settings else []
+    batch = np.stack([pixels])  # a copy, for torch wants memory that it may write to
+    results = model.weigh(batch, settings)[0] if settings else []
     responses = {each.layer: result.responses for (each, _), result in zip(weighed, results, strict=True)}
-    responses |= _responses(model, pixels, {each.layer for each in descriptors} - responses.keys())
+    responses |= _responses(model, batch, {each.layer for each in descriptors} - responses.keys())
     described = {
         each.name: result.descriptor(variant.aggregation)
         for (each, variant), result in zip(weighed, results, strict=True)
@@ -131,13 +131,13 @@ def _is_usable(layers: Layers, layer: Layer) -> bool:
     )
 
 
-def _responses(model: Model, pixels: NDArray[np.uint8], names: set[str]) -> dict[str, Array]:
-    """Return the responses (H, W, C) of some layers, by a pass forward alone."""
+def _responses(model: Model, batch: NDArray[np.uint8], names: set[str]) -> dict[str, Array]:
+    """Return the responses (H, W, C) of some layers to one image (1, h, w, 3), by a pass forward alone."""
     nodes = {model.layers.find(name).node: name for name in names}
     reader = _Reader(model.layers.module, nodes)
     if names:
         with torch.inference_mode():
-            reader.run(model.inputs(pixels[np.newaxis]))
+            reader.run(model.inputs(batch))
     return reader.found
 
 

@@ -1,12 +1,13 @@
 """Pictures: accuracy by layer, and the paper's figure 2, how responses are distributed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from whymatch.embed import Array
+from whymatch.explain.benchmark.descriptors import Variant
 from whymatch.explain.benchmark.experiment import Results
 
 if TYPE_CHECKING:
@@ -60,25 +61,29 @@ def _accuracies(results: Results, title: str) -> "Figure":
     kinds = list(results.layers[0].accuracies)
     names = list(dict.fromkeys(row.layer for row in results.layers))
     variants = list(dict.fromkeys(row.variant for row in results.layers))
-    colors = _colors(len(variants))
+    weighed = iter(_colors(sum(variant.supervision is not None for variant in variants)))
+    styles = {variant: _style(variant, weighed) for variant in variants}
     figure = Figure(figsize=(max(5.0, 0.7 * len(names)) * len(kinds), 4.4), layout="constrained")
     for axes, kind in zip(figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0], kinds, strict=True):
-        for variant, color in zip(variants, colors, strict=True):
+        for variant, style in styles.items():
             found = [row.accuracies[kind] for row in results.layers if row.variant == variant]
-            axes.plot(
-                [100 * accuracy.mean if accuracy else np.nan for accuracy in found],
-                color=color,
-                linestyle="-" if variant.supervision else ":",
-                marker=".",
-                label=variant.name,
-            )
+            heights = [100 * accuracy.mean if accuracy else np.nan for accuracy in found]
+            axes.plot(heights, marker=".", label=variant.name, **style)
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
-        axes.set_title(f"{title}: {kind}", fontsize=9)
+        axes.set_title(kind, fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
     axes.set_ylim(bottom=0)
+    figure.suptitle(title, fontsize=9)
     figure.supylabel("accuracy, %", fontsize=9)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", fontsize=8, frameon=False, ncols=3)
     return figure
+
+
+def _style(variant: Variant, colors: Iterator[object]) -> dict[str, Any]:
+    """Draw original responses gray, and above the others, which often give the same."""
+    if variant.supervision is None:
+        return {"color": "0.5", "linestyle": ":" if variant.aggregation == "max" else "--", "zorder": 3}
+    return {"color": next(colors)}
 
 
 def _histograms(responses: Mapping[str, Array], title: str) -> "Figure":

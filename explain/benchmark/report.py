@@ -8,7 +8,7 @@ from whymatch.explain.benchmark.experiment import Results, Row
 from whymatch.explain.benchmark.inputs import InputKind
 
 
-def text(results: Results) -> str:
+def tables(results: Results) -> str:
     """Return tables 1 and 2 of the paper, in percent; the best of each group and kind of inputs has a star."""
     training = results.split.training
     parts = [_table(results.layers)]
@@ -81,7 +81,7 @@ def _lines(row: Row) -> list[dict[str, object]]:
 def _table(rows: Sequence[Row]) -> str:
     kinds = list(rows[0].accuracies)
     width = max(len("Layer"), *(len(row.layer) for row in rows)) + 2
-    lines = [f"{'Layer':{width}}{'Model':16}{'Dims':>6}" + "".join(f"{kind:>12} " for kind in kinds)]
+    lines = [f"{'Layer':{width}}{'Model':16}{'Dims':>6}" + "".join(f"{kind:>12} " for kind in kinds).rstrip()]
     for row in rows:
         group = [other for other in rows if other.layer == row.layer]
         values = "".join(_value(row, kind, group) for kind in kinds)

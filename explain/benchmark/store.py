@@ -99,7 +99,7 @@ class Store:
         """Return what a file has under a name; a file of images that cannot be read has no descriptors."""
         path = self._file(number)
         try:
-            with np.load(path) as file:
+            with path.open("rb") as stream, np.load(stream) as file:
                 found: Array | None = file.get(name)
                 return found
         except (ValueError, EOFError, zipfile.BadZipFile) as err:
