@@ -6,7 +6,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import adding, explaining, faithfulness, localizing, memory, refitting, regions, retrieving, searching
+from benchmarks import (
+    adding,
+    explaining,
+    faithfulness,
+    interactive,
+    localizing,
+    memory,
+    refitting,
+    regions,
+    retrieving,
+    searching,
+)
 from benchmarks.report import Figure, table
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -16,6 +27,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "regions": regions.run,
     "refitting": refitting.run,
     "retrieving": retrieving.run,
+    "interactive": interactive.run,
     "localizing": localizing.run,
     "faithfulness": faithfulness.run,
     "memory": memory.run,

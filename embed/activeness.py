@@ -170,13 +170,14 @@ class _Forward(fx.Interpreter):
 
     def __init__(self, module: fx.GraphModule, readers: Collection[fx.Node]) -> None:
         super().__init__(module)
+        self._nodes = module.graph.nodes
         self._readers = readers
 
     def values(self, inputs: torch.Tensor, wanted: Collection[fx.Node]) -> dict[fx.Node, torch.Tensor]:
         """Return the outputs of some nodes; what comes after the last of them is not computed."""
         kept: dict[fx.Node, torch.Tensor] = {}
         self.args_iter = iter([inputs])
-        for node in self.module.graph.nodes:
+        for node in self._nodes:
             value = self.env[node] = self.run_node(node)
             if node in self._readers and not value.requires_grad:
                 value.requires_grad_()
@@ -245,7 +246,7 @@ def _spread(scores: torch.Tensor, reader: Reader, responses: torch.Tensor) -> to
     if not isinstance(reader.layer, nn.Conv2d):
         return _over_windows(scores, reader.layer, size)[:, reader.first : reader.first + channels]
     groups = reader.layer.groups
-    spread = _over_windows(scores.unflatten(1, (groups, -1)).sum(2), reader.layer, size)
+    spread = _over_windows(scores.reshape(len(scores), groups, -1, *scores.shape[2:]).sum(2), reader.layer, size)
     if groups == 1:
         return spread
     each = spread.repeat_interleave(reader.layer.in_channels // groups, dim=1)
@@ -263,7 +264,7 @@ def _over_windows(scores: torch.Tensor, layer: nn.Module, size: torch.Size) -> t
     )
     seen = functional.pad(seen, (0, right, 0, below))
     (top, left), (rows, columns) = padding, size
-    return seen[:, 0, top : top + rows, left : left + columns].unflatten(0, scores.shape[:2])
+    return seen[:, 0, top : top + rows, left : left + columns].reshape(*scores.shape[:2], rows, columns)
 
 
 def _arrays(values: torch.Tensor) -> Array:

@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import itertools
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ class Layers:
             elif _is_same(user, layer):
                 yield from self.readers(user, first)
             elif user.target in CONCATENATIONS:
-                before = user.args[0][: user.args[0].index(node)]
+                before = itertools.takewhile(lambda each: each is not node, user.all_input_nodes)
                 yield from self.readers(user, first + sum(self._channels[each] for each in before))
 
     def response_of(self, reader: Reader) -> fx.Node | None:

@@ -1,4 +1,4 @@
-"""What is pooled instead of the last feature map: the responses of other layers, as they are or weighed by InterActive."""
+"""What can be pooled instead of the last feature map: responses of other layers, as they are or weighed."""
 
 from dataclasses import dataclass
 from itertools import starmap
@@ -18,7 +18,7 @@ class Tap:
     """Makes a feature map of the responses of one or several layers."""
 
     text: str
-    """`LAYER[,SUPERVISION[,NORM]]`, several joined by `+`: `layer3` as it is, `layer3,last,2` weighed by InterActive."""
+    """`LAYER[,SUPERVISION[,NORM]]`, several joined by `+`: `layer3` as it is, `layer3,last,2` by InterActive."""
     layers: Layers
     terms: tuple[str | Setting, ...]
     """Each a layer as it is, or how to weigh one."""
@@ -36,7 +36,7 @@ class Tap:
         plain = iter(weigher.responses(inputs, [term for term in self.terms if isinstance(term, str)]))
         maps = [next(plain) if isinstance(term, str) else torch.mul(*next(weighed)) for term in self.terms]
         rows, columns = (min(one.shape[side] for one in maps) for side in (2, 3))
-        return torch.cat([_scaled(_on_grid(one, rows, columns)) for one in maps], dim=1)
+        return torch.cat([scaled(_on_grid(one, rows, columns)) for one in maps], dim=1)
 
 
 def parse_tap(text: str, layers: Layers) -> Tap:
@@ -63,7 +63,8 @@ def _term(text: str) -> str | Setting:
         raise BadLayer(f"the norm {rest[1]!r} of {text!r} is no number; take 1 or more, or inf") from None
 
 
-def _scaled(maps: torch.Tensor) -> torch.Tensor:
+def scaled(maps: torch.Tensor) -> torch.Tensor:
+    """Divide maps (B, C, H, W) by the length of their mean over the cells; zeros stay."""
     mean = maps.mean((2, 3), keepdim=True).norm(dim=1, keepdim=True)
     cell = maps.norm(dim=1, keepdim=True).mean((2, 3), keepdim=True)
     length = torch.maximum(mean, LEAST_COHERENCE * cell)

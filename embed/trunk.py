@@ -134,7 +134,8 @@ def _top(network: Network, channels: int) -> tuple[tuple[str, nn.Module], ...]:
     if not isinstance(pool, nn.AdaptiveAvgPool2d) or not isinstance(classifier, nn.Sequential):
         return ()
     last = max((int(name) for name, layer in classifier.named_children() if isinstance(layer, nn.Linear)), default=0)
-    side, top = cast(tuple[int, int], pool.output_size)[0] if isinstance(pool.output_size, tuple) else 1, []
+    side = cast(tuple[int, int], pool.output_size)[0] if isinstance(pool.output_size, tuple) else 1
+    top: list[tuple[str, nn.Module]] = []
     for name, layer in list(classifier.named_children())[:last]:
         full_name = f"classifier.{name}"
         if isinstance(layer, nn.Linear):

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import fx, nn
+from torch import nn
 
-from whymatch.embed import Aggregation, Array, BadLayer, Layer, Layers, Model, Setting
+from whymatch.embed import Aggregation, Array, BadLayer, InterActive, Layer, Layers, Model, Setting
 
 Supervision = Literal["next", "last"]
 SUPERVISIONS: tuple[Supervision, ...] = ("next", "last")
@@ -65,11 +64,11 @@ def allows(layers: Layers, layer: Layer, variant: Variant) -> bool:
 
     `next` needs a ReLU or a pooling behind all that reads the layer, and `last` that the last layer comes of it.
     """
-    readers = list(layers.readers(layer.node))
-    if variant.supervision == "next":
-        return bool(readers) and all(layers.response_of(reader) for reader in readers)
-    if variant.supervision == "last":
-        return any(layers.leads_to(reader.node, layers.last.node) for reader in readers)
+    try:
+        if variant.supervision:
+            InterActive(layers).check(Setting(layer.name, variant.supervision, variant.norm))
+    except BadLayer:
+        return False
     return True
 
 
@@ -110,7 +109,8 @@ def describe(model: Model, pixels: NDArray[np.uint8], descriptors: Sequence[Desc
     batch = np.stack([pixels])  # a copy, for torch wants memory that it may write to
     results = model.weigh(batch, settings)[0] if settings else []
     responses = {each.layer: result.responses for (each, _), result in zip(weighed, results, strict=True)}
-    responses |= _responses(model, batch, {each.layer for each in descriptors} - responses.keys())
+    unweighed = {each.layer: None for each in descriptors if each.layer not in responses}
+    responses |= _responses(model, batch, list(unweighed))
     described = {
         each.name: result.descriptor(variant.aggregation)
         for (each, variant), result in zip(weighed, results, strict=True)
@@ -131,26 +131,7 @@ def _is_usable(layers: Layers, layer: Layer) -> bool:
     )
 
 
-def _responses(model: Model, batch: NDArray[np.uint8], names: set[str]) -> dict[str, Array]:
+def _responses(model: Model, batch: NDArray[np.uint8], names: Sequence[str]) -> dict[str, Array]:
     """Return the responses (H, W, C) of some layers to one image (1, h, w, 3), by a pass forward alone."""
-    nodes = {model.layers.find(name).node: name for name in names}
-    reader = _Reader(model.layers.module, nodes)
-    if names:
-        with torch.inference_mode():
-            reader.run(model.inputs(batch))
-    return reader.found
-
-
-class _Reader(fx.Interpreter):
-    """Runs a network and keeps the outputs of some nodes."""
-
-    def __init__(self, module: fx.GraphModule, nodes: dict[fx.Node, str]) -> None:
-        super().__init__(module)
-        self.found: dict[str, Array] = {}
-        self._nodes = nodes
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        if n in self._nodes:
-            self.found[self._nodes[n]] = value[0].permute(1, 2, 0).float().cpu().numpy().copy()
-        return value
+    found = InterActive(model.layers).responses(model.inputs(batch), names)
+    return {name: one[0].permute(1, 2, 0).cpu().numpy() for name, one in zip(names, found, strict=True)}
