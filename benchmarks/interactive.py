@@ -49,7 +49,7 @@ def _costs(name: str, model: Model, layer: str) -> list[Figure]:
             f"InterActive, {words[number]}, in forward passes, {name}",
             float(np.median(each / forward)),
             at_most=goal,
-            detail=f"{np.median(each) * 1000:.0f} ms against {np.median(forward) * 1000:.0f} ms at {SIZE_PX} px, float32",
+            detail=f"{np.median(each) * 1000:.0f} ms against {np.median(forward) * 1000:.0f} ms at {SIZE_PX} px",
         )
         for number, (each, goal) in enumerate(zip(times, (2.5, 1.3, 4.0), strict=True))
     ]

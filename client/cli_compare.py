@@ -24,7 +24,7 @@ def compare(
         typer.Option(
             "--model",
             metavar="SPEC",
-            help="[BACKBONE=]MODEL[:POOLING], give several: bundled, bundled:max, run/model.safetensors, resnet50. The "
+            help="[BACKBONE=]MODEL[:POOLING][@LAYERS], give several: bundled, bundled:max, run/model.safetensors. The "
             "maps of all are held against those of the first.",
         ),
     ],

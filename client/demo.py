@@ -15,6 +15,7 @@ from whymatch.client import (
     Client,
     NewImage,
     SearchResult,
+    demo_interactive,
     demo_labels,
     demo_photos,
     demo_points,
@@ -140,6 +141,12 @@ def class_maps(demo: Demo) -> str:
     return "".join(demo_labels.class_maps(demo.client, demo.gallery, query) for query in shown)
 
 
+def active_neurons(demo: Demo) -> str:
+    """Show where the neurons of some layers are active for one query."""
+    shown = [answer.query for answer in demo.answers if answer.query.name == demo_interactive.SHOWN]
+    return "".join(demo_interactive.active_neurons(demo.client, query) for query in shown)
+
+
 def misses(demo: Demo) -> str:
     """Show every query that did not find its photograph first."""
     missed = [(answer.query, answer.result) for answer in demo.answers if not answer.found]
@@ -154,6 +161,7 @@ SECTIONS: list[Callable[[Demo], str]] = [
     instance_pair,
     corresponding_places,
     class_maps,
+    active_neurons,
     misses,
 ]
 """The report, part by part."""

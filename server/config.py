@@ -23,7 +23,7 @@ class ServerConfig:
     """0 picks a free port."""
 
     model: str | None = None
-    """`[BACKBONE=]MODEL[:POOLING]`, in place of `backbone`, `weights` and `pooling`: `resnet50:max`."""
+    """`[BACKBONE=]MODEL[:POOLING][@LAYERS]`, in place of `backbone`, `weights` and `pooling`: `resnet50:max`."""
     backbone: str | None = None
     """`bundled`, or a torchvision or timm network by name; by default the one that `weights` names, or `bundled`."""
     weights: Path | None = None

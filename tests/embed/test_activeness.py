@@ -1,9 +1,11 @@
 """InterActive against its own definition: the derivative of ln f by every single connection, one after the other."""
 
 import itertools
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -366,6 +368,24 @@ def test_a_trunk_without_its_classifier_is_supervised_by_its_own_last_layer():
     net = Full()
     trunk = cut_trunk(Network("full", net, frozenset(name for name in net.state_dict() if name.startswith("features"))))
     assert Layers(trunk).last.name == "features.2"
+
+
+def test_the_example_by_hand():
+    """The numbers of docs/interactive.md."""
+    net = nn.Sequential(nn.Conv2d(3, 1, 1), nn.ReLU(), nn.Conv2d(1, 2, 1), nn.ReLU(), Tail(2))
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1))
+        net[0].bias.zero_()
+        net[2].weight.copy_(torch.tensor([1.0, -1.0]).view(2, 1, 1, 1))
+        net[2].bias.copy_(torch.tensor([0.0, 1.0]))
+    x = torch.tensor([[1.0, 2.0], [0.0, 3.0]], dtype=torch.float64).expand(1, 3, 2, 2)
+    [[result]] = interactive(net).weigh(x, [Setting("0", "next", 2.0)])
+    text = (Path(__file__).parents[2] / "docs" / "interactive.md").read_text()
+    for name, values in (("gamma    ", result.weights), ("x . gamma", result.weighted)):
+        wanted = [
+            [float(value) for value in row] for row in json.loads(text.partition(f"{name} = ")[2].splitlines()[0])
+        ]
+        np.testing.assert_allclose(values[..., 0], wanted, atol=1e-6)
 
 
 def test_saturated_neurons_pass_nothing_on():
