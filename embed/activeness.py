@@ -25,7 +25,7 @@ class Setting:
     layer: str
     """t, by name."""
     supervision: str = "last"
-    """T: `last`, the last layer before the classifier; `next`, the one that reads t; or the name of a later layer."""
+    """T: `last`, the last layer before the class scores; `next`, the one that reads t; or the name of a later layer."""
     norm: float = 2.0
     """p, at least 1; infinity heeds only the largest response of T."""
 
@@ -134,7 +134,7 @@ class InterActive:
             raise BadLayer(
                 f"{setting.layer!r} is the last layer, which nothing reads that could tell how active it is; take an "
                 f"earlier one, for example {self.layers.all[-2].name}"
-                if layer is self.layers.last
+                if layer is self.layers.all[-1]
                 else f"what reads {setting.layer!r} is neither a convolution nor a pooling; take another layer"
             )
         if setting.supervision == "next":
@@ -143,7 +143,7 @@ class InterActive:
         told = [(reader, target.node) for reader in readers if self.layers.leads_to(reader.node, target.node)]
         if not told:
             raise BadLayer(
-                f"{setting.supervision!r} does not come after {setting.layer!r}; take a later layer to supervise it"
+                f"{setting.supervision!r} does not come after {setting.layer!r}; take a later layer, or `next`"
             )
         return _Plan(setting, layer, told)
 

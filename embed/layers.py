@@ -13,7 +13,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from whymatch.embed.errors import BadLayer, NoReluLayers
-from whymatch.embed.trunk import Trunk
+from whymatch.embed.trunk import SCORES, Trunk
 
 RELUS = (nn.ReLU, nn.ReLU6)
 RELU_FUNCTIONS = (functional.relu, functional.relu6, functional.relu_, torch.relu, torch.relu_)
@@ -63,15 +63,15 @@ class Layers:
         self._channels = _channels(self.module)
         self._end = trunk.layer
         self._responses = self._find_responses()
-        if not self._responses:
-            raise NoReluLayers("the network has no layer with a ReLU; take one that has, for example resnet50 or vgg16")
         self.all = self._named()
+        if all(layer.name == SCORES for layer in self.all):
+            raise NoReluLayers("the network has no layer with a ReLU; take one that has, for example resnet50 or vgg16")
         self._by_name = {name: layer for layer in self.all for name in (*layer.aliases, layer.name)}
 
     @property
     def last(self) -> Layer:
-        """The last layer before the classifier."""
-        return self.all[-1]
+        """The last layer before the class scores."""
+        return self.all[-2] if self.all[-1].name == SCORES else self.all[-1]
 
     def find(self, name: str) -> Layer:
         """Return a layer by any of its names.
@@ -252,7 +252,8 @@ def _pool_of(node: fx.Node) -> nn.Module:
 def _paper_names(layers: Layers) -> dict[fx.Node, str]:
     """Name the layers of VGG by block and place in it, and the fully connected ones of VGG and AlexNet."""
     names: dict[fx.Node, str] = {}
-    chain = [(node, layers.called(node)) for node in layers.nodes if node.op == "call_module"]
+    modules = [node for node in layers.nodes if node.op == "call_module" and node.target != SCORES]
+    chain = [(node, layers.called(node)) for node in modules]
     in_top = {node for node, _ in chain if str(node.target).startswith("classifier.")}
     block, place, full = 1, 0, 6
     pools = sum(isinstance(layer, nn.MaxPool2d) for _, layer in chain)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from whymatch.embed.classifier import Classifier, classifier_of
 from whymatch.embed.errors import BadModel
 from whymatch.embed.model_file import Triple, read_model_file
 from whymatch.embed.pooling import Pooling
@@ -39,6 +40,12 @@ class Network:
     """How the vectors that it was trained for are pooled."""
     classes: tuple[str, ...] = ()
     """Names of the classes of its own classifier, where its weights file says them."""
+
+    @property
+    def classifier(self) -> Classifier | None:
+        """What scores its classes, if it was trained."""
+        found = classifier_of(self.module)
+        return found if found and f"{found.name}.weight" in self.loaded else None
 
 
 def load_network(name: str | None, weights: Path | None) -> Network:

@@ -2,17 +2,20 @@
 
 import copy
 import hashlib
+import math
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from whymatch.embed.classifier import Classifier
 from whymatch.embed.errors import BadModel
 from whymatch.embed.networks import Network
 
 SPATIAL_POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+SCORES = "scores"
+"""Name of the ReLU behind the class scores."""
 SPATIAL_POOL_FUNCTIONS = (nn.functional.adaptive_avg_pool2d, nn.functional.adaptive_max_pool2d)
 
 
@@ -28,8 +31,10 @@ class Trunk:
     channels: int
     """C."""
     top: tuple[tuple[str, nn.Module], ...] = ()
-    """What lies between the feature map and the last layer of VGG and AlexNet, by name: their fully connected layers as
-    convolutions, and the ReLUs after them. Other networks have nothing there."""
+    """What lies above the feature map, by name, up to the class scores: fully connected layers as convolutions, and the
+    ReLUs behind them, one behind the scores, too. Nothing if the weights lack it or convolutions cannot do the same."""
+    classifier: Classifier | None = None
+    """What scores the classes, if `top` ends in it."""
 
 
 def cut_trunk(network: Network) -> Trunk:
@@ -47,7 +52,8 @@ def cut_trunk(network: Network) -> Trunk:
     _require_weights(module, network)
     weights_sha256 = _hash(module)
     _fold_batch_norms(module)
-    return Trunk(module, layer, weights_sha256, channels, _top(network, channels))
+    top = _top(network, channels)
+    return Trunk(module, layer, weights_sha256, channels, top, network.classifier if top else None)
 
 
 def trainable_trunk(network: Network) -> tuple[nn.Module, int]:
@@ -129,23 +135,44 @@ def _feature_node(traced: fx.GraphModule, network: Network) -> fx.Node:
     return feature_map
 
 
+def hash_of_top(trunk: Trunk) -> str:
+    """Hash what lies above the feature map."""
+    digest = hashlib.sha256()
+    for _, layer in trunk.top:
+        digest.update(_hash(layer).encode())
+    return digest.hexdigest()
+
+
 def _top(network: Network, channels: int) -> tuple[tuple[str, nn.Module], ...]:
+    classifier = network.classifier
+    if classifier is None:
+        return ()
+    layers = (
+        [(classifier.name, classifier.layer)]
+        if classifier.channels == channels
+        else _fully_connected(network, channels)
+    )
+    top: list[tuple[str, nn.Module]] = []
+    for name, layer in layers:
+        if isinstance(layer, nn.Linear):
+            layer = _as_convolution(layer, math.isqrt(layer.in_features // channels))
+            channels = layer.out_channels
+        top.append((name, layer))
+    return (*top, (SCORES, nn.ReLU())) if top else ()
+
+
+def _fully_connected(network: Network, channels: int) -> list[tuple[str, nn.Module]]:
+    """Return the linear layers of VGG and AlexNet, which read all cells of a map of one size, and their ReLUs."""
     pool, classifier = (getattr(network.module, name, None) for name in ("avgpool", "classifier"))
     if not isinstance(pool, nn.AdaptiveAvgPool2d) or not isinstance(classifier, nn.Sequential):
-        return ()
-    last = max((int(name) for name, layer in classifier.named_children() if isinstance(layer, nn.Linear)), default=0)
-    side = cast(tuple[int, int], pool.output_size)[0] if isinstance(pool.output_size, tuple) else 1
-    top: list[tuple[str, nn.Module]] = []
-    for name, layer in list(classifier.named_children())[:last]:
-        full_name = f"classifier.{name}"
-        if isinstance(layer, nn.Linear):
-            if layer.in_features != channels * side**2 or f"{full_name}.weight" not in network.loaded:
-                return ()
-            top.append((full_name, _as_convolution(layer, side)))
-            channels, side = layer.out_features, 1
-        elif isinstance(layer, nn.ReLU):
-            top.append((full_name, layer))
-    return tuple(top)
+        return []
+    named = [(f"classifier.{name}", layer) for name, layer in classifier.named_children()]
+    linear = [(name, layer) for name, layer in named if isinstance(layer, nn.Linear)]
+    side = pool.output_size[0] if isinstance(pool.output_size, tuple) else pool.output_size
+    loaded = all(f"{name}.weight" in network.loaded for name, _ in linear)
+    if not loaded or linear[0][1].in_features != channels * (side or 0) ** 2:
+        return []
+    return [(name, layer) for name, layer in named if isinstance(layer, (nn.Linear, nn.ReLU))]
 
 
 def _as_convolution(layer: nn.Linear, side: int) -> nn.Conv2d:

@@ -8,6 +8,7 @@ from whymatch.explain.interactive import (
     InterActiveExplanation,
     WeightMap,
     explain_interactive,
+    reweighted_scores,
 )
 from whymatch.explain.leading import (
     Bounds,
@@ -54,6 +55,7 @@ __all__ = [
     "read_mask",
     "region_vector",
     "render_overlay",
+    "reweighted_scores",
     "shared_scale",
     "similarity_map",
 ]

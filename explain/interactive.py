@@ -4,8 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
-from whymatch.embed import Activeness, Array, DecodeLimits, Geometry, Model, Placement, Setting
+from whymatch.embed import (
+    Activeness,
+    Array,
+    BadLayer,
+    DecodeLimits,
+    Geometry,
+    InterActive,
+    Model,
+    Placement,
+    Setting,
+)
 
 SIZE_PX, MIN_SIZE_PX, MAX_SIZE_PX = 512, 32, 1024
 STRIDE = 32
@@ -63,3 +75,28 @@ def explain_interactive(
     [results] = model.weigh(np.stack([prepared.pixels]), settings)
     height, width, _ = prepared.pixels.shape
     return InterActiveExplanation(tuple(settings), tuple(results), prepared.placement, (width, height))
+
+
+def reweighted_scores(model: Model, pixels: NDArray[np.uint8], *, norm: float = 2.0) -> tuple[Array, Array]:
+    """Return the class scores of images, and those after InterActive weighed their last layer: (B, classes) float32.
+
+    The responses x of the last layer before the scores, told by the scores, become x gamma, scaled to keep their length
+    over all cells, and go through the classifier again (section 4.4 of the paper).
+
+    pixels: (B, h, w, 3).
+
+    Raises:
+        BadLayer: the model has no classifier that reads its feature map.
+        NoReluLayers: the network has no ReLU.
+    """
+    if model.trunk.classifier is None:
+        raise BadLayer(f"{model.backbone} has no class scores here: its weights lack its classifier")
+    setting = Setting(model.layers.last.name, "next", norm)
+    [(responses, gamma)] = InterActive(model.layers).weigh_together(model.inputs(pixels), [setting])
+    weighed = responses * gamma
+    before, after = (maps.flatten(1).norm(dim=1)[:, None, None, None] for maps in (responses, weighed))
+    plain, again = (
+        model.trunk.classifier(maps, maps.mean((2, 3))).cpu().numpy()
+        for maps in (responses, weighed * before / torch.where(after > 0, after, 1))
+    )
+    return plain, again

@@ -16,7 +16,7 @@ from whymatch.embed.model_file import ModelFacts
 from whymatch.embed.networks import Network, untrained_network
 from whymatch.embed.pooling import Pooling, PoolingKind
 from whymatch.embed.training.batches import Batches, BatchSettings
-from whymatch.embed.training.learner import Classifier, Learner, classifier_of
+from whymatch.embed.training.learner import Learner
 from whymatch.embed.training.objectives import Distillation, LabelObjective, Objective
 from whymatch.embed.training.run import Run, Schedule
 from whymatch.embed.training.teacher import Teacher, pad_as_tensorflow
@@ -128,21 +128,12 @@ def _teacher(recipe: Recipe) -> Teacher:
     model = load_named_model(recipe.teacher, device=recipe.device)
     if recipe.teacher_padding == "tensorflow":
         pad_as_tensorflow(model.trunk.module)
-    classifier = _trained_classifier(named_network(recipe.teacher), model.dimensions) if recipe.class_names else None
+    classifier = model.trunk.classifier if recipe.class_names else None
     names = _class_names(recipe)
     classes = classifier.classes if classifier is not None else 0
     if names and len(names) != classes:
         raise BadModel(f"{recipe.teacher} has {classes} classes, but {recipe.class_names} {len(names)} names")
     return Teacher(model, classifier)
-
-
-def _trained_classifier(network: Network, channels: int) -> Classifier | None:
-    """Return the classifier of a network, unless its weights file lacks it."""
-    classifier = classifier_of(network.module, channels)
-    if classifier is None:
-        return None
-    (name,) = (name for name, tensor in network.module.named_parameters() if tensor is classifier.layer.weight)
-    return classifier if name in network.loaded else None
 
 
 def _require_classifier(recipe: Recipe, learner: Learner) -> None:

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
+from whymatch.embed.classifier import Classifier
 from whymatch.embed.model import Model
-from whymatch.embed.training.learner import Classifier
 
 TOGETHER = 16
 """Images that go through it at once; more of them leave the processor's cache and take longer."""

@@ -1,12 +1,10 @@
 """What decides the descriptors on disk: others must not be mixed with them."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import cast
 
-import torch
-
 from whymatch.embed import Model
+from whymatch.embed.trunk import hash_of_top
 from whymatch.explain.benchmark.experiment import Plan
 
 FORMAT = 1
@@ -25,17 +23,8 @@ def settings_of(model: Model, plan: Plan, images: Mapping[str, object]) -> dict[
         "format": FORMAT,
         **described,
         **preprocessing,
-        "top_sha256": _hash_of_the_top(model),
+        "top_sha256": hash_of_top(model.trunk),
         "layers": [layer.name for layer in plan.layers],
         "descriptors": [f"{variant.name}, {variant.aggregation}" for variant in plan.variants],
         **images,
     }
-
-
-def _hash_of_the_top(model: Model) -> str:
-    """Hash the fully connected layers of VGG and AlexNet, which a model's own description leaves out."""
-    digest = hashlib.sha256()
-    for _, layer in model.trunk.top:
-        for tensor in layer.parameters():
-            digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -287,7 +287,8 @@ def test_descriptors_are_pooled_and_of_length_1():
         (Setting("conv7"), "is no layer of this network; near it are conv3, conv2, conv1"),
         (Setting("conv2", "conv1"), "'conv1' does not come after 'conv2'"),
         (Setting("conv1", "conv1"), "'conv1' does not come after 'conv1'"),
-        (Setting("conv3"), "'conv3' is the last layer"),
+        (Setting("conv3"), "'last' does not come after 'conv3'; take a later layer, or `next`"),
+        (Setting("scores", "next"), "'scores' is the last layer"),
         (Setting("tail"), "is no layer of this network"),
     ],
 )
@@ -334,7 +335,7 @@ def test_fully_connected_layers_run_as_convolutions():
     torch.manual_seed(2)
     net = Full()
     weigher = interactive(net)
-    assert [layer.name for layer in weigher.layers.all] == ["features.1", "features.2", "fc-6", "fc-7"]
+    assert [layer.name for layer in weigher.layers.all] == ["features.1", "features.2", "fc-6", "fc-7", "scores"]
     image = inputs(13)[..., :13]
     [(responses, _)] = weigher.weigh_together(image, [Setting("fc-6")])
     flat = net.avgpool(net.features(image)).flatten(1)
@@ -354,7 +355,8 @@ def test_the_layers_of_vgg_have_the_names_of_the_paper():
     layers = interactive(Full(*itertools.chain(*blocks))).layers
     names = [layer.name for layer in layers.all]
     assert names[:5] == ["conv-1-1", "conv-1-2", "pool-1", "conv-2-1", "pool-2"]
-    assert names[-5:] == ["conv-5-1", "conv-5-2", "pool-5", "fc-6", "fc-7"]
+    assert names[-5:] == ["conv-5-2", "pool-5", "fc-6", "fc-7", "scores"]
+    assert layers.last.name == "fc-7"
     assert layers.find("features.0") is layers.find("features.1") is layers.find("conv-1-1")
     assert layers.find("classifier.1") is layers.find("fc-6")
 
@@ -368,6 +370,18 @@ def test_a_trunk_without_its_classifier_is_supervised_by_its_own_last_layer():
     net = Full()
     trunk = cut_trunk(Network("full", net, frozenset(name for name in net.state_dict() if name.startswith("features"))))
     assert Layers(trunk).last.name == "features.2"
+
+
+def test_the_last_layer_is_told_by_the_class_scores():
+    torch.manual_seed(2)
+    net = Chain()
+    nn.init.constant_(net.tail.fc.bias, 1.0)
+    weigher = interactive(net)
+    maps = relu(net.conv3(net.pool(relu(net.conv2(relu(net.conv1(inputs())))))))
+    scoring = nn.Conv2d(4, 2, 1).double()
+    scoring.weight, scoring.bias = nn.Parameter(net.tail.fc.weight[..., None, None]), net.tail.fc.bias
+    check(weigher, Setting("conv3", "next", 2.0), maps, [Reading(scoring, relu, scoring)])
+    assert weigher.layers.find("tail.fc") is weigher.layers.find("scores")
 
 
 def test_the_example_by_hand():
