@@ -7,12 +7,21 @@ import PIL.Image
 import pytest
 
 from whymatch.client import Box, ColorScale, Correspondence, Explanation, LabelExplanation, Match, SimilarityMap
+from whymatch.client.demo_interactive import report as interactive_report
+from whymatch.client.demo_interactive import spread
 from whymatch.client.demo_labels import report as label_report
 from whymatch.client.demo_photos import View
 from whymatch.client.demo_points import report as point_report
 from whymatch.client.demo_regions import LEFT, Half, Row, beside, card, introduction
 from whymatch.client.html_parts import common_scale, lit, picture
-from whymatch.client.results import Image
+from whymatch.client.results import (
+    Activeness,
+    Image,
+    InterActiveExplanation,
+    InterActiveSetting,
+    Layer,
+    WeightMap,
+)
 
 WHOLE = Box(0, 0, 40, 20)
 SCALE = ColorScale(0.0, 0.5, "inferno")
@@ -121,3 +130,21 @@ def test_class_maps_share_a_stated_scale_and_tell_best_match_from_mean():
     assert shown.count('class="scale"') == 1
     assert "<span>0.6000 (inferno)</span>" in shown
     assert shown.count("<img") == 5
+
+
+def test_the_layers_of_the_demo_are_whole_blocks_below_the_last_one():
+    names = ["stem", "stem.0", *(f"block{n}" for n in range(1, 12)), "block12", "scores"]
+    assert spread([Layer(name, (), 1) for name in names]) == ["block3", "block6", "block10"]
+
+
+def test_each_supervision_has_a_row_of_maps():
+    png = io.BytesIO()
+    PIL.Image.new("RGB", (8, 4), "red").save(png, "PNG")
+    weights = WeightMap(np.ones((2, 3), np.float32), 8, 4, png.getvalue())
+    settings = [InterActiveSetting(layer, told) for told in ("last", "next") for layer in ("a<b", "c")]
+    results = tuple(Activeness(setting, weights, None, SCALE) for setting in settings)
+    page = interactive_report(View("photo", "a query", jpeg("blue")), InterActiveExplanation(results, 64, 32, "m"))
+    assert page.count('class="row"') == 2
+    assert page.count("<figure>") == 6
+    assert "a&lt;b, told by the next layer,\n2 x 3 cells" in page
+    assert "64 x 32 pixels" in page
