@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.cluttered import SHARED, has_shared
 from benchmarks.networks import write_untrained
 from benchmarks.report import Figure, in_turn
-from whymatch.embed import DecodeLimits, Model, Setting, load_model
+from whymatch.embed import DecodeLimits, InterActiveSetting, Model, load_model
 from whymatch.explain import reweighted_scores
 from whymatch.explain.benchmark.descriptors import PAPER_LAYERS
 
@@ -43,12 +43,16 @@ def _untrained(name: str, folder: str) -> Path:
 def _costs(name: str, model: Model, layer: str) -> list[Figure]:
     pixels = np.random.default_rng(0).integers(0, 256, (1, SIZE_PX, SIZE_PX, 3), np.uint8)
     low, middle = model.layers.all[len(model.layers.all) // 4].name, layer
-    several = [Setting(each, told, norm) for each in (low, middle) for told, norm in EIGHT]
+    several = [InterActiveSetting(each, told, norm) for each in (low, middle) for told, norm in EIGHT]
 
-    def weighing(*settings: Setting) -> Callable[[], object]:
+    def weighing(*settings: InterActiveSetting) -> Callable[[], object]:
         return lambda: model.weigh(pixels, settings)
 
-    ways = [weighing(Setting(layer, "last")), weighing(Setting(layer, "next")), weighing(*several)]
+    ways = [
+        weighing(InterActiveSetting(layer, "last")),
+        weighing(InterActiveSetting(layer, "next")),
+        weighing(*several),
+    ]
     forward, *times = in_turn(lambda: model.feature_maps(pixels), *ways, rounds=8, warm_up=2)
     words = (f"one map of {layer}, last", f"one map of {layer}, next", "eight settings over one image")
     return [
@@ -105,7 +109,7 @@ def weigh_vgg(weights: str) -> None:
     """Weigh the paper's nine layers, and print the largest resident set in GiB and the seconds it took."""
     model = load_model("vgg19", weights=Path(weights))
     pixels = np.random.default_rng(0).integers(0, 256, (1, SIZE_PX, SIZE_PX, 3), np.uint8)
-    settings = [Setting(layer, told) for layer in PAPER_LAYERS for told in ("last", "next")]
+    settings = [InterActiveSetting(layer, told) for layer in PAPER_LAYERS for told in ("last", "next")]
     started = time.perf_counter()
     model.weigh(pixels, settings)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB, time.perf_counter() - started)

@@ -1,6 +1,6 @@
 """Image bytes to feature map to embedding: decoding, geometry, backbones, pooling, linear head."""
 
-from whymatch.embed.activeness import Activeness, Aggregation, InterActive, Setting
+from whymatch.embed.activeness import Activeness, Aggregation, InterActive, InterActiveSetting
 from whymatch.embed.embedder import Embedder
 from whymatch.embed.errors import (
     BadFolder,
@@ -58,6 +58,7 @@ __all__ = [
     "HeadKind",
     "ImageTooLarge",
     "InterActive",
+    "InterActiveSetting",
     "LabeledImage",
     "Layer",
     "Layers",
@@ -67,7 +68,6 @@ __all__ = [
     "Placement",
     "Pooling",
     "Prepared",
-    "Setting",
     "TooFewImages",
     "TooManyPixels",
     "TrainingFailed",

@@ -19,7 +19,7 @@ Aggregation = Literal["average", "max"]
 
 
 @dataclass(frozen=True)
-class Setting:
+class InterActiveSetting:
     """One way to weigh the neurons of one layer."""
 
     layer: str
@@ -58,7 +58,7 @@ class Activeness:
 
     @property
     def weighted(self) -> Array:
-        """X times gamma, (H, W, C) float32 (equation 8)."""
+        """The activeness itself: the responses times gamma, (H, W, C) float32 (equation 8)."""
         weighted: Array = self.responses * self.weights
         return weighted
 
@@ -76,7 +76,7 @@ class InterActive:
     def __init__(self, layers: Layers) -> None:
         self.layers = layers
 
-    def weigh(self, inputs: torch.Tensor, settings: Sequence[Setting]) -> list[list[Activeness]]:
+    def weigh(self, inputs: torch.Tensor, settings: Sequence[InterActiveSetting]) -> list[list[Activeness]]:
         """Return the activeness of each input for each setting.
 
         inputs: (B, 3, h, w), normalized as the network wants them. Its images do not touch each other.
@@ -88,7 +88,7 @@ class InterActive:
         return [[Activeness(x[image], gamma[image]) for x, gamma in weighed] for image in range(len(inputs))]
 
     def weigh_together(
-        self, inputs: torch.Tensor, settings: Sequence[Setting]
+        self, inputs: torch.Tensor, settings: Sequence[InterActiveSetting]
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Return x (B, C, H, W) and gamma (B, C or 1, H, W) for each setting, float32.
 
@@ -103,19 +103,7 @@ class InterActive:
         with torch.inference_mode(False), torch.enable_grad():
             values = _Forward(self.layers.module, readers).values(inputs.clone(), readers | wanted)
             scores = _scores(values, plans)
-        return [
-            (
-                values[plan.layer.node].detach().float(),
-                sum(
-                    (
-                        _spread(scores[target, plan.setting.norm, reader.node], reader, values[plan.layer.node])
-                        for reader, target in plan.told
-                    ),
-                    torch.zeros(()),
-                ),
-            )
-            for plan in plans
-        ]
+        return [(values[plan.layer.node].detach().float(), _gamma(plan, values, scores)) for plan in plans]
 
     def responses(self, inputs: torch.Tensor, names: Sequence[str]) -> list[torch.Tensor]:
         """Return the responses x (B, C, H, W) of some layers as they are, float32. Raises BadLayer."""
@@ -123,11 +111,11 @@ class InterActive:
         values = _Forward(self.layers.module, ()).values(inputs, set(nodes)) if nodes else {}
         return [values[node].float() for node in nodes]
 
-    def check(self, setting: Setting) -> None:
+    def check(self, setting: InterActiveSetting) -> None:
         """Raise BadLayer if a setting does not fit the network."""
         self._plan(setting)
 
-    def _plan(self, setting: Setting) -> "_Plan":
+    def _plan(self, setting: InterActiveSetting) -> "_Plan":
         layer = self.layers.find(setting.layer)
         readers = list(self.layers.readers(layer.node))
         if not readers:
@@ -137,6 +125,11 @@ class InterActive:
                 if layer is self.layers.all[-1]
                 else f"what reads {setting.layer!r} is neither a convolution nor a pooling; take another layer"
             )
+        for reader in readers:
+            if not type(reader.layer).__module__.startswith("torch.nn."):
+                raise BadLayer(
+                    f"{reader.node.target}, which reads {setting.layer!r}, pads in its own way; take another layer"
+                )
         if setting.supervision == "next":
             return _Plan(setting, layer, [(reader, self._response_of(reader, setting)) for reader in readers])
         target = self.layers.last if setting.supervision == "last" else self.layers.find(setting.supervision)
@@ -147,7 +140,7 @@ class InterActive:
             )
         return _Plan(setting, layer, told)
 
-    def _response_of(self, reader: Reader, setting: Setting) -> fx.Node:
+    def _response_of(self, reader: Reader, setting: InterActiveSetting) -> fx.Node:
         response = self.layers.response_of(reader)
         if response is None:
             raise BadLayer(
@@ -159,10 +152,14 @@ class InterActive:
 
 @dataclass(frozen=True)
 class _Plan:
-    setting: Setting
+    setting: InterActiveSetting
     layer: Layer
     told: list[tuple[Reader, fx.Node]]
     """What reads the layer, and which T tells it how active it is."""
+
+
+Score = tuple[fx.Node, float, fx.Node]
+"""T, p, and the reader whose neurons are scored."""
 
 
 class _Forward(fx.Interpreter):
@@ -212,22 +209,17 @@ class _Forward(fx.Interpreter):
 _NOT_IN_PLACE = {operator.iadd: operator.add, functional.relu_: functional.relu, torch.relu_: torch.relu}
 
 
-def _scores(
-    values: Mapping[fx.Node, torch.Tensor], plans: Sequence[_Plan]
-) -> dict[tuple[fx.Node, float, fx.Node], torch.Tensor]:
-    """Return d ln f / d z, its sign turned, by T, p and reader; z is what the reader adds up before its ReLU."""
+def _scores(values: Mapping[fx.Node, torch.Tensor], plans: Sequence[_Plan]) -> dict[Score, torch.Tensor]:
+    """Return d ln f / d z, its sign turned; z is what a reader adds up before its ReLU."""
     told: dict[tuple[fx.Node, float], set[fx.Node]] = {}
     for plan in plans:
         for reader, target in plan.told:
             told.setdefault((target, plan.setting.norm), set()).add(reader.node)
-    scores: dict[tuple[fx.Node, float, fx.Node], torch.Tensor] = {}
+    scores: dict[Score, torch.Tensor] = {}
     for number, ((target, norm), readers) in enumerate(told.items(), start=1):
         sums = [values[node] for node in readers]
-        height = _norm(values[target], norm).sum()
-        for node, score in zip(
-            readers, torch.autograd.grad(height, sums, retain_graph=number < len(told)), strict=True
-        ):
-            scores[target, norm, node] = score.float()
+        slopes = torch.autograd.grad(_norm(values[target], norm).sum(), sums, retain_graph=number < len(told))
+        scores |= {(target, norm, node): slope.float() for node, slope in zip(readers, slopes, strict=True)}
     return scores
 
 
@@ -235,6 +227,16 @@ def _norm(responses: torch.Tensor, p: float) -> torch.Tensor:
     """Return ||x||_p^p of the mean responses x of each image, (B,); for p infinite, the largest of them."""
     means = responses.float().mean((2, 3))
     return means.max(dim=1).values if math.isinf(p) else means.pow(p).sum(dim=1)
+
+
+def _gamma(plan: _Plan, values: Mapping[fx.Node, torch.Tensor], scores: Mapping[Score, torch.Tensor]) -> torch.Tensor:
+    """Sum the scores of all neurons that read a neuron: (B, C or 1, H, W)."""
+    norm, responses = plan.setting.norm, values[plan.layer.node]
+    gamma = sum(_spread(scores[target, norm, reader.node], reader, responses) for reader, target in plan.told)
+    assert isinstance(gamma, torch.Tensor)
+    if not gamma.isfinite().all():
+        raise BadLayer(f"the weights overflow with a norm of {norm:g}; take a smaller one, or inf")
+    return gamma
 
 
 def _spread(scores: torch.Tensor, reader: Reader, responses: torch.Tensor) -> torch.Tensor:
@@ -259,11 +261,8 @@ def _over_windows(scores: torch.Tensor, layer: nn.Module, size: torch.Size) -> t
     ones = scores.new_ones(1, 1, *kernel)
     flat = scores.flatten(0, 1)[:, None]
     seen = functional.conv_transpose2d(flat, ones, stride=stride, dilation=dilation)
-    below, right = (
-        max(0, pad + side - length) for pad, side, length in zip(padding, size, seen.shape[2:], strict=True)
-    )
-    seen = functional.pad(seen, (0, right, 0, below))
     (top, left), (rows, columns) = padding, size
+    seen = functional.pad(seen, (0, max(0, left + columns - seen.shape[3]), 0, max(0, top + rows - seen.shape[2])))
     return seen[:, 0, top : top + rows, left : left + columns].reshape(*scores.shape[:2], rows, columns)
 
 

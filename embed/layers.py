@@ -207,7 +207,8 @@ def _with_top(trunk: Trunk) -> fx.GraphModule:
     for name, _ in trunk.top:
         end = graph.call_module(name, (end,))
     graph.output(end)
-    return fx.GraphModule({**dict(trunk.module.named_modules()), **dict(trunk.top)}, graph)
+    parts = [trunk.module.named_modules(), trunk.module.named_parameters(), trunk.module.named_buffers(), trunk.top]
+    return fx.GraphModule({name: part for named in parts for name, part in named}, graph)
 
 
 def _channels(module: fx.GraphModule) -> dict[fx.Node, int]:

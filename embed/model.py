@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from whymatch.embed.activeness import Activeness, InterActive, Setting
+from whymatch.embed.activeness import Activeness, InterActive, InterActiveSetting
 from whymatch.embed.errors import BadModel
 from whymatch.embed.features import Features
 from whymatch.embed.geometry import Geometry, GeometryMode, Placement
@@ -128,7 +128,7 @@ class Model:
         """The layers of the network by name. Raises NoReluLayers."""
         return Layers(self.trunk)
 
-    def weigh(self, pixels: NDArray[np.uint8], settings: Sequence[Setting]) -> list[list[Activeness]]:
+    def weigh(self, pixels: NDArray[np.uint8], settings: Sequence[InterActiveSetting]) -> list[list[Activeness]]:
         """Return the activeness of the neurons for each of some images (B, h, w, 3), for each setting.
 
         Raises:

@@ -5,7 +5,7 @@ from itertools import starmap
 
 import torch
 
-from whymatch.embed.activeness import InterActive, Setting
+from whymatch.embed.activeness import InterActive, InterActiveSetting
 from whymatch.embed.errors import BadLayer
 from whymatch.embed.layers import Layers
 
@@ -20,7 +20,7 @@ class Tap:
     text: str
     """`LAYER[,SUPERVISION[,NORM]]`, several joined by `+`: `layer3` as it is, `layer3,last,2` by InterActive."""
     layers: Layers
-    terms: tuple[str | Setting, ...]
+    terms: tuple[str | InterActiveSetting, ...]
     """Each a layer as it is, or how to weigh one."""
     channels: int
 
@@ -32,7 +32,9 @@ class Tap:
         alike, whatever the size of their responses.
         """
         weigher = InterActive(self.layers)
-        weighed = iter(weigher.weigh_together(inputs, [term for term in self.terms if isinstance(term, Setting)]))
+        weighed = iter(
+            weigher.weigh_together(inputs, [term for term in self.terms if isinstance(term, InterActiveSetting)])
+        )
         plain = iter(weigher.responses(inputs, [term for term in self.terms if isinstance(term, str)]))
         maps = [next(plain) if isinstance(term, str) else torch.mul(*next(weighed)) for term in self.terms]
         rows, columns = (min(one.shape[side] for one in maps) for side in (2, 3))
@@ -47,18 +49,18 @@ def parse_tap(text: str, layers: Layers) -> Tap:
     """
     terms = tuple(map(_term, text.split("+")))
     for term in terms:
-        if isinstance(term, Setting):
+        if isinstance(term, InterActiveSetting):
             InterActive(layers).check(term)
     names = [term if isinstance(term, str) else term.layer for term in terms]
     return Tap(text, layers, terms, sum(layers.find(name).channels for name in names))
 
 
-def _term(text: str) -> str | Setting:
+def _term(text: str) -> str | InterActiveSetting:
     layer, *rest = text.split(",")
     if not layer or len(rest) > 2:
         raise BadLayer(f"{text!r} is no layer to pool; write LAYER, or LAYER,SUPERVISION,NORM: layer3,last,2")
     try:
-        return Setting(layer, rest[0], *map(float, rest[1:])) if rest else layer
+        return InterActiveSetting(layer, rest[0], *map(float, rest[1:])) if rest else layer
     except ValueError:
         raise BadLayer(f"the norm {rest[1]!r} of {text!r} is no number; take 1 or more, or inf") from None
 

@@ -14,9 +14,9 @@ from whymatch.embed import (
     DecodeLimits,
     Geometry,
     InterActive,
+    InterActiveSetting,
     Model,
     Placement,
-    Setting,
 )
 
 SIZE_PX, MIN_SIZE_PX, MAX_SIZE_PX = 512, 32, 1024
@@ -38,7 +38,7 @@ class WeightMap:
 class InterActiveExplanation:
     """How active the neurons of some layers are for one image."""
 
-    settings: tuple[Setting, ...]
+    settings: tuple[InterActiveSetting, ...]
     results: tuple[Activeness, ...]
     """One for each setting."""
     placement: Placement
@@ -54,7 +54,7 @@ class InterActiveExplanation:
 def explain_interactive(
     model: Model,
     content: bytes,
-    settings: Sequence[Setting],
+    settings: Sequence[InterActiveSetting],
     *,
     size_px: int = SIZE_PX,
     warp: bool = False,
@@ -91,7 +91,7 @@ def reweighted_scores(model: Model, pixels: NDArray[np.uint8], *, norm: float = 
     """
     if model.trunk.classifier is None:
         raise BadLayer(f"{model.backbone} has no class scores here: its weights lack its classifier")
-    setting = Setting(model.layers.last.name, "next", norm)
+    setting = InterActiveSetting(model.layers.last.name, "next", norm)
     [(responses, gamma)] = InterActive(model.layers).weigh_together(model.inputs(pixels), [setting])
     weighed = responses * gamma
     before, after = (maps.flatten(1).norm(dim=1)[:, None, None, None] for maps in (responses, weighed))

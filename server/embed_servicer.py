@@ -30,4 +30,4 @@ class EmbedServicer(EmbedServiceServicer):
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
         """Describe the model."""
-        return convert.model(self._model)
+        return await asyncio.to_thread(convert.model, self._model)  # the first time it looks through all layers

@@ -16,7 +16,7 @@ from whymatch.embed import (
     DecodeLimits,
     Fit,
     Head,
-    Setting,
+    InterActiveSetting,
     fit_centering,
     fit_whitening,
     linear_head,
@@ -240,14 +240,18 @@ def fitting(request: gallery_service_pb2.SetHeadRequest) -> Fitting:
     raise BadRequest("the head is missing; give `none`, `centering`, `whitening` or `linear`")
 
 
-def settings(request: explain_service_pb2.ExplainInterActiveRequest) -> list[Setting]:
+def settings(request: explain_service_pb2.ExplainInterActiveRequest) -> list[InterActiveSetting]:
     """Return the layers to weigh, and how. Raises BadRequest, BadLayer."""
     if not 1 <= len(request.settings) <= MAX_SETTINGS:
         raise BadRequest(f"there are {len(request.settings)} `settings`; give 1 to {MAX_SETTINGS}")
     if empty := next((one for one in request.settings if not one.layer), None):
         raise BadRequest(f"a setting has no `layer` ({empty}); name one that GetModel lists")
     return [
-        Setting(one.layer, one.supervision or Setting.supervision, one.norm if one.HasField("norm") else Setting.norm)
+        InterActiveSetting(
+            one.layer,
+            one.supervision or InterActiveSetting.supervision,
+            one.norm if one.HasField("norm") else InterActiveSetting.norm,
+        )
         for one in request.settings
     ]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from whymatch.embed import Aggregation, Array, BadLayer, InterActive, Layer, Layers, Model, Setting
+from whymatch.embed import Aggregation, Array, BadLayer, InterActive, InterActiveSetting, Layer, Layers, Model
 
 Supervision = Literal["next", "last"]
 SUPERVISIONS: tuple[Supervision, ...] = ("next", "last")
@@ -66,7 +66,7 @@ def allows(layers: Layers, layer: Layer, variant: Variant) -> bool:
     """
     try:
         if variant.supervision:
-            InterActive(layers).check(Setting(layer.name, variant.supervision, variant.norm))
+            InterActive(layers).check(InterActiveSetting(layer.name, variant.supervision, variant.norm))
     except BadLayer:
         return False
     return True
@@ -105,7 +105,7 @@ def describe(model: Model, pixels: NDArray[np.uint8], descriptors: Sequence[Desc
         FloatingPointError: a descriptor is not finite.
     """
     weighed = [(each, each.variant) for each in descriptors if each.variant.supervision]
-    settings = [Setting(each.layer, variant.supervision or "", variant.norm) for each, variant in weighed]
+    settings = [InterActiveSetting(each.layer, variant.supervision or "", variant.norm) for each, variant in weighed]
     batch = np.stack([pixels])  # a copy, for torch wants memory that it may write to
     results = model.weigh(batch, settings)[0] if settings else []
     responses = {each.layer: result.responses for (each, _), result in zip(weighed, results, strict=True)}

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from whymatch.embed import BadLayer, NoReluLayers
-from whymatch.embed.activeness import InterActive, Setting
+from whymatch.embed.activeness import InterActive, InterActiveSetting
 from whymatch.embed.layers import Layers
 from whymatch.embed.networks import Network, untrained_network
 from whymatch.embed.trunk import cut_trunk
@@ -173,7 +173,7 @@ def test_a_chain_of_layers_is_weighed_connection_by_connection(layer, supervisio
     net = Chain()
     interactive_ = interactive(net)
     responses, readings = chain_readings(net, layer, supervision)
-    check(interactive_, Setting(layer, supervision, norm), responses, readings)
+    check(interactive_, InterActiveSetting(layer, supervision, norm), responses, readings)
 
 
 @pytest.mark.parametrize("supervision", ["last", "next"])
@@ -195,10 +195,10 @@ def test_the_branches_of_a_fire_module_are_added(layer, supervision):
         sums = net.last(torch.cat([small, large], 1))
         readings = [Reading(lambda x: sums, relu, net.last)]
         whole = oracle(torch.cat([small, large], 1), readings, 2.0)
-        _, gamma = interactive_.weigh_together(inputs(), [Setting(layer, supervision)])[0]
+        _, gamma = interactive_.weigh_together(inputs(), [InterActiveSetting(layer, supervision)])[0]
         np.testing.assert_allclose(gamma[0, 0], whole[0], rtol=1e-4, atol=1e-7)
         return
-    check(interactive_, Setting(layer, supervision), responses, readings)
+    check(interactive_, InterActiveSetting(layer, supervision), responses, readings)
 
 
 @pytest.mark.parametrize("supervision", ["last", "next"])
@@ -212,13 +212,13 @@ def test_a_shortcut_passes_the_score_on_but_is_no_connection(layer, supervision)
     to_last = lambda x: relu(net.last(relu(x + first)))  # noqa: E731
     if layer == "conv":
         upper = relu if supervision == "next" else (lambda z: to_last(net.conv2(relu(z))))
-        check(interactive_, Setting("conv", supervision), first, [Reading(net.conv1, upper, net.conv1)])
+        check(interactive_, InterActiveSetting("conv", supervision), first, [Reading(net.conv1, upper, net.conv1)])
     else:
         upper = (lambda z: relu(z + first)) if supervision == "next" else to_last
-        check(interactive_, Setting("conv1", supervision), middle, [Reading(net.conv2, upper, net.conv2)])
+        check(interactive_, InterActiveSetting("conv1", supervision), middle, [Reading(net.conv2, upper, net.conv2)])
 
 
-def check(weigher: InterActive, setting: Setting, responses: torch.Tensor, readings: list[Reading]) -> None:
+def check(weigher: InterActive, setting: InterActiveSetting, responses: torch.Tensor, readings: list[Reading]) -> None:
     [[result]] = weigher.weigh(inputs(), [setting])
     expected = oracle(responses, readings, setting.norm).transpose(1, 2, 0)
     np.testing.assert_allclose(result.responses, responses[0].permute(1, 2, 0), rtol=1e-5, atol=1e-7)
@@ -231,7 +231,7 @@ def check(weigher: InterActive, setting: Setting, responses: torch.Tensor, readi
 
 def test_a_convolution_weighs_all_channels_alike_and_a_grouped_one_those_of_a_group():
     weigher = interactive(Chain())
-    [[conv, pool]] = weigher.weigh(inputs(), [Setting("conv1"), Setting("pool")])
+    [[conv, pool]] = weigher.weigh(inputs(), [InterActiveSetting("conv1"), InterActiveSetting("pool")])
     assert conv.weights.shape[2] == 1
     assert np.ptp(pool.weights[..., :3], axis=2).max() == 0 < np.ptp(pool.weights, axis=2).max()
 
@@ -240,7 +240,7 @@ def test_next_with_norm_1_counts_the_active_neurons_above():
     torch.manual_seed(3)
     net = Chain()
     weigher = interactive(net)
-    [[result]] = weigher.weigh(inputs(), [Setting("conv1", "next", 1.0)])
+    [[result]] = weigher.weigh(inputs(), [InterActiveSetting("conv1", "next", 1.0)])
     active = (relu(net.conv2(relu(net.conv1(inputs())))) > 0).sum(1, keepdim=True).double()
     windows = functional.conv2d(active, torch.ones(1, 1, 3, 3, dtype=torch.float64), padding=1)
     np.testing.assert_allclose(result.weights[..., 0], windows[0, 0] / active[0, 0].numel(), rtol=1e-5)
@@ -248,7 +248,7 @@ def test_next_with_norm_1_counts_the_active_neurons_above():
 
 def test_images_of_a_batch_do_not_touch_each_other():
     weigher = interactive(Residual())
-    images, settings = inputs(count=3), [Setting("conv"), Setting("conv1", "next", 1.0)]
+    images, settings = inputs(count=3), [InterActiveSetting("conv"), InterActiveSetting("conv1", "next", 1.0)]
     together = weigher.weigh(images, settings)
     for image, alone in zip(together, [weigher.weigh(one[None], settings)[0] for one in images], strict=True):
         for a, b in zip(image, alone, strict=True):
@@ -257,7 +257,12 @@ def test_images_of_a_batch_do_not_touch_each_other():
 
 def test_settings_do_not_touch_each_other():
     weigher = interactive(Branches())
-    settings = [Setting(layer, told, p) for layer in ("conv", "small") for told in ("last", "next") for p in (1.0, 2.0)]
+    settings = [
+        InterActiveSetting(layer, told, p)
+        for layer in ("conv", "small")
+        for told in ("last", "next")
+        for p in (1.0, 2.0)
+    ]
     [together] = weigher.weigh(inputs(), settings)
     for result, setting in zip(together, settings, strict=True):
         np.testing.assert_allclose(result.weights, weigher.weigh(inputs(), [setting])[0][0].weights, rtol=1e-6)
@@ -269,13 +274,13 @@ def test_a_later_layer_can_supervise():
     weigher = interactive(net)
     first = relu(net.conv1(inputs()))
     readings = [Reading(net.conv2, lambda z: net.pool(relu(z)), net.conv2)]
-    check(weigher, Setting("conv1", "pool", 2.0), first, readings)
-    by_name, last = weigher.weigh(inputs(), [Setting("conv1", "conv3"), Setting("conv1")])[0]
+    check(weigher, InterActiveSetting("conv1", "pool", 2.0), first, readings)
+    by_name, last = weigher.weigh(inputs(), [InterActiveSetting("conv1", "conv3"), InterActiveSetting("conv1")])[0]
     np.testing.assert_array_equal(by_name.weights, last.weights)
 
 
 def test_descriptors_are_pooled_and_of_length_1():
-    [[result]] = interactive(Chain()).weigh(inputs(), [Setting("conv1")])
+    [[result]] = interactive(Chain()).weigh(inputs(), [InterActiveSetting("conv1")])
     mean, most = result.weighted.mean((0, 1)), result.weighted.max((0, 1))
     np.testing.assert_allclose(result.descriptor(), mean / np.linalg.norm(mean), rtol=1e-5)
     np.testing.assert_allclose(result.descriptor("max"), most / np.linalg.norm(most), rtol=1e-5)
@@ -284,12 +289,12 @@ def test_descriptors_are_pooled_and_of_length_1():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        (Setting("conv7"), "is no layer of this network; near it are conv3, conv2, conv1"),
-        (Setting("conv2", "conv1"), "'conv1' does not come after 'conv2'"),
-        (Setting("conv1", "conv1"), "'conv1' does not come after 'conv1'"),
-        (Setting("conv3"), "'last' does not come after 'conv3'; take a later layer, or `next`"),
-        (Setting("scores", "next"), "'scores' is the last layer"),
-        (Setting("tail"), "is no layer of this network"),
+        (InterActiveSetting("conv7"), "is no layer of this network; near it are conv3, conv2, conv1"),
+        (InterActiveSetting("conv2", "conv1"), "'conv1' does not come after 'conv2'"),
+        (InterActiveSetting("conv1", "conv1"), "'conv1' does not come after 'conv1'"),
+        (InterActiveSetting("conv3"), "'last' does not come after 'conv3'; take a later layer, or `next`"),
+        (InterActiveSetting("scores", "next"), "'scores' is the last layer"),
+        (InterActiveSetting("tail"), "is no layer of this network"),
     ],
 )
 def test_what_cannot_be_weighed_is_refused(setting, message):
@@ -300,15 +305,29 @@ def test_what_cannot_be_weighed_is_refused(setting, message):
 @pytest.mark.parametrize("norm", [0.5, -1, math.nan, -math.inf])
 def test_norms_begin_at_1(norm):
     with pytest.raises(BadLayer, match="the norm must be 1 or more"):
-        Setting("conv1", norm=norm)
+        InterActiveSetting("conv1", norm=norm)
+
+
+def test_a_norm_that_overflows_says_so():
+    with pytest.raises(BadLayer, match="the weights overflow with a norm of 3000"):
+        interactive(Chain()).weigh(1e6 * inputs(), [InterActiveSetting("conv1", norm=3000)])
+
+
+def test_layers_that_pad_in_their_own_way_are_refused():
+    class Padded(nn.Conv2d):
+        """Like those of timm that came from TensorFlow."""
+
+    net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), Padded(2, 2, 3), nn.ReLU(), Tail(2))
+    with pytest.raises(BadLayer, match="2, which reads '0', pads in its own way"):
+        interactive(net).weigh(inputs(), [InterActiveSetting("0")])
 
 
 def test_layers_without_a_response_say_so():
     weigher = interactive("mobilenet_v2")
     with pytest.raises(BadLayer, match=r"'features.2.conv.2' has no response that a ReLU lets through"):
-        weigher.weigh(inputs(64), [Setting("features.2.conv.2")])
+        weigher.weigh(inputs(64), [InterActiveSetting("features.2.conv.2")])
     with pytest.raises(BadLayer, match=r"no ReLU follows features.1.conv.1, which reads 'features.1.conv.0'"):
-        weigher.weigh(inputs(64), [Setting("features.1.conv.0", "next")])
+        weigher.weigh(inputs(64), [InterActiveSetting("features.1.conv.0", "next")])
 
 
 def test_a_network_without_relus_is_refused():
@@ -337,14 +356,14 @@ def test_fully_connected_layers_run_as_convolutions():
     weigher = interactive(net)
     assert [layer.name for layer in weigher.layers.all] == ["features.1", "features.2", "fc-6", "fc-7", "scores"]
     image = inputs(13)[..., :13]
-    [(responses, _)] = weigher.weigh_together(image, [Setting("fc-6")])
+    [(responses, _)] = weigher.weigh_together(image, [InterActiveSetting("fc-6")])
     flat = net.avgpool(net.features(image)).flatten(1)
     torch.testing.assert_close(responses[:, :, 0, 0], net.classifier[:3](flat).float())
 
     maps = net.features(inputs())
     fc6, fc7 = weigher.layers.called(weigher.layers.find("fc-6").node.args[0]), net.classifier[4]
     to_last = lambda z: relu(functional.conv2d(relu(z), fc7.weight[..., None, None], fc7.bias))  # noqa: E731
-    check(weigher, Setting("features.2"), maps, [Reading(fc6, to_last, fc6)])
+    check(weigher, InterActiveSetting("features.2"), maps, [Reading(fc6, to_last, fc6)])
 
 
 def test_the_layers_of_vgg_have_the_names_of_the_paper():
@@ -363,7 +382,7 @@ def test_the_layers_of_vgg_have_the_names_of_the_paper():
 
 def test_an_image_too_small_for_a_fully_connected_layer_is_refused():
     with pytest.raises(BadLayer, match=r"classifier.1 a map of 1 x 2 cells, less than its kernel of 3 x 3"):
-        interactive(Full()).weigh_together(inputs(7), [Setting("features.2")])
+        interactive(Full()).weigh_together(inputs(7), [InterActiveSetting("features.2")])
 
 
 def test_a_trunk_without_its_classifier_is_supervised_by_its_own_last_layer():
@@ -380,7 +399,7 @@ def test_the_last_layer_is_told_by_the_class_scores():
     maps = relu(net.conv3(net.pool(relu(net.conv2(relu(net.conv1(inputs())))))))
     scoring = nn.Conv2d(4, 2, 1).double()
     scoring.weight, scoring.bias = nn.Parameter(net.tail.fc.weight[..., None, None]), net.tail.fc.bias
-    check(weigher, Setting("conv3", "next", 2.0), maps, [Reading(scoring, relu, scoring)])
+    check(weigher, InterActiveSetting("conv3", "next", 2.0), maps, [Reading(scoring, relu, scoring)])
     assert weigher.layers.find("tail.fc") is weigher.layers.find("scores")
 
 
@@ -393,7 +412,7 @@ def test_the_example_by_hand():
         net[2].weight.copy_(torch.tensor([1.0, -1.0]).view(2, 1, 1, 1))
         net[2].bias.copy_(torch.tensor([0.0, 1.0]))
     x = torch.tensor([[1.0, 2.0], [0.0, 3.0]], dtype=torch.float64).expand(1, 3, 2, 2)
-    [[result]] = interactive(net).weigh(x, [Setting("0", "next", 2.0)])
+    [[result]] = interactive(net).weigh(x, [InterActiveSetting("0", "next", 2.0)])
     text = (Path(__file__).parents[2] / "docs" / "interactive.md").read_text()
     for name, values in (("gamma    ", result.weights), ("x . gamma", result.weighted)):
         wanted = [
@@ -410,7 +429,7 @@ def test_saturated_neurons_pass_nothing_on():
             conv.weight.copy_(weight)
             conv.bias.zero_()
     image = torch.full((1, 3, 2, 2), 1.0, dtype=torch.float64)
-    [[result]] = interactive(net).weigh(image, [Setting("0", "next", 1.0)])
+    [[result]] = interactive(net).weigh(image, [InterActiveSetting("0", "next", 1.0)])
     np.testing.assert_allclose(result.weights[..., 0], np.full((2, 2), 1 / 4))  # 3 passes, 27 is above 6
 
 
@@ -418,6 +437,6 @@ def test_inception_and_regnet_are_followed():
     for name in ("googlenet", "regnet_x_200mf"):
         weigher = interactive(name)
         layer = weigher.layers.all[5]
-        [(responses, gamma)] = weigher.weigh_together(inputs(64), [Setting(layer.name)])
+        [(responses, gamma)] = weigher.weigh_together(inputs(64), [InterActiveSetting(layer.name)])
         assert responses.shape[2:] == gamma.shape[2:]
         assert gamma.abs().max() > 0

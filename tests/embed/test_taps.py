@@ -5,7 +5,7 @@ import pytest
 import torch
 from sample_pictures import png
 
-from whymatch.embed import BadLayer, DecodeLimits, Setting, load_named_model
+from whymatch.embed import BadLayer, DecodeLimits, InterActiveSetting, load_named_model
 from whymatch.embed.taps import parse_tap, scaled
 from whymatch.explain import explain_match
 
@@ -36,7 +36,7 @@ def test_a_layer_as_it_is(model):
     tapped = load_named_model("bundled@features.7", size_px=96)
     image = prepared(tapped)
     [features] = tapped.features([image])
-    [[activeness]] = tapped.weigh(np.stack([image.pixels]), [Setting("features.7")])
+    [[activeness]] = tapped.weigh(np.stack([image.pixels]), [InterActiveSetting("features.7")])
     expected = activeness.responses / np.linalg.norm(activeness.responses.mean((0, 1)))
     np.testing.assert_allclose(features.feature_map, expected, rtol=1e-5, atol=1e-6)
 
@@ -44,7 +44,7 @@ def test_a_layer_as_it_is(model):
 def test_a_weighed_layer_has_the_direction_of_its_descriptor():
     model = load_named_model("bundled@features.7,last,2", size_px=96)
     image = prepared(model)
-    [[activeness]] = model.weigh(np.stack([image.pixels]), [Setting("features.7", "last", 2.0)])
+    [[activeness]] = model.weigh(np.stack([image.pixels]), [InterActiveSetting("features.7", "last", 2.0)])
     [features] = model.features([image])
     np.testing.assert_allclose(features.embedding, activeness.descriptor(), atol=1e-5)
 

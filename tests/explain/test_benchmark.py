@@ -14,7 +14,7 @@ from sample_pictures import picture
 from torch import nn
 from typer.testing import CliRunner, Result
 
-from whymatch.embed import BadFolder, BadLayer, BadModel, Layers, Model, Setting, find_images
+from whymatch.embed import BadFolder, BadLayer, BadModel, InterActiveSetting, Layers, Model, find_images
 from whymatch.embed.networks import Network, untrained_network
 from whymatch.embed.trunk import Trunk, cut_trunk
 from whymatch.explain.benchmark import (
@@ -93,7 +93,9 @@ def test_the_descriptors_of_an_image_are_those_of_its_responses(model, pixels):
         Descriptor(layer, variant) for layer in ("features.2", "features.9") for variant in (AVERAGE, MAX, NEXT, LAST)
     ]
     found = describe(model, pixels, kinds)
-    [[one, two]] = model.weigh(np.stack([pixels]), [Setting("features.2", "next", 1), Setting("features.2", "last", 2)])
+    [[one, two]] = model.weigh(
+        np.stack([pixels]), [InterActiveSetting("features.2", "next", 1), InterActiveSetting("features.2", "last", 2)]
+    )
     np.testing.assert_allclose(found["features.2: Orig., AVG"], one.responses.mean((0, 1)), rtol=1e-5)
     np.testing.assert_allclose(found["features.2: Orig., MAX"], one.responses.max((0, 1)), rtol=1e-5)
     np.testing.assert_allclose(found["features.2: Next, p = 1"], one.descriptor(), rtol=1e-4)
@@ -117,7 +119,7 @@ def test_what_is_allowed_is_what_can_be_weighed(model, name):
     for layer in [*model.layers.all[::3], model.layers.last]:
         for variant in (NEXT, LAST):
             try:
-                model.weigh(image, [Setting(layer.name, variant.supervision, variant.norm)])
+                model.weigh(image, [InterActiveSetting(layer.name, variant.supervision, variant.norm)])
             except BadLayer:
                 assert not allows(model.layers, layer, variant), layer.name
             else:

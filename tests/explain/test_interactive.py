@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 from sample_pictures import png
 
-from whymatch.embed import BadLayer, DecodeLimits, Model, Setting, load_model
+from whymatch.embed import BadLayer, DecodeLimits, InterActiveSetting, Model, load_model
 from whymatch.embed.networks import untrained_network
 from whymatch.explain import explain_interactive, reweighted_scores
 
@@ -37,7 +37,9 @@ def test_the_scores_again_are_those_of_weighed_responses_of_the_same_length(clas
     model, module = classifying
     _, again = reweighted_scores(model, pixels_of(model), norm=1.0)
     last = model.layers.last.name
-    for scores, [activeness] in zip(again, model.weigh(pixels_of(model), [Setting(last, "next", 1.0)]), strict=True):
+    for scores, [activeness] in zip(
+        again, model.weigh(pixels_of(model), [InterActiveSetting(last, "next", 1.0)]), strict=True
+    ):
         length = np.linalg.norm(activeness.responses) / np.linalg.norm(activeness.weighted)
         maps = torch.from_numpy(activeness.weighted * length).permute(2, 0, 1)[None]
         tail = getattr(module, "fc", None)
@@ -54,7 +56,7 @@ def test_a_model_without_class_scores_says_so(classifying):
 
 
 def test_an_explanation_has_a_map_for_each_setting_in_the_place_of_its_image(model):
-    settings = [Setting("features.4"), Setting("features.7", "next", 1.0)]
+    settings = [InterActiveSetting("features.4"), InterActiveSetting("features.7", "next", 1.0)]
     explanation = explain_interactive(model, png(1, 90, 60), settings, size_px=128)
     assert explanation.settings == tuple(settings)
     assert explanation.input_size == (160, 96)

@@ -123,7 +123,7 @@ def twelve(api, fresh):
     return parent
 
 
-# Setting
+# InterActiveSetting
 
 
 @pytest.mark.parametrize("kind", HEADS)

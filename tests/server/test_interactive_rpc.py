@@ -7,7 +7,7 @@ from PIL import Image
 from sample_pictures import png
 from server_harness import failure
 
-from whymatch.embed import Setting, decode_image
+from whymatch.embed import InterActiveSetting, decode_image
 from whymatch.embed.image import DecodeLimits
 from whymatch.explain import explain_interactive
 from whymatch.v1.embed_service_pb2 import GetModelRequest
@@ -21,7 +21,11 @@ def asked(*settings: dict[str, object], **rest: object) -> ExplainInterActiveReq
 
 
 def test_the_maps_are_those_of_the_network(api, model):
-    settings = [Setting(LAYER, "last", 1.0), Setting(LAYER, "next", math.inf), Setting("features.2", "features.8", 2.0)]
+    settings = [
+        InterActiveSetting(LAYER, "last", 1.0),
+        InterActiveSetting(LAYER, "next", math.inf),
+        InterActiveSetting("features.2", "features.8", 2.0),
+    ]
     wanted = [{"layer": one.layer, "supervision": one.supervision, "norm": one.norm} for one in settings]
     answer = api.explain_interactive(asked(*wanted))
     expected = explain_interactive(model, png(3), settings, size_px=96)
@@ -51,7 +55,7 @@ def test_an_input_keeps_the_shape_of_its_image_unless_it_is_warped(api):
 
 def test_descriptors_and_pictures_come_on_request(api, model):
     [result] = api.explain_interactive(asked({"layer": LAYER}, descriptor="max", overlays={"size_px": 48})).results
-    [activeness] = explain_interactive(model, png(3), [Setting(LAYER)], size_px=96).results
+    [activeness] = explain_interactive(model, png(3), [InterActiveSetting(LAYER)], size_px=96).results
     np.testing.assert_allclose(result.descriptor, activeness.descriptor("max"), atol=1e-5)
     picture = Image.open(io.BytesIO(result.map.overlay_png))
     assert picture.size == (48, 32)
