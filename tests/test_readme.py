@@ -48,6 +48,7 @@ def test_the_examples_run_one_after_the_other(folder):
     assert "cats~cat.png" in by_parts
     assert (folder / "point/sheet.png").exists()
     assert (folder / "cats/sheet.png").exists()
+    assert (folder / "active/sheet.png").exists()
     assert f"centering, {DIMENSIONS} dimensions, version 1, fitted to 4 images" in head
     assert (folder / "cat.png.map.png").exists()
     assert "cat.png stored" in python
