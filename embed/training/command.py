@@ -37,7 +37,7 @@ def train(
     output: Annotated[Path, typer.Option(metavar="DIR", file_okay=False, help="Folder of the run.")] = Path("run"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output, if there is one.")] = False,
     include: Annotated[str, typer.Option(metavar="PATTERN", help="Only files with such names: train__*")] = "*",
-    loss: Annotated[Loss, typer.Option(help="What is learned: labels, or what a --teacher sees.")] = "triplet",
+    loss: Annotated[Loss, typer.Option(help="What is learned: labels, or what a --teacher sees.")] = "proxy",
     model: Annotated[str, typer.Option(metavar="MODEL", help=f"Where to begin: {MODEL_HELP}.")] = "bundled",
     scratch: Annotated[str, typer.Option(metavar="NETWORK", help="Begin with random weights of this network.")] = "",
     pooling: Annotated[PoolingKind | None, typer.Option(help="By default that of the model.")] = None,
@@ -46,12 +46,14 @@ def train(
     steps: Annotated[int, typer.Option(min=1, help="Batches to learn from.")] = 1000,
     batch_size: Annotated[int, typer.Option(min=2, help="Images in a batch.")] = 64,
     images_per_label: Annotated[int, typer.Option(min=2, help="Of each label in a batch.")] = 4,
-    learning_rate: Annotated[float, typer.Option(min=0, help="At its highest.")] = 3e-5,
+    learning_rate: Annotated[
+        float, typer.Option(min=0, help="At its highest; triplets and pairs want a lower one, 3e-5.")
+    ] = 2e-4,
     warmup_steps: Annotated[int, typer.Option(min=0, help="Until the learning rate is at its highest.")] = 50,
     weight_decay: Annotated[float, typer.Option(min=0, help="Of AdamW.")] = 0.05,
     margin: Annotated[float, typer.Option(min=0, help="Between labels, as a difference of cosines.")] = 0.2,
     smallest_part: Annotated[float, typer.Option(min=0.01, max=1, help="Least share of an image in a view.")] = 0.25,
-    light: Annotated[float, typer.Option(min=0, max=0.9, help="How much brightness and colors vary.")] = 0.3,
+    light: Annotated[float, typer.Option(min=0, max=0.9, help="How much brightness and colors vary.")] = 0.1,
     teacher: Annotated[str, typer.Option(metavar="MODEL", help="The model to learn from.")] = "",
     teacher_size_px: Annotated[int, typer.Option(min=32, help="Side of the views that it sees.")] = 160,
     teacher_padding: Annotated[

@@ -33,7 +33,7 @@ class Recipe:
     """Where the images are; for the three losses of labels each image's label is the name of its folder."""
     include: str = "*"
     """Only images whose file name matches this pattern."""
-    loss: Loss = "triplet"
+    loss: Loss = "proxy"
     model: str = "bundled"
     """The model to begin with, `[BACKBONE=]MODEL[:POOLING]`."""
     scratch: str = ""
@@ -49,13 +49,13 @@ class Recipe:
     batch_size: int = 64
     images_per_label: int = 4
     """Of each label in a batch; distillation takes images as they come."""
-    learning_rate: float = 3e-5
+    learning_rate: float = 2e-4
     warmup_steps: int = 50
     weight_decay: float = 0.05
     margin: float = 0.2
     """Of the three losses of labels, in units of the cosine."""
     smallest_part: float = 0.25
-    light: float = 0.3
+    light: float = 0.1
     seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     device: str = "cpu"

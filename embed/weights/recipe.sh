@@ -6,7 +6,7 @@ images=$1 teacher=$2 class_names=$3
 distill() {
 	"$BIN/whymatch" train "$images/caltech101" "$images/grocery" "$images/clothing" --resume \
 		--loss distillation --teacher "$teacher" --teacher-padding tensorflow --class-names "$class_names" \
-		--batch-size 96 --smallest-part 0.1 --mix 0.6 "$@"
+		--batch-size 96 --smallest-part 0.1 --light 0.3 --mix 0.6 "$@"
 }
 
 # Small views first, which are quick; then larger ones, at a lower rate.

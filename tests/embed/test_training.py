@@ -256,7 +256,7 @@ def test_the_settings_of_a_run_are_in_its_model_file(tmp_path, folder):
     from whymatch.embed.model_file import read_model_file
 
     facts, _ = read_model_file(prepare(recipe(folder), tmp_path / "run").train(quiet))
-    assert facts.training["loss"] == "triplet"
+    assert facts.training["loss"] == "proxy"
     assert facts.training["images"] == 12
     assert facts.training["folders"] == ["images"]
     assert json.loads((tmp_path / "run" / "settings.json").read_text())["steps"] == 4
