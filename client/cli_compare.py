@@ -24,7 +24,8 @@ def compare(
         typer.Option(
             "--model",
             metavar="SPEC",
-            help="[BACKBONE=]MODEL[:POOLING][@LAYERS], give several: bundled, bundled:max, run/model.safetensors. The "
+            help="[BACKBONE=]MODEL[:POOLING], and perhaps @LAYERS; give several: bundled, bundled:max, "
+            "run/model.safetensors, bundled@features.7. The "
             "maps of all are held against those of the first.",
         ),
     ],

@@ -52,8 +52,8 @@ def serve(
         str | None,
         typer.Option(
             metavar="SPEC",
-            help="[BACKBONE=]MODEL[:POOLING][@LAYERS]: bundled:max, resnet50, run/model.safetensors, "
-            "vgg16=vgg.pth, resnet50@layer3,last. Stands for --backbone, --weights and --pooling.",
+            help="[BACKBONE=]MODEL[:POOLING], and perhaps @LAYERS: bundled:max, resnet50, vgg16=vgg.pth, "
+            "run/model.safetensors, resnet50@layer3,last. Stands for --backbone, --weights and --pooling.",
         ),
     ] = ServerConfig.model,
     backbone: Annotated[

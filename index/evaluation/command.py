@@ -69,8 +69,8 @@ def evaluate(
         list[str],
         typer.Option(
             metavar="MODEL",
-            help="[BACKBONE=]MODEL[:POOLING][@LAYERS]; MODEL is bundled, a torchvision or timm network, or a weights "
-            "file; LAYERS are pooled instead of the last: layer3, or layer3,last,2 weighed by InterActive. "
+            help="[BACKBONE=]MODEL[:POOLING], and perhaps @LAYERS; MODEL is bundled, a torchvision or timm network, "
+            "or a weights file; LAYERS are pooled instead of the last: layer3, or layer3,last,2 by InterActive. "
             "May be repeated.",
         ),
     ] = ["bundled"],  # noqa: B006
