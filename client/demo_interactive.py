@@ -40,8 +40,8 @@ def report(query: View, explanation: InterActiveExplanation) -> str:
     return f"""
 <h2>InterActive: which neurons are active</h2>
 <p>No match is needed for these maps. They weigh the neurons of a layer by what the layers above make of them, summed
-over its channels: above told by the last layer, below by the next one. Low layers follow edges, high ones what the
-network goes by. Each map has its own color scale; red is for, blue against.</p>
+over its channels: above told by the last layer, below by the next one, which heeds what is striking nearby. Each map
+has its own color scale; red is for, blue against.</p>
 <div class="card"><h3>{html.escape(query.name)}</h3>{rows}
 <p class="soft">The network saw {explanation.input_width_px} x {explanation.input_height_px} pixels; the norm is
 2.</p></div>"""

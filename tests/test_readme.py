@@ -28,6 +28,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.timeout(180)  # two dozen commands, each a process of its own
 def test_the_examples_run_one_after_the_other(folder):
     scripts = Path(sys.executable).parent
     said = []
