@@ -1,5 +1,7 @@
 """InterActive (Xie et al., "Inter-Layer Activeness Propagation"): how active neurons are, told from above."""
 
+import functools
+import itertools
 import math
 import operator
 from collections.abc import Collection, Mapping, Sequence
@@ -84,7 +86,10 @@ class InterActive:
         Raises:
             BadLayer: a layer is not there, or cannot be supervised so, or the inputs are too small for it.
         """
-        weighed = [[_arrays(each) for each in pair] for pair in self.weigh_together(inputs, settings)]
+        pairs = self.weigh_together(inputs, settings)
+        tensors = {id(each): each for pair in pairs for each in pair}  # settings of one layer share its responses
+        arrays = {name: _array(each) for name, each in tensors.items()}
+        weighed = [(arrays[id(responses)], arrays[id(gamma)]) for responses, gamma in pairs]
         return [[Activeness(x[image], gamma[image]) for x, gamma in weighed] for image in range(len(inputs))]
 
     def weigh_together(
@@ -103,7 +108,8 @@ class InterActive:
         with torch.inference_mode(False), torch.enable_grad():
             values = _Forward(self.layers.module, readers).values(inputs.clone(), readers | wanted)
             scores = _scores(values, plans)
-        return [(values[plan.layer.node].detach().float(), _gamma(plan, values, scores)) for plan in plans]
+        responses = {plan.layer.node: values[plan.layer.node].detach().float() for plan in plans}
+        return [(responses[plan.layer.node], _gamma(plan, values, scores)) for plan in plans]
 
     def responses(self, inputs: torch.Tensor, names: Sequence[str]) -> list[torch.Tensor]:
         """Return the responses x (B, C, H, W) of some layers as they are, float32. Raises BadLayer."""
@@ -232,9 +238,9 @@ def _norm(responses: torch.Tensor, p: float) -> torch.Tensor:
 def _gamma(plan: _Plan, values: Mapping[fx.Node, torch.Tensor], scores: Mapping[Score, torch.Tensor]) -> torch.Tensor:
     """Sum the scores of all neurons that read a neuron: (B, C or 1, H, W)."""
     norm, responses = plan.setting.norm, values[plan.layer.node]
-    gamma = sum(_spread(scores[target, norm, reader.node], reader, responses) for reader, target in plan.told)
-    assert isinstance(gamma, torch.Tensor)
-    if not gamma.isfinite().all():
+    spread = [_spread(scores[target, norm, reader.node], reader, responses) for reader, target in plan.told]
+    gamma = functools.reduce(torch.add, spread)
+    if not gamma.sum().isfinite():
         raise BadLayer(f"the weights overflow with a norm of {norm:g}; take a smaller one, or inf")
     return gamma
 
@@ -258,15 +264,17 @@ def _spread(scores: torch.Tensor, reader: Reader, responses: torch.Tensor) -> to
 def _over_windows(scores: torch.Tensor, layer: nn.Module, size: torch.Size) -> torch.Tensor:
     """Give the score of each window (B, G, H', W') to all cells (B, G, H, W) that the window sees."""
     kernel, stride, padding, dilation = window_of(layer)
-    ones = scores.new_ones(1, 1, *kernel)
-    flat = scores.flatten(0, 1)[:, None]
-    seen = functional.conv_transpose2d(flat, ones, stride=stride, dilation=dilation)
-    (top, left), (rows, columns) = padding, size
-    seen = functional.pad(seen, (0, max(0, left + columns - seen.shape[3]), 0, max(0, top + rows - seen.shape[2])))
-    return seen[:, 0, top : top + rows, left : left + columns].reshape(*scores.shape[:2], rows, columns)
+    (rows, columns), (top, left) = size, padding
+    below, right = ((count - 1) * step + 1 for count, step in zip(scores.shape[2:], stride, strict=True))
+    offsets = [range(0, length * gap, gap) for length, gap in zip(kernel, dilation, strict=True)]
+    height, width = max(top + rows, below + offsets[0][-1]), max(left + columns, right + offsets[1][-1])
+    seen = torch.zeros((*scores.shape[:2], height, width), device=scores.device)
+    for row, column in itertools.product(*offsets):
+        seen[:, :, row : row + below : stride[0], column : column + right : stride[1]] += scores
+    return seen[:, :, top : top + rows, left : left + columns]
 
 
-def _arrays(values: torch.Tensor) -> Array:
+def _array(values: torch.Tensor) -> Array:
     """Return (B, C, H, W) as (B, H, W, C)."""
     array: Array = values.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return array
