@@ -68,6 +68,7 @@ class Activeness:
         """Average `weighted` over the cells, or take the largest, and scale to length 1: (C,) float32."""
         cells = self.weighted.reshape(-1, self.responses.shape[2])
         pooled: Array = cells.mean(axis=0) if aggregation == "average" else cells.max(axis=0)
+        pooled /= np.abs(pooled).max() or np.float32(1)  # the squares of very small and very large weights would vanish
         length = np.linalg.norm(pooled)
         return pooled / length if length else pooled
 
@@ -181,7 +182,7 @@ class _Forward(fx.Interpreter):
         kept: dict[fx.Node, torch.Tensor] = {}
         self.args_iter = iter([inputs])
         for node in self._nodes:
-            value = self.env[node] = self.run_node(node)
+            value = self.env[node] = self._output(node)
             if node in self._readers and not value.requires_grad:
                 value.requires_grad_()
             if node in wanted:
@@ -191,6 +192,14 @@ class _Forward(fx.Interpreter):
             for used in self.user_to_last_uses.get(node, ()):
                 del self.env[used]
         return kept
+
+    def _output(self, node: fx.Node) -> Any:
+        try:
+            return self.run_node(node)
+        except RuntimeError as err:
+            if "too small" not in str(err):
+                raise
+            raise BadLayer(f"the image leaves {node.target} no cell; pass a larger input size") from err
 
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         layer = self.fetch_attr(target)
@@ -238,11 +247,16 @@ def _norm(responses: torch.Tensor, p: float) -> torch.Tensor:
 def _gamma(plan: _Plan, values: Mapping[fx.Node, torch.Tensor], scores: Mapping[Score, torch.Tensor]) -> torch.Tensor:
     """Sum the scores of all neurons that read a neuron: (B, C or 1, H, W)."""
     norm, responses = plan.setting.norm, values[plan.layer.node]
-    spread = [_spread(scores[target, norm, reader.node], reader, responses) for reader, target in plan.told]
-    gamma = functools.reduce(torch.add, spread)
+    told = [(reader, scores[target, norm, reader.node] * _active(reader, values)) for reader, target in plan.told]
+    gamma = functools.reduce(torch.add, [_spread(score, reader, responses) for reader, score in told])
     if not gamma.sum().isfinite():
         raise BadLayer(f"the weights overflow with a norm of {norm:g}; take a smaller one, or inf")
     return gamma
+
+
+def _active(reader: Reader, values: Mapping[fx.Node, torch.Tensor]) -> torch.Tensor | bool:
+    """Say which neurons of a pooling are above 0; the scores of a convolution have the slope of its ReLU in them."""
+    return True if isinstance(reader.layer, nn.Conv2d) else values[reader.node].detach() > 0
 
 
 def _spread(scores: torch.Tensor, reader: Reader, responses: torch.Tensor) -> torch.Tensor:

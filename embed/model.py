@@ -24,7 +24,7 @@ from whymatch.embed.model_file import Triple
 from whymatch.embed.networks import BUNDLED, WEIGHT_SUFFIXES, Network, load_network
 from whymatch.embed.pooling import Array, Pooling, PoolingKind
 from whymatch.embed.taps import Tap, parse_tap
-from whymatch.embed.trunk import Trunk, cut_trunk, hash_of_top, output_shape, stride_and_min_side
+from whymatch.embed.trunk import Trunk, cut_trunk, output_shape, side_for_top, stride_and_min_side
 
 VERSION = 1
 """Of decoding, resizing and all else between a file and its vector: a change that changes vectors counts it up."""
@@ -71,7 +71,7 @@ class Model:
     def description(self) -> dict[str, object]:
         """Everything that decides what vector an image gets, ready for JSON."""
         pooling = asdict(self.pooling) if self.pooling.kind == "gem" else {"kind": self.pooling.kind}
-        top = {"top_sha256": hash_of_top(self.trunk)} if self.tap else {}
+        top = {"top_sha256": self.trunk.top_sha256} if self.tap else {}
         return {
             "version": VERSION,
             "backbone": self.backbone,
@@ -167,6 +167,8 @@ def load_model(
     network = load_network(backbone, weights)
     trunk = cut_trunk(network)
     stride, min_side = stride_and_min_side(trunk) if geometry == "keep" else (1, 1)
+    if tap and geometry == "keep":
+        min_side = side_for_top(trunk, stride, min_side)
     size = size_px or network.size_px
     if size < min_side or output_shape(trunk.module, size) is None:
         raise BadModel(f"inputs of {size} px leave {network.name} no cell; --size-px must be at least {min_side}")

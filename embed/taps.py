@@ -67,6 +67,8 @@ def _term(text: str) -> str | InterActiveSetting:
 
 def scaled(maps: torch.Tensor) -> torch.Tensor:
     """Divide maps (B, C, H, W) by the length of their mean over the cells; zeros stay."""
+    peak = maps.abs().amax((1, 2, 3), keepdim=True)
+    maps = maps / torch.where(peak > 0, peak, 1)  # the squares of very small and very large values would vanish
     mean = maps.mean((2, 3), keepdim=True).norm(dim=1, keepdim=True)
     cell = maps.norm(dim=1, keepdim=True).mean((2, 3), keepdim=True)
     length = torch.maximum(mean, LEAST_COHERENCE * cell)

@@ -33,6 +33,8 @@ class Trunk:
     top: tuple[tuple[str, nn.Module], ...] = ()
     """What lies above the feature map, by name, up to the class scores: fully connected layers as convolutions, and the
     ReLUs behind them, one behind the scores, too. Nothing if the weights lack it or convolutions cannot do the same."""
+    top_sha256: str = ""
+    """Hash of its parameters."""
     classifier: Classifier | None = None
     """What scores the classes, if `top` ends in it."""
 
@@ -53,7 +55,8 @@ def cut_trunk(network: Network) -> Trunk:
     weights_sha256 = _hash(module)
     _fold_batch_norms(module)
     top = _top(network, channels)
-    return Trunk(module, layer, weights_sha256, channels, top, network.classifier if top else None)
+    top_sha256 = hashlib.sha256("".join(_hash(part) for _, part in top).encode()).hexdigest()
+    return Trunk(module, layer, weights_sha256, channels, top, top_sha256, network.classifier if top else None)
 
 
 def trainable_trunk(network: Network) -> tuple[nn.Module, int]:
@@ -89,6 +92,14 @@ def stride_and_min_side(trunk: Trunk) -> tuple[int, int]:
     while output_shape(trunk.module, side) is None:
         side += stride
     return stride, side
+
+
+def side_for_top(trunk: Trunk, stride: int, side: int) -> int:
+    """Return the shortest side, from `side` on, whose feature map is not smaller than the kernel of what lies above."""
+    kernel = max((part.kernel_size[0] for _, part in trunk.top if isinstance(part, nn.Conv2d)), default=1)
+    while (output_shape(trunk.module, side) or (0, 0, 0))[2] < kernel:
+        side += stride
+    return side
 
 
 def _channels(module: nn.Module, network: Network) -> int:
@@ -133,14 +144,6 @@ def _feature_node(traced: fx.GraphModule, network: Network) -> fx.Node:
     end = min(pools[-1:] + classifier[:1], key=nodes.index)
     feature_map: fx.Node = end.all_input_nodes[0]
     return feature_map
-
-
-def hash_of_top(trunk: Trunk) -> str:
-    """Hash what lies above the feature map."""
-    digest = hashlib.sha256()
-    for _, layer in trunk.top:
-        digest.update(_hash(layer).encode())
-    return digest.hexdigest()
 
 
 def _top(network: Network, channels: int) -> tuple[tuple[str, nn.Module], ...]:

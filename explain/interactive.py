@@ -95,8 +95,10 @@ def reweighted_scores(model: Model, pixels: NDArray[np.uint8], *, norm: float = 
     [(responses, gamma)] = InterActive(model.layers).weigh_together(model.inputs(pixels), [setting])
     weighed = responses * gamma
     before, after = (maps.flatten(1).norm(dim=1)[:, None, None, None] for maps in (responses, weighed))
+    classifier = model.trunk.classifier
+    dtype = classifier.layer.weight.dtype
     plain, again = (
-        model.trunk.classifier(maps, maps.mean((2, 3))).cpu().numpy()
+        classifier(maps.to(dtype), maps.mean((2, 3)).to(dtype)).float().cpu().numpy()
         for maps in (responses, weighed * before / torch.where(after > 0, after, 1))
     )
     return plain, again

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import cast
 
 from whymatch.embed import Model
-from whymatch.embed.trunk import hash_of_top
 from whymatch.explain.benchmark.experiment import Plan
 
 FORMAT = 1
@@ -23,7 +22,7 @@ def settings_of(model: Model, plan: Plan, images: Mapping[str, object]) -> dict[
         "format": FORMAT,
         **described,
         **preprocessing,
-        "top_sha256": hash_of_top(model.trunk),
+        "top_sha256": model.trunk.top_sha256,
         "layers": [layer.name for layer in plan.layers],
         "descriptors": [f"{variant.name}, {variant.aggregation}" for variant in plan.variants],
         **images,

@@ -14,10 +14,10 @@ from torch import nn
 from torch.nn import functional
 
 from whymatch.embed import BadLayer, NoReluLayers
-from whymatch.embed.activeness import InterActive, InterActiveSetting
+from whymatch.embed.activeness import Activeness, InterActive, InterActiveSetting
 from whymatch.embed.layers import Layers
 from whymatch.embed.networks import Network, untrained_network
-from whymatch.embed.trunk import cut_trunk
+from whymatch.embed.trunk import cut_trunk, side_for_top
 
 STEP = 1e-6
 
@@ -114,6 +114,8 @@ def oracle(responses: torch.Tensor, readings: list[Reading], norm: float) -> np.
         sums = reading.sums(responses)
         base = height(reading.upper(sums), norm)
         for place in np.ndindex(*sums.shape[1:]):
+            if reading.per_channel and sums[(0, *place)] <= 0:
+                continue  # the indicator of equation 6, which a convolution has in its ReLU
             moved = sums.clone()
             moved[(0, *place)] += STEP
             slope = (height(reading.upper(moved), norm) - base) / STEP
@@ -279,6 +281,31 @@ def test_a_later_layer_can_supervise():
     np.testing.assert_array_equal(by_name.weights, last.weights)
 
 
+def test_a_pooling_counts_its_active_neurons():
+    """Next, p = 1: as many windows above 0 as see a neuron, each with one over the number of windows."""
+    net = nn.Sequential(nn.Conv2d(3, 1, 1), nn.ReLU(), nn.MaxPool2d(2), Tail(1))
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1))
+        net[0].bias.zero_()
+    image = torch.zeros(1, 3, 4, 4, dtype=torch.float64)
+    image[0, 0, 0, 1] = 5
+    [[result]] = interactive(net).weigh(image, [InterActiveSetting("0", "next", 1.0)])
+    expected = np.zeros((4, 4))
+    expected[:2, :2] = 1 / 4
+    np.testing.assert_allclose(result.weight_map, expected)
+
+
+def test_descriptors_of_tiny_weights_are_of_length_1():
+    result = Activeness(np.ones((2, 2, 3), np.float32), np.full((2, 2, 1), 1e-30, np.float32))
+    np.testing.assert_allclose(np.linalg.norm(result.descriptor()), 1, rtol=1e-5)
+
+
+def test_an_image_too_small_for_a_pooling_is_refused():
+    net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Conv2d(2, 2, 1), nn.ReLU(), Tail(2))
+    with pytest.raises(BadLayer, match="leaves 2 no cell; pass a larger input size"):
+        interactive(net).weigh(inputs(8)[..., :2, :2], [InterActiveSetting("0")])
+
+
 def test_descriptors_are_pooled_and_of_length_1():
     [[result]] = interactive(Chain()).weigh(inputs(), [InterActiveSetting("conv1")])
     mean, most = result.weighted.mean((0, 1)), result.weighted.max((0, 1))
@@ -383,6 +410,11 @@ def test_the_layers_of_vgg_have_the_names_of_the_paper():
 def test_an_image_too_small_for_a_fully_connected_layer_is_refused():
     with pytest.raises(BadLayer, match=r"classifier.1 a map of 1 x 2 cells, less than its kernel of 3 x 3"):
         interactive(Full()).weigh_together(inputs(7), [InterActiveSetting("features.2")])
+
+
+def test_the_shortest_side_that_a_fully_connected_layer_can_read():
+    net = Full()
+    assert side_for_top(cut_trunk(Network("full", net, frozenset(net.state_dict()))), 1, 5) == 13
 
 
 def test_a_trunk_without_its_classifier_is_supervised_by_its_own_last_layer():

@@ -48,6 +48,17 @@ def test_the_scores_again_are_those_of_weighed_responses_of_the_same_length(clas
         assert np.abs(activeness.weights).max() > 0
 
 
+def test_class_scores_in_bfloat16_are_near_those_in_float32(tmp_path):
+    torch.manual_seed(1)
+    save_file(untrained_network("regnet_x_200mf").module.state_dict(), tmp_path / "weights.safetensors")
+    models = [
+        load_model("regnet_x_200mf", weights=tmp_path / "weights.safetensors", size_px=96, precision=precision)
+        for precision in ("float32", "bfloat16")
+    ]
+    exact, rough = (reweighted_scores(model, pixels_of(model))[0] for model in models)
+    np.testing.assert_allclose(rough, exact, atol=0.1 * np.abs(exact).max())
+
+
 def test_a_model_without_class_scores_says_so(classifying):
     model, _ = classifying
     bare = replace(model, trunk=replace(model.trunk, classifier=None, top=()))
