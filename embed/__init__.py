@@ -1,6 +1,7 @@
 """Image bytes to feature map to embedding: decoding, geometry, backbones, pooling, linear head."""
 
 from whymatch.embed.activeness import Activeness, Aggregation, InterActive, InterActiveSetting
+from whymatch.embed.alterations import Alterations, ClassScores, End, PooledVector, Responses
 from whymatch.embed.embedder import Embedder
 from whymatch.embed.errors import (
     BadFolder,
@@ -10,6 +11,7 @@ from whymatch.embed.errors import (
     BadVector,
     BrokenImage,
     ImageTooLarge,
+    NoClassScores,
     NoReluLayers,
     NotAnImage,
     TooFewImages,
@@ -23,6 +25,7 @@ from whymatch.embed.geometry import Geometry, Placement
 from whymatch.embed.head import (
     MAX_DIMENSIONS,
     NO_HEAD,
+    ONE_BLAS_THREAD,
     Fit,
     Head,
     HeadKind,
@@ -34,14 +37,17 @@ from whymatch.embed.head import (
 from whymatch.embed.image import DecodeLimits, decode_image, media_type
 from whymatch.embed.layers import Layer, Layers
 from whymatch.embed.model import Model, Prepared, load_model, load_named_model
+from whymatch.embed.moments import Moments
 from whymatch.embed.pieces import in_pieces
 from whymatch.embed.pooling import Array, Pooling
 
 __all__ = [
     "MAX_DIMENSIONS",
     "NO_HEAD",
+    "ONE_BLAS_THREAD",
     "Activeness",
     "Aggregation",
+    "Alterations",
     "Array",
     "BadFolder",
     "BadHead",
@@ -49,8 +55,10 @@ __all__ = [
     "BadModel",
     "BadVector",
     "BrokenImage",
+    "ClassScores",
     "DecodeLimits",
     "Embedder",
+    "End",
     "Features",
     "Fit",
     "Geometry",
@@ -63,11 +71,15 @@ __all__ = [
     "Layer",
     "Layers",
     "Model",
+    "Moments",
+    "NoClassScores",
     "NoReluLayers",
     "NotAnImage",
     "Placement",
+    "PooledVector",
     "Pooling",
     "Prepared",
+    "Responses",
     "TooFewImages",
     "TooManyPixels",
     "TrainingFailed",

@@ -47,7 +47,7 @@ class BadHead(WhymatchError):
 
 
 class TooFewImages(WhymatchError):
-    """There are too few different images to fit a head to."""
+    """There are too few different images to fit a head or a sampler to."""
 
     reason = "TOO_FEW_IMAGES"
 
@@ -62,6 +62,12 @@ class BadLayer(WhymatchError):
     """A layer, or what is to supervise it, cannot be used as asked."""
 
     reason = "BAD_LAYER"
+
+
+class NoClassScores(WhymatchError):
+    """The network scores no classes."""
+
+    reason = "NO_CLASS_SCORES"
 
 
 class NoReluLayers(WhymatchError):

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from whymatch.embed.errors import BadHead, TooFewImages
+from whymatch.embed.moments import Moments, Wide
 from whymatch.embed.pooling import Array
 
 HeadKind = Literal["none", "centering", "whitening", "linear"]
-Wide = NDArray[np.float64]
 
 MAX_DIMENSIONS = 4096
 """Of an embedding behind a given layer."""
@@ -132,11 +131,11 @@ def fit_centering(batches: Iterable[Array]) -> Iterator[Fit]:
     Raises:
         TooFewImages: no two vectors differ.
     """
-    moments = _Moments(products=False)
+    moments = Moments(products=False)
     for batch in batches:
         moments.add(batch)
         yield Fit(moments.count)
-    moments.check("centering")
+    _check_differ(moments, "centering")
     yield Fit(moments.count, Head("centering", None, (-moments.mean).astype(np.float32)))
 
 
@@ -154,11 +153,11 @@ def fit_whitening(batches: Iterable[Array], channels: int, dimensions: int | Non
     """
     if dimensions is not None and not 1 <= dimensions <= channels:
         raise BadHead(f"{dimensions} dimensions cannot be kept; take from 1 to the model's {channels}")
-    moments = _Moments(products=True)
+    moments = Moments(products=True)
     for batch in batches:
         moments.add(batch)
         yield Fit(moments.count)
-    moments.check("whitening")
+    _check_differ(moments, "whitening")
     variances, directions = _principal(moments.covariance)
     spanned = int((variances > variances[0] * FLAT).sum())
     wanted = dimensions or min(DEFAULT_DIMENSIONS, spanned, max(1, moments.count // IMAGES_PER_DIMENSION))
@@ -171,54 +170,13 @@ def fit_whitening(batches: Iterable[Array], channels: int, dimensions: int | Non
     yield Fit(moments.count, Head("whitening", matrix.astype(np.float32), (-matrix @ moments.mean).astype(np.float32)))
 
 
-class _Moments:
-    """Mean and covariance of vectors, taken in one pass: sums of what is left after the mean of the first batch."""
-
-    def __init__(self, *, products: bool) -> None:
-        self.count = 0
-        self._origin: Wide = np.zeros(0)
-        self._sum: Wide = np.zeros(0)
-        self._squares = 0.0
-        self._products: Wide | None = np.zeros((0, 0)) if products else None
-
-    def add(self, batch: Array) -> None:
-        """Take in vectors (n, C)."""
-        wide = batch.astype(float)
-        if not self.count:
-            channels = wide.shape[1]
-            self._origin, self._sum = wide.mean(axis=0), np.zeros(channels)
-            self._products = None if self._products is None else np.zeros((channels, channels))
-        wide -= self._origin
-        self.count += len(wide)
-        self._sum += wide.sum(axis=0)
-        self._squares += float((wide**2).sum())
-        if self._products is not None:
-            self._products += wide.T @ wide
-
-    def check(self, kind: HeadKind) -> None:
-        """Raise TooFewImages if no two vectors differ."""
-        if not self.count or self._variance <= FLAT * float((self.mean**2).sum()):
-            raise TooFewImages(
-                f"{kind} needs at least two images that differ; the gallery has "
-                + (f"{self.count} that the model cannot tell apart" if self.count > 1 else str(self.count))
-            )
-
-    @property
-    def mean(self) -> Wide:
-        """Of each channel, (C,)."""
-        return self._origin + self._sum / self.count
-
-    @property
-    def covariance(self) -> Wide:
-        """Of each two channels, (C, C)."""
-        assert self._products is not None
-        left = self._sum / self.count
-        return self._products / self.count - np.outer(left, left)
-
-    @property
-    def _variance(self) -> float:
-        """The trace of the covariance."""
-        return self._squares / self.count - float(((self._sum / self.count) ** 2).sum())
+def _check_differ(moments: Moments, kind: HeadKind) -> None:
+    """Raise TooFewImages if no two vectors differ."""
+    if not moments.count or moments.variance <= FLAT * float((moments.mean**2).sum()):
+        raise TooFewImages(
+            f"{kind} needs at least two images that differ; the gallery has "
+            + (f"{moments.count} that the model cannot tell apart" if moments.count > 1 else str(moments.count))
+        )
 
 
 def _principal(covariance: Wide) -> tuple[Wide, Wide]:

@@ -52,25 +52,22 @@ class Layers:
     """The layers of a trunk and its top, in the order in which they compute."""
 
     def __init__(self, trunk: Trunk) -> None:
-        """Find the layers.
-
-        Raises:
-            NoReluLayers: none of them has a ReLU; InterActive is defined by which responses are above 0.
-        """
+        """Find the layers."""
         self.module = _with_top(trunk)
         self.nodes = list(self.module.graph.nodes)
         self.position = {node: number for number, node in enumerate(self.nodes)}
         self._channels = _channels(self.module)
         self._end = trunk.layer
         self._responses = self._find_responses()
-        self.all = self._named()
-        if all(layer.name == SCORES for layer in self.all):
-            raise NoReluLayers("the network has no layer with a ReLU; take one that has, for example resnet50 or vgg16")
+        named = self._named()
+        self.all = [] if all(layer.name == SCORES for layer in named) else named
+        """The layers with a response; none in a network without ReLUs."""
         self._by_name = {name: layer for layer in self.all for name in (*layer.aliases, layer.name)}
 
     @property
     def last(self) -> Layer:
-        """The last layer before the class scores."""
+        """The last layer before the class scores. Raises NoReluLayers."""
+        self._require_some()
         return self.all[-2] if self.all[-1].name == SCORES else self.all[-1]
 
     def find(self, name: str) -> Layer:
@@ -78,12 +75,22 @@ class Layers:
 
         Raises:
             BadLayer: no such layer, or one without a ReLU; the message lists names that are near.
+            NoReluLayers: none has a ReLU; InterActive is defined by which responses are above 0.
         """
+        self._require_some()
         if name in self._by_name:
             return self._by_name[name]
         near = difflib.get_close_matches(name, self._by_name, n=5, cutoff=0.4) or [layer.name for layer in self.all[:5]]
-        what = "has no response that a ReLU lets through" if name in self._modules() else "is no layer of this network"
+        what = (
+            "has no response that a ReLU lets through"
+            if name in module_outputs(self.module.graph)
+            else "is no layer of this network"
+        )
         raise BadLayer(f"{name!r} {what}; near it are {', '.join(near)}")
+
+    def _require_some(self) -> None:
+        if not self.all:
+            raise NoReluLayers("the network has no layer with a ReLU; take one that has, for example resnet50 or vgg16")
 
     def readers(self, node: fx.Node, first: int = 0) -> Iterator[Reader]:
         """Yield the convolutions and poolings that read a response, directly or out of a concatenation.
@@ -92,8 +99,8 @@ class Layers:
         """
         for user in node.users:
             layer = self.called(user)
-            if isinstance(layer, nn.Conv2d) or _is_pool(user, layer):
-                yield Reader(user, layer or _pool_of(user), first)
+            if isinstance(layer, nn.Conv2d) or is_pool(user, layer):
+                yield Reader(user, layer or pool_of(user), first)
             elif _is_same(user, layer):
                 yield from self.readers(user, first)
             elif user.target in CONCATENATIONS:
@@ -130,14 +137,14 @@ class Layers:
         responses: set[fx.Node] = set()
         for node in self.nodes:
             layer = self.called(node)
-            passes_on = _is_pool(node, layer) or _is_same(node, layer) or node.target in CONCATENATIONS
+            passes_on = is_pool(node, layer) or _is_same(node, layer) or node.target in CONCATENATIONS
             if _is_relu(node, layer) or (passes_on and responses.issuperset(node.all_input_nodes)):
                 responses.add(node)
         return responses
 
     def _named(self) -> list[Layer]:
         names: dict[fx.Node, list[str]] = {node: [] for node in self.nodes if node in self._responses}
-        modules = self._modules()
+        modules = module_outputs(self.module.graph)
         for module, node in modules.items():
             if node in names:
                 names[node].append(module)
@@ -162,15 +169,16 @@ class Layers:
                 return node if node in self._responses else None
         return None
 
-    def _modules(self) -> dict[str, fx.Node]:
-        """Return the node that gives the output of each module, by the module's name."""
-        last: dict[str, fx.Node] = {}
-        for node in self.nodes:
-            for path in node.meta.get("nn_module_stack") or {}:
-                last[path.partition("@")[0]] = node
-            if node.op == "call_module":
-                last[str(node.target)] = node
-        return last
+
+def module_outputs(graph: fx.Graph) -> dict[str, fx.Node]:
+    """Return the node that gives the output of each module, by the module's name."""
+    last: dict[str, fx.Node] = {}
+    for node in graph.nodes:
+        for path in node.meta.get("nn_module_stack") or {}:
+            last[path.partition("@")[0]] = node
+        if node.op == "call_module":
+            last[str(node.target)] = node
+    return last
 
 
 Pair = tuple[int, int]
@@ -199,7 +207,6 @@ def _pair(value: Any) -> Pair:
 
 def _with_top(trunk: Trunk) -> fx.GraphModule:
     """Return the graph of a trunk and what lies above it; all parameters are the trunk's own."""
-    assert isinstance(trunk.module, fx.GraphModule)
     if not trunk.top:
         return trunk.module
     graph = fx.Graph()
@@ -236,7 +243,8 @@ def _is_relu(node: fx.Node, layer: nn.Module | None) -> bool:
     return isinstance(layer, RELUS) or node.target in (*RELU_FUNCTIONS, "relu", "relu_")
 
 
-def _is_pool(node: fx.Node, layer: nn.Module | None) -> bool:
+def is_pool(node: fx.Node, layer: nn.Module | None) -> bool:
+    """Say whether a node is an average or maximum pooling with a sliding window."""
     return isinstance(layer, POOLS) or node.target in POOL_FUNCTIONS
 
 
@@ -244,7 +252,7 @@ def _is_same(node: fx.Node, layer: nn.Module | None) -> bool:
     return isinstance(layer, SAME) or node.target in SAME_FUNCTIONS
 
 
-def _pool_of(node: fx.Node) -> nn.Module:
+def pool_of(node: fx.Node) -> nn.Module:
     """Return the layer that a call of a pooling function amounts to."""
     kind: Callable[..., nn.Module] = nn.AvgPool2d if node.target is functional.avg_pool2d else nn.MaxPool2d
     return kind(*node.args[1:], **node.kwargs)

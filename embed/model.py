@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import fx
 
 from whymatch.embed.activeness import Activeness, InterActive, InterActiveSetting
-from whymatch.embed.errors import BadModel
+from whymatch.embed.errors import BadModel, NoClassScores
 from whymatch.embed.features import Features
 from whymatch.embed.geometry import Geometry, GeometryMode, Placement
 from whymatch.embed.image import DecodeLimits, decode_image
@@ -56,6 +57,8 @@ class Model:
     device: str
     tap: Tap | None = None
     """What is pooled instead of the trunk's output."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes that the network scores; none if its weights lack its classifier."""
 
     @property
     def dimensions(self) -> int:
@@ -115,17 +118,39 @@ class Model:
         result: Array = outputs.permute(0, 2, 3, 1).float().contiguous().cpu().numpy()
         return result
 
-    def inputs(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
-        """Return pixels (B, h, w, 3) as the network wants them: (B, 3, h, w), normalized."""
+    @torch.inference_mode()
+    def class_scores(self, pixels: NDArray[np.uint8]) -> Array:
+        """Return the scores of the classes before softmax, (B, classes) float32, of pixels (B, h, w, 3).
+
+        Raises:
+            NoClassScores: the weights lack the network's classifier.
+        """
+        scores: Array = self.scorer(self.trunk.module(self.inputs(pixels))).float().cpu().numpy()
+        return scores
+
+    @property
+    def scorer(self) -> fx.GraphModule:
+        """What makes class scores of feature maps. Raises NoClassScores."""
+        if self.trunk.scorer is None:
+            raise NoClassScores(
+                f"{self.backbone} has no class scores here: its weights lack its classifier; take weights that have it, "
+                "or explain a similarity, a label or a unit"
+            )
+        return self.trunk.scorer
+
+    def inputs(self, pixels: NDArray[np.uint8] | Array) -> torch.Tensor:
+        """Return pixels (B, h, w, 3), 0 to 255, as the network wants them: (B, 3, h, w), normalized."""
         mean, std = (torch.tensor(values, device=self.device) * 255 for values in (self.mean, self.std))
         # (B, h, w, 3) memory seen as (B, 3, h, w) is torch's channels_last, the fast order for convolutions. bfloat16
         # holds 0 to 255 exactly, and batch_norm computes (x - mean) / std in float32: one pass, rounded once.
-        inputs = torch.from_numpy(pixels).to(self.device, DTYPES[self.precision]).permute(0, 3, 1, 2)
-        return torch.nn.functional.batch_norm(inputs, mean, std**2, eps=0.0)
+        dtype = DTYPES[self.precision]
+        exact = dtype if pixels.dtype == np.uint8 else torch.float32
+        inputs = torch.from_numpy(pixels).to(self.device, exact).permute(0, 3, 1, 2)
+        return torch.nn.functional.batch_norm(inputs, mean, std**2, eps=0.0).to(dtype)
 
     @functools.cached_property
     def layers(self) -> Layers:
-        """The layers of the network by name. Raises NoReluLayers."""
+        """The layers of the network by name."""
         return Layers(self.trunk)
 
     def weigh(self, pixels: NDArray[np.uint8], settings: Sequence[InterActiveSetting]) -> list[list[Activeness]]:
@@ -172,7 +197,7 @@ def load_model(
     size = size_px or network.size_px
     if size < min_side or output_shape(trunk.module, size) is None:
         raise BadModel(f"inputs of {size} px leave {network.name} no cell; --size-px must be at least {min_side}")
-    above = [trunk.classifier] if trunk.classifier else []
+    above = [module for module in (trunk.classifier, trunk.scorer) if module]
     for module in (trunk.module, *(layer for _, layer in trunk.top), *above):
         module.to(device, DTYPES[precision]).requires_grad_(False)
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -186,6 +211,7 @@ def load_model(
         precision,
         device,
         parse_tap(tap, Layers(trunk)) if tap else None,
+        network.class_names if trunk.scorer else (),
     )
 
 

@@ -16,6 +16,7 @@ from whymatch.embed.pooling import Pooling
 from whymatch.embed.torchvision_models import import_models
 
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
+IMAGENET_CLASSES = 1000
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")
 BUNDLED = "bundled"
@@ -40,6 +41,16 @@ class Network:
     """How the vectors that it was trained for are pooled."""
     classes: tuple[str, ...] = ()
     """Names of the classes of its own classifier, where its weights file says them."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes that it scores: those of its file, for 1000 classes else ImageNet's, or numbers."""
+        count = self.classifier.classes if self.classifier else 0
+        if len(self.classes) == count:
+            return self.classes
+        if count == IMAGENET_CLASSES:
+            return tuple(import_models().get_model_weights("resnet18").DEFAULT.meta["categories"])
+        return tuple(map(str, range(count)))
 
     @property
     def classifier(self) -> Classifier | None:

@@ -23,7 +23,7 @@ SPATIAL_POOL_FUNCTIONS = (nn.functional.adaptive_avg_pool2d, nn.functional.adapt
 class Trunk:
     """A function of inputs (B, 3, h, w) to feature maps (B, C, H, W)."""
 
-    module: nn.Module
+    module: fx.GraphModule
     layer: str
     """Name of the layer whose output is the feature map."""
     weights_sha256: str
@@ -37,6 +37,9 @@ class Trunk:
     """Hash of its parameters."""
     classifier: Classifier | None = None
     """What scores the classes, if `top` ends in it."""
+    scorer: fx.GraphModule | None = None
+    """A function of feature maps to class scores (B, classes) before softmax: all of the network behind the feature
+    map. None if the weights lack a part of it, or it cannot be followed."""
 
 
 def cut_trunk(network: Network) -> Trunk:
@@ -49,14 +52,15 @@ def cut_trunk(network: Network) -> Trunk:
     Raises:
         BadModel: no feature map is pooled there (vision transformers), or the weights lack a part of the trunk.
     """
-    module, layer = _traced(network)
+    module, layer, scorer = _traced(network)
     channels = _channels(module, network)
     _require_weights(module, network)
     weights_sha256 = _hash(module)
     _fold_batch_norms(module)
     top = _top(network, channels)
     top_sha256 = hashlib.sha256("".join(_hash(part) for _, part in top).encode()).hexdigest()
-    return Trunk(module, layer, weights_sha256, channels, top, top_sha256, network.classifier if top else None)
+    classifier = network.classifier if top else None
+    return Trunk(module, layer, weights_sha256, channels, top, top_sha256, classifier, scorer)
 
 
 def trainable_trunk(network: Network) -> tuple[nn.Module, int]:
@@ -65,7 +69,7 @@ def trainable_trunk(network: Network) -> tuple[nn.Module, int]:
     Raises:
         BadModel: no feature map is pooled there.
     """
-    module, _ = _traced(network)
+    module, _, _ = _traced(network)
     return module.train(), _channels(module, network)
 
 
@@ -116,9 +120,11 @@ class _Tracer(fx.Tracer):
         return isinstance(m, (nn.Conv2d, nn.BatchNorm2d)) or super().is_leaf_module(m, module_qualified_name)
 
 
-def _traced(network: Network) -> tuple[fx.GraphModule, str]:
+def _traced(network: Network) -> tuple[fx.GraphModule, str, fx.GraphModule | None]:
+    """Return the trunk, the name of its last layer, and the scorer."""
     tracer = _Tracer()
-    if hasattr(network.module, "forward_features"):
+    names_its_cut = hasattr(network.module, "forward_features")
+    if names_its_cut:
         tracer.traced_func_name = "forward_features"
     try:
         graph = tracer.trace(network.module)
@@ -126,13 +132,45 @@ def _traced(network: Network) -> tuple[fx.GraphModule, str]:
         raise BadModel(f"the layers of {network.name} cannot be followed ({err}); {_TAKE_A_CNN}") from err
     traced = fx.GraphModule(tracer.root, graph, network.name)
     output = next(node for node in graph.nodes if node.op == "output")
-    end = output.all_input_nodes[0] if tracer.traced_func_name == "forward_features" else _feature_node(traced, network)
+    end = output.all_input_nodes[0] if names_its_cut else _feature_node(traced, network)
+    behind = _traced_head(network) if names_its_cut else _behind(traced, end)
     graph.erase_node(output)
     graph.output(end)
     graph.eliminate_dead_code()
     traced.delete_all_unused_submodules()
     traced.recompile()
-    return traced, _name_of(end)
+    return traced, _name_of(end), behind if behind is not None and _is_loaded(behind, network) else None
+
+
+def _behind(traced: fx.GraphModule, end: fx.Node) -> fx.GraphModule | None:
+    """Return the function of a node's output to that of the network, None if the network's hangs on others, too."""
+    graph = fx.Graph()
+    copies = {end: graph.placeholder("maps")}
+    nodes = list(traced.graph.nodes)
+    for node in nodes[nodes.index(end) + 1 :]:
+        if copies.keys() >= set(node.all_input_nodes):
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+    if nodes[-1] not in copies:
+        return None
+    behind = fx.GraphModule(traced, graph)
+    graph.eliminate_dead_code()
+    behind.delete_all_unused_submodules()
+    behind.recompile()
+    return behind
+
+
+def _traced_head(network: Network) -> fx.GraphModule | None:
+    """Return what timm's networks call `forward_head`."""
+    tracer = _Tracer()
+    tracer.traced_func_name = "forward_head"
+    try:
+        return fx.GraphModule(network.module, tracer.trace(network.module, {"pre_logits": False}))
+    except (fx.proxy.TraceError, AssertionError, TypeError, AttributeError):
+        return None
+
+
+def _is_loaded(scorer: fx.GraphModule, network: Network) -> bool:
+    return network.classifier is not None and network.loaded.issuperset(_state(scorer))
 
 
 def _feature_node(traced: fx.GraphModule, network: Network) -> fx.Node:

@@ -19,3 +19,15 @@ class NoLabeledPairs(WhymatchError):
     """There are no two images of one label to compare."""
 
     reason = "NO_LABELED_PAIRS"
+
+
+class BadTarget(WhymatchError):
+    """What is to be explained is not there."""
+
+    reason = "BAD_TARGET"
+
+
+class BadWindow(WhymatchError):
+    """Windows, samples or batches cannot have that size."""
+
+    reason = "BAD_WINDOW"

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from whymatch.embed import Aggregation, Array, Features, Layer, Model, NoReluLayers
+from whymatch.embed import Aggregation, Array, Features, Model
 from whymatch.explain import (
     Bounds,
     ChannelShare,
@@ -215,16 +215,9 @@ def model(description: Model) -> embed_service_pb2.Model:
         description_json=json.dumps(description.description),
         layers=[
             embed_service_pb2.Layer(name=layer.name, aliases=layer.aliases, channels=layer.channels)
-            for layer in _layers(description)
+            for layer in description.layers.all
         ],
     )
-
-
-def _layers(model: Model) -> Sequence[Layer]:
-    try:
-        return model.layers.all
-    except NoReluLayers:
-        return ()
 
 
 def _head(model: str, stored: HeadFacts) -> gallery_service_pb2.Head:

@@ -1,0 +1,228 @@
+"""What a model makes of one image of which windows are replaced: class scores, pooled vectors, responses of layers."""
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import fx
+
+from whymatch.embed.errors import BadLayer, NoReluLayers
+from whymatch.embed.incremental import Incremental, Patches, Value, whole_maps
+from whymatch.embed.layers import module_outputs
+from whymatch.embed.model import Model
+from whymatch.embed.pooling import TINY, Array, Pooling
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """The scores of all classes before softmax, (classes,)."""
+
+
+@dataclass(frozen=True)
+class PooledVector:
+    """What the model pools of the image, beta (C,)."""
+
+
+@dataclass(frozen=True)
+class Responses:
+    """The responses of a layer: each channel's mean over the cells, or those of one cell, (C,)."""
+
+    layer: str
+    cell: tuple[int, int] | None = None
+    """Row and column."""
+
+
+End: TypeAlias = ClassScores | PooledVector | Responses
+"""Something that the network makes of an image, as a vector."""
+
+
+class Alterations:
+    """Runs one model on one image with windows of other contents.
+
+    Each window is replaced for itself, with all else as it is, and only what it changes is computed (`Incremental`).
+    """
+
+    def __init__(self, model: Model, pixels: NDArray[np.uint8], ends: Sequence[End]) -> None:
+        """Run the model on the unchanged image.
+
+        pixels: (h, w, 3), as `Model.prepare` makes them.
+        ends: what is wanted of each altered image.
+
+        Raises:
+            NoClassScores: scores are wanted, but the network has none.
+            BadLayer: no layer has that name, or it has no such cell.
+        """
+        self._model = model
+        self._network = _Network(model)
+        self._inputs = model.inputs(np.stack([pixels]))
+        self._ends = [(end, self._network.node(end)) for end in ends]
+        with torch.inference_mode():
+            self._incremental = Incremental(self._network.module, self._inputs, [node for _, node in self._ends])
+            base = self._incremental.base
+            for end, node in self._ends:
+                _check(end, base[node])
+            self.plain = [self._read(end, _unchanged(base[node])) for end, node in self._ends]
+            """What each end is for the unchanged image, (1, n) float32."""
+
+    @property
+    def multiplied_share(self) -> float:
+        """Multiplications of the last run, as a share of those that whole images would have taken."""
+        return self._incremental.multiplied_share
+
+    @property
+    def computed_whole(self) -> set[str]:
+        """Where the network cannot be followed: from these nodes on whole images are computed. Known after a run."""
+        taps = (
+            {self._model.layer}
+            if self._model.tap and any(isinstance(end, PooledVector) for end, _ in self._ends)
+            else set()
+        )
+        return self._incremental.computed_whole | taps
+
+    def run(self, tops: Sequence[int], lefts: Sequence[int], contents: Array) -> list[torch.Tensor]:
+        """Return each end for windows with other contents, (windows * samples, n) float32.
+
+        tops, lefts: the first row and column of each window.
+        contents: (windows, samples, k, k, 3) float32, 0 to 255.
+        """
+        windows, samples, side = contents.shape[:3]
+        with torch.inference_mode():
+            inputs = self._model.inputs(contents.reshape(-1, side, side, 3))
+            values = self._incremental.run(tops, lefts, inputs.reshape(windows, samples, *inputs.shape[1:]))
+            return [self._read(end, values[node]) for end, node in self._ends]
+
+    def gradient(self, activation: Callable[[list[torch.Tensor]], torch.Tensor]) -> Array:
+        """Return how much a number made of the ends hangs on each pixel of the unchanged image, (h, w) float32.
+
+        The largest absolute derivative among the channels (Simonyan et al., "Deep inside convolutional networks").
+        """
+        with torch.inference_mode(False), torch.enable_grad():
+            inputs = self._inputs.clone().requires_grad_()
+            values = _Recorder(self._network.module, {node for _, node in self._ends}).values(inputs)
+            activation([self._read(end, _unchanged(values[node])) for end, node in self._ends]).backward()  # type: ignore[no-untyped-call]
+        assert inputs.grad is not None
+        steepest: Array = inputs.grad[0].abs().amax(0).float().cpu().numpy()
+        return steepest
+
+    @property
+    def _taps(self) -> bool:
+        return self._model.tap is not None and any(isinstance(end, PooledVector) for end, _ in self._ends)
+
+    def _read(self, end: End, value: Value) -> torch.Tensor:
+        if isinstance(end, PooledVector):
+            tap = self._model.tap
+            vectors = _pooled(self._model.pooling, value if tap is None else _unchanged(tap(value.whole())))
+        elif not isinstance(value, Patches):
+            vectors = value.float().flatten(1)
+        elif isinstance(end, Responses) and end.cell:
+            vectors = value.at(*end.cell).float()
+        else:
+            vectors = value.mean()
+        return vectors.cpu()
+
+
+class _Network:
+    """The graph of a model's network from its input to its class scores, if it has any."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        trunk, graph = model.trunk, fx.Graph()
+        self._features = self._scores = _node(graph.graph_copy(trunk.module.graph, {}))
+        parts = [trunk.module]
+        if trunk.scorer:
+            [maps] = [node for node in trunk.scorer.graph.nodes if node.op == "placeholder"]
+            self._scores = _node(graph.graph_copy(trunk.scorer.graph, {maps: self._features}))
+            parts.append(trunk.scorer)
+        graph.output(self._scores)
+        named = [
+            part for each in parts for part in (each.named_modules(), each.named_parameters(), each.named_buffers())
+        ]
+        self.module = fx.GraphModule({name: part for each in named for name, part in each}, graph)
+
+    def node(self, end: End) -> fx.Node:
+        """Return the node that gives an end."""
+        if isinstance(end, Responses):
+            return self._layer(end.layer)
+        if isinstance(end, PooledVector):
+            return self._features if self._model.tap is None else next(iter(self.module.graph.nodes))
+        assert self._model.scorer
+        return self._scores
+
+    def _layer(self, name: str) -> fx.Node:
+        """Return the response of a layer by any name that InterActive knows, else the output of that module."""
+        nodes: dict[str, fx.Node] = {node.name: node for node in self.module.graph.nodes}
+        outputs = module_outputs(self.module.graph)
+        try:
+            response = self._model.layers.find(name).node.name
+        except (BadLayer, NoReluLayers):
+            response = ""
+        if response in nodes:
+            return nodes[response]
+        if name in outputs:
+            return outputs[name]
+        near = difflib.get_close_matches(name, [*outputs], n=5, cutoff=0.4)
+        raise BadLayer(
+            f"{name!r} is no layer of this network; "
+            + (f"near it are {', '.join(near)}" if near else "see `whymatch layers`")
+        )
+
+
+def _node(output: object) -> fx.Node:
+    assert isinstance(output, fx.Node)
+    return output
+
+
+class _Recorder(fx.Interpreter):
+    """Runs a network and keeps what some nodes give."""
+
+    def __init__(self, module: fx.GraphModule, wanted: set[fx.Node]) -> None:
+        super().__init__(module)
+        self._wanted = wanted
+        self._kept: dict[fx.Node, torch.Tensor] = {}
+
+    def values(self, inputs: torch.Tensor) -> dict[fx.Node, torch.Tensor]:
+        self.run(inputs)
+        return self._kept
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if n in self._wanted:
+            self._kept[n] = result.clone()  # the next layer may write into it
+        return result
+
+
+def _unchanged(value: torch.Tensor) -> Value:
+    """Return what the unchanged image gives as if a window had been replaced by itself."""
+    return whole_maps(value, value, windows=1) if value.ndim == 4 else value
+
+
+def _check(end: End, value: object) -> None:
+    """Raise BadLayer if a layer cannot give what is wanted of it."""
+    if not isinstance(end, Responses):
+        return
+    shape = value.shape if isinstance(value, torch.Tensor) else ()
+    if len(shape) not in (2, 4):
+        raise BadLayer(f"{end.layer!r} has no channels; take one of the layers that `whymatch layers` lists")
+    cells = tuple(shape[2:]) or (1, 1)
+    if end.cell and not all(0 <= place < size for place, size in zip(end.cell, cells, strict=True)):
+        raise BadLayer(
+            f"{end.layer!r} has no cell in row {end.cell[0]}, column {end.cell[1]}: for this image it has {cells[0]} "
+            f"rows of {cells[1]} cells, counted from 0"
+        )
+
+
+def _pooled(pooling: Pooling, maps: Patches) -> torch.Tensor:
+    """Return pooled vectors (B, C) float32 as `Pooling.pool` makes them."""
+    if pooling.kind == "average":
+        return maps.mean()
+    whole = maps.whole().float()
+    peaks = whole.amax((2, 3), keepdim=True)
+    if pooling.kind == "max":
+        return peaks[..., 0, 0]
+    peaks = peaks.clamp(min=float(TINY))
+    mean = (whole.clamp(min=0) / peaks).pow(pooling.power).mean((2, 3))
+    return mean.pow(1 / pooling.power) * peaks[..., 0, 0]

@@ -1,0 +1,278 @@
+"""Prediction difference: what each part of an image is worth for a prediction, by taking it as unknown.
+
+Zintgraf, Cohen, Welling, "A New Method to Visualize Deep Neural Networks": each window of k x k pixels is replaced by
+samples of what it might hold, and the pixels are worth what their windows are worth on average (algorithm 1).
+"""
+
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from whymatch.embed import Alterations, Array, Model, Placement, Prepared
+from whymatch.explain.errors import BadWindow
+from whymatch.explain.samplers import Sampler
+from whymatch.explain.targets import Function, Target
+
+Wide = NDArray[np.float64]
+
+MAX_CONTEXT_PX = 32
+"""Of an outer patch: the covariance of larger ones is too large to be of use."""
+MAX_MARGIN_PX = 8
+"""Between window and outer patch: a gain is kept for each of the places that a window can have in it."""
+ROUND = 5
+"""Samples of each window between two looks at the standard error."""
+
+
+@dataclass(frozen=True)
+class PredictionDifferenceSetting:
+    """How to take parts of an image as unknown."""
+
+    window_px: int = 10
+    """k: a window has k x k pixels of the network's input."""
+    context_px: int = 14
+    """l: the window is told from the rest of an l x l patch around it."""
+    sample_count: int = 20
+    """S: how many samples replace each window."""
+    stride_px: int = 4
+    """Pixels from one window to the next; 1 in the paper."""
+    seed: int = 0
+    """The same seed draws the same samples."""
+    batch_size: int = 100
+    """Altered images at once; bounds memory, and changes nothing else."""
+    max_standard_error: float | None = None
+    """Stop sooner, after some samples of every window, if no pixel's standard error is larger."""
+
+    def check(self, height: int, width: int) -> None:
+        """Raise BadWindow if this cannot be done to an input of that size in pixels."""
+        k, outer = self.window_px, self.context_px
+        for value, name in ((k, "window"), (self.stride_px, "stride"), (self.sample_count, "number of samples")):
+            if value < 1:
+                raise BadWindow(f"the {name} is {value}; take 1 or more")
+        if self.batch_size < 1:
+            raise BadWindow(f"the batch size is {self.batch_size}; take 1 or more")
+        if k > outer:
+            raise BadWindow(f"the window of {k} px is larger than its context of {outer} px; take a context of {k + 4}")
+        if outer > min(MAX_CONTEXT_PX, height, width):
+            largest = min(MAX_CONTEXT_PX, height, width)
+            raise BadWindow(
+                f"the context of {outer} px is too large for an input of {width} x {height}; at most {largest}"
+            )
+        if outer - k > MAX_MARGIN_PX:
+            raise BadWindow(
+                f"the context of {outer} px is too wide for a window of {k} px; at most {k + MAX_MARGIN_PX}"
+            )
+        if self.stride_px > k:
+            raise BadWindow(f"a stride of {self.stride_px} px leaves pixels between windows of {k} px; at most {k}")
+        bound = self.max_standard_error
+        if bound is not None and not (bound > 0 and self.sample_count > 1):
+            raise BadWindow(f"the bound {bound} on the standard error must be above 0, and needs more than one sample")
+
+
+@dataclass(frozen=True, eq=False)
+class DifferenceMap:
+    """What each pixel of the network's input is worth for a target."""
+
+    target: Target
+    plain: float
+    """z(x), what the target is for the unchanged image."""
+    values: Array
+    """(h, w) float32: weight of evidence in bits, or activation difference in the target's own unit."""
+    standard_errors: Array | None
+    """(h, w) float32, of the sampling; None after a single sample, which says nothing of it."""
+    placement: Placement
+    """Where the pixels of the input lie in the image."""
+
+
+class PredictionDifference:
+    """The prediction difference of one image, computed window by window, from coarse to fine."""
+
+    def __init__(
+        self,
+        model: Model,
+        image: Prepared,
+        targets: Sequence[Target],
+        sampler: Sampler,
+        setting: PredictionDifferenceSetting = PredictionDifferenceSetting(),
+    ) -> None:
+        """Plan the work, and run the unchanged image.
+
+        Raises:
+            BadWindow: the setting does not fit the image.
+            BadTarget, BadLayer, NoClassScores: a target is not there.
+        """
+        setting.check(*image.pixels.shape[:2])
+        self.setting = setting
+        self._image, self._targets, self._sampler = image, targets, sampler
+        ends = list(dict.fromkeys(target.end for target in targets))
+        self._end_numbers = [ends.index(target.end) for target in targets]
+        self._alterations = Alterations(model, image.pixels, ends)
+        self._plain = [float(value[0]) for value in self._values(self._alterations.plain)]
+        self._grid = _Grid.over(image.pixels.shape[:2], setting)
+        self._order = self._grid.coarse_to_fine()
+        self._samples = 1 if sampler.kind == "mean" else setting.sample_count
+        self._counts = np.zeros(len(self._order), np.int64)
+        self._sums = np.zeros((len(targets), len(self._order)))
+        self._squares = np.zeros((len(targets), len(self._order)))
+        self._stopped = False
+        self.done = 0
+        """Evaluations so far: altered images that went through the network."""
+
+    @property
+    def planned(self) -> int:
+        """Evaluations in all; fewer than there might have been, once a bound on the standard error stopped them."""
+        return self.done if self._stopped else len(self._order) * self._samples
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every window has all samples that it shall have."""
+        return self.done == self.planned
+
+    def steps(self) -> Iterator[int]:
+        """Go on, a batch at a time, and yield `done` after each; what was done is kept if this is not exhausted."""
+        round_size = min(self._samples, self.setting.batch_size, *([ROUND] if self.setting.max_standard_error else []))
+        while not self.is_complete:
+            first = int(self._counts.min())
+            count = min(round_size, self._samples - first)
+            left = self._order[self._counts[self._order] == first]
+            self._evaluate(left[: max(1, self.setting.batch_size // count)], first, count)
+            self._stopped = self._is_precise()
+            yield self.done
+
+    def maps(self) -> list[DifferenceMap]:
+        """Return the maps as they are now.
+
+        A partial map takes the windows that have not been evaluated yet for a mean of those near them, values and
+        standard errors alike; what that is off is not in its standard errors.
+        """
+        return [self._map(number) for number in range(len(self._targets))]
+
+    def sensitivities(self) -> list[Array]:
+        """Return the sensitivity map of each target, (h, w) float32: how steep it is in each pixel, without a sign."""
+        return [
+            self._alterations.gradient(functools.partial(_sloped, target.slope, number))
+            for number, target in zip(self._end_numbers, self._targets, strict=True)
+        ]
+
+    @property
+    def computed_whole(self) -> set[str]:
+        """The nodes of the network from which on whole images are computed; known after a step."""
+        return self._alterations.computed_whole
+
+    @property
+    def multiplied_share(self) -> float:
+        """Multiplications of the last step, as a share of those that whole images would have taken."""
+        return self._alterations.multiplied_share
+
+    def _values(self, ends: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Return what each target is for each image, (B,)."""
+        return [target.of(ends[number]) for number, target in zip(self._end_numbers, self._targets, strict=True)]
+
+    def _evaluate(self, windows: NDArray[np.intp], first: int, count: int) -> None:
+        tops, lefts = self._grid.places(windows)
+        places = zip(tops, lefts, strict=True)
+        pixels = self._image.pixels
+        drawn = [self._sampler.draw(pixels, top, left, first + count)[first:] for top, left in places]
+        for number, values in enumerate(self._values(self._alterations.run(tops, lefts, np.stack(drawn)))):
+            changes = values.double().numpy().reshape(len(windows), count) - self._plain[number]
+            self._sums[number, windows] += changes.sum(1)
+            self._squares[number, windows] += (changes**2).sum(1)
+        self._counts[windows] += count
+        self.done += len(windows) * count
+
+    def _is_precise(self) -> bool:
+        """Say whether all windows have as many samples, and a bound on the standard error holds."""
+        bound, samples = self.setting.max_standard_error, self._counts.min()
+        if bound is None or samples < 2 or samples != self._counts.max():
+            return False
+        errors = [one.standard_errors for one in self.maps()]
+        return all(each is not None and each.max() <= bound for each in errors)
+
+    def _map(self, number: int) -> DifferenceMap:
+        target, counts = self._targets[number], np.maximum(self._counts, 1)
+        change = self._sums[number] / counts
+        means = self._plain[number] + change
+        known = self._counts > 0
+        values = self._grid.pixel_means(target.difference(self._plain[number], means), known)
+        errors = None
+        if self._samples > 1 or self._sampler.kind == "mean":
+            variances = (self._squares[number] / counts - change**2).clip(min=0) / np.maximum(counts - 1, 1)
+            errors = self._grid.pixel_errors(target.error(means, np.sqrt(variances)), known)
+        return DifferenceMap(target, self._plain[number], values, errors, self._image.placement)
+
+
+def _sloped(slope: Function, number: int, ends: Sequence[torch.Tensor]) -> torch.Tensor:
+    return slope(ends[number])[0]
+
+
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """Where the windows lie; they are counted row by row."""
+
+    tops: NDArray[np.intp]
+    lefts: NDArray[np.intp]
+    window_px: int
+    size: tuple[int, int]
+    """Height and width of the image."""
+
+    @classmethod
+    def over(cls, size: tuple[int, int], setting: PredictionDifferenceSetting) -> "_Grid":
+        k, stride = setting.window_px, setting.stride_px
+        # The last window ends with the image, wherever the stride would put it.
+        tops, lefts = (np.array(sorted({*range(0, side - k, stride), side - k}), np.intp) for side in size)
+        return cls(tops, lefts, k, size)
+
+    def places(self, windows: NDArray[np.intp]) -> tuple[list[int], list[int]]:
+        """Return the first rows and columns of some windows."""
+        rows, columns = np.divmod(windows, len(self.lefts))
+        return self.tops[rows].tolist(), self.lefts[columns].tolist()
+
+    def coarse_to_fine(self) -> NDArray[np.intp]:
+        """Return the windows so that the first ones of any number lie evenly: each level halves the area for each."""
+        rows, columns = np.divmod(np.arange(len(self.tops) * len(self.lefts)), len(self.lefts))
+        level = np.full(len(rows), -1)
+        step = 2 ** math.ceil(math.log2(max(len(self.tops), len(self.lefts), 2)))
+        levels = 0
+        while (level < 0).any():
+            for offset in (0, step // 2):
+                here = (rows % step == offset) & (columns % step == offset)
+                level[here & (level < 0)] = levels
+                levels += 1
+            step //= 2
+        return np.argsort(level, kind="stable")
+
+    def pixel_means(self, values: Wide, known: NDArray[np.bool_]) -> Array:
+        """Return the mean over the windows that hold each pixel, (h, w) float32."""
+        sums, counts = self._summed(self._filled(values, known))
+        return (sums / counts).astype(np.float32)
+
+    def pixel_errors(self, errors: Wide, known: NDArray[np.bool_]) -> Array:
+        """Return the standard errors of these means, (h, w) float32; each window has samples of its own."""
+        sums, counts = self._summed(self._filled(errors**2, known))
+        return (np.sqrt(sums) / counts).astype(np.float32)
+
+    def _summed(self, values: Wide) -> tuple[Wide, Wide]:
+        """Return the sum over the windows that hold each pixel, and their number, (h, w)."""
+        over_rows, over_columns = (
+            ((firsts <= pixels[:, None]) & (pixels[:, None] < firsts + self.window_px)).astype(float)
+            for firsts, pixels in ((self.tops, np.arange(self.size[0])), (self.lefts, np.arange(self.size[1])))
+        )
+        return over_rows @ values @ over_columns.T, over_rows.sum(1)[:, None] * over_columns.sum(1)
+
+    def _filled(self, values: Wide, known: NDArray[np.bool_]) -> Wide:
+        """Return values (rows, columns), unknown ones as a mean of the known ones, which fades with their distance."""
+        shape = (len(self.tops), len(self.lefts))
+        values, known = values.reshape(shape), known.reshape(shape)
+        if known.all() or not known.any():
+            return np.where(known, values, 0)
+        reach = math.sqrt(self.size[0] * self.size[1] / known.sum()) / 2
+        over_rows, over_columns = (
+            np.exp(-0.5 * ((firsts[:, None] - firsts) / reach) ** 2) for firsts in (self.tops, self.lefts)
+        )
+        weights = over_rows @ known @ over_columns
+        near = over_rows @ np.where(known, values, 0) @ over_columns / np.maximum(weights, np.finfo(float).tiny)
+        return np.where(known, values, near)
