@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         ColorScale,
         ComponentShares,
         Correspondence,
+        DifferenceMap,
         Embedding,
         Explanation,
         Gallery,
@@ -43,9 +44,20 @@ if TYPE_CHECKING:
         Layer,
         Match,
         Model,
+        PatchSampler,
+        PredictionDifferenceExplanation,
         SearchResult,
         SimilarityMap,
         WeightMap,
+    )
+    from whymatch.client.targets import (
+        ClassProbability,
+        ClassScore,
+        Evidence,
+        ImageEvidence,
+        Similarity,
+        Unit,
+        read_target,
     )
 
 __all__ = [
@@ -56,18 +68,23 @@ __all__ = [
     "Box",
     "Cancelled",
     "ChannelShare",
+    "ClassProbability",
+    "ClassScore",
     "Client",
     "ColorScale",
     "ComponentShares",
     "Correspondence",
     "DataLoss",
     "DeadlineExceeded",
+    "DifferenceMap",
     "Embedding",
+    "Evidence",
     "Explanation",
     "FailedPrecondition",
     "Gallery",
     "Head",
     "Image",
+    "ImageEvidence",
     "InterActiveExplanation",
     "InterActiveSetting",
     "Internal",
@@ -80,22 +97,27 @@ __all__ = [
     "Model",
     "NewImage",
     "NotFound",
+    "PatchSampler",
     "PermissionDenied",
     "Point",
     "Polygon",
+    "PredictionDifferenceExplanation",
     "Region",
     "ResourceExhausted",
     "SearchResult",
+    "Similarity",
     "SimilarityMap",
     "Stored",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
+    "Unit",
     "WeightMap",
     "WhymatchError",
+    "read_target",
 ]
 
-_MODULES = ("errors", "inputs", "results", "client", "aio")
+_MODULES = ("errors", "inputs", "results", "targets", "client", "aio")
 
 
 def __getattr__(name: str) -> object:

@@ -24,10 +24,13 @@ from whymatch.client.channel import (
     channel_options,
 )
 from whymatch.client.client import PAGE_SIZE
+from whymatch.client.errors import WhymatchError
 from whymatch.client.failures import from_grpc, stall, unanswered, unfinished
-from whymatch.client.inputs import HeadKind, ImageInput, NewImage, Query, RegionInput, Stored
+from whymatch.client.following import Following
+from whymatch.client.inputs import HeadKind, ImageInput, NewImage, Query, RegionInput, SamplerKind, Stored
 from whymatch.client.pace import Pace
-from whymatch.v1 import embed_service_pb2, gallery_service_pb2
+from whymatch.client.targets import PredictionTarget
+from whymatch.v1 import embed_service_pb2, explain_service_pb2, gallery_service_pb2
 from whymatch.v1.embed_service_pb2_grpc import EmbedServiceStub
 from whymatch.v1.explain_service_pb2_grpc import ExplainServiceStub
 from whymatch.v1.gallery_service_pb2_grpc import GalleryServiceStub
@@ -261,6 +264,85 @@ class AsyncClient:
         )
         return convert.interactive_explanation(await self._call(self._explain.ExplainInterActive, request))
 
+    async def explain_prediction_difference(
+        self,
+        image: ImageInput | Stored,
+        targets: Sequence[PredictionTarget],
+        *,
+        window_px: int = 10,
+        context_px: int | None = None,
+        sample_count: int = 20,
+        stride_px: int = 4,
+        sampler: SamplerKind = "conditional",
+        seed: int = 0,
+        max_standard_error: float | None = None,
+        batch_size: int | None = None,
+        training_image_count: int | None = None,
+        refit_sampler: bool = False,
+        with_sensitivity: bool = False,
+        overlays: bool = False,
+        overlay_size_px: int = 512,
+        deadline_s: float | None = None,
+        progress: Callable[[results.PredictionDifferenceExplanation], None] | None = None,
+        gallery: str | None = None,
+    ) -> results.PredictionDifferenceExplanation:
+        """Return what each part of an image is worth for what the model makes of it, by taking the part as unknown.
+
+        targets: what is to be explained, 1 to 32; all are computed together and cost little more than one.
+        window_px: k, a window of k x k pixels of the network's input is unknown at a time.
+        context_px: l, the window is told from the rest of the l x l pixels around it; None means k + 4.
+        sample_count: S, how many samples replace each window.
+        stride_px: pixels from one window to the next, at most k.
+        sampler: `conditional` draws from a normal distribution of the gallery's patches, given the pixels around;
+            `marginal` takes what other images have there; `mean` takes the conditional mean, once, for a preview.
+        max_standard_error: stop sooner if no pixel's standard error is larger; None for all samples.
+        batch_size: altered images that go through the network at once; None lets the server choose.
+        training_image_count: how many images the classifier learned from; None means ImageNet's.
+        refit_sampler: fit the normal distribution anew, which is otherwise fitted once for a gallery and kept.
+        with_sensitivity: ask for the sensitivity maps, too.
+        deadline_s: how long the whole call may take; None for ever. `timeout_s` is only for the next word of the server.
+        progress: called with how far it is, every second at least, and now and then with partial maps.
+        gallery: where samples come from, and neighbors for evidence.
+
+        If it fails once maps have arrived, the error's `partial` has them, and `resume_prediction_difference` goes on.
+        """
+        request = await asyncio.to_thread(
+            requests.prediction_difference,
+            image,
+            targets,
+            gallery or self.gallery,
+            window_px=window_px,
+            context_px=context_px,
+            sample_count=sample_count,
+            stride_px=stride_px,
+            sampler=sampler,
+            seed=seed,
+            max_standard_error=max_standard_error,
+            batch_size=batch_size,
+            training_image_count=training_image_count,
+            refit_sampler=refit_sampler,
+            with_sensitivity=with_sensitivity,
+            overlays=overlays,
+            overlay_size_px=overlay_size_px,
+        )
+        return await self._follow(request, Following(targets, progress), deadline_s)
+
+    async def resume_prediction_difference(
+        self,
+        name: str,
+        *,
+        overlays: bool = False,
+        overlay_size_px: int = 512,
+        deadline_s: float | None = None,
+        progress: Callable[[results.PredictionDifferenceExplanation], None] | None = None,
+    ) -> results.PredictionDifferenceExplanation:
+        """Go on with an explanation by its name, or get its maps again; the server keeps it for 15 minutes.
+
+        The rest is as in `explain_prediction_difference`.
+        """
+        request = requests.resume_prediction_difference(name, overlays=overlays, overlay_size_px=overlay_size_px)
+        return await self._follow(request, Following((), progress), deadline_s)
+
     async def embed(
         self, image: ImageInput | Stored, *, with_feature_map: bool = False, gallery: str | None = None
     ) -> results.Embedding:
@@ -421,7 +503,7 @@ class AsyncClient:
                 elif progress:
                     progress(answer.fitted_count, answer.image_count)
         if changed is None:
-            raise unfinished()
+            raise unfinished("the gallery had its head; set it again")
         return changed
 
     async def delete_gallery(self, name: str) -> None:
@@ -431,6 +513,25 @@ class AsyncClient:
             gallery_service_pb2.DeleteGalleryRequest(name=requests.gallery_path(name)),
         )
 
+    async def _follow(
+        self,
+        request: explain_service_pb2.ExplainPredictionDifferenceRequest,
+        following: Following,
+        deadline_s: float | None,
+    ) -> results.PredictionDifferenceExplanation:
+        """Ask for prediction difference, and return what it is in the end."""
+        pace = Pace()
+        pace.send()
+        call = self._explain.ExplainPredictionDifference(request, timeout=deadline_s, metadata=self._metadata)
+        try:
+            async with aclosing(self._answers(call, pace, deadline_s)) as answers:
+                async for answer in answers:
+                    pace.send()  # one request has many answers: the next is now due
+                    following.take(answer)
+        except WhymatchError as error:
+            raise following.failure(error) from None
+        return following.completed()
+
     async def _call(self, method: Callable[..., Awaitable[Response]], request: Any) -> Response:
         """Call `method` with the deadline and the token; raise our errors."""
         try:
@@ -439,7 +540,10 @@ class AsyncClient:
             raise from_grpc(failure, self.address) from None
 
     async def _answers(
-        self, call: grpc.aio.UnaryStreamCall[Any, Response] | grpc.aio.StreamStreamCall[Any, Response], pace: Pace
+        self,
+        call: grpc.aio.UnaryStreamCall[Any, Response] | grpc.aio.StreamStreamCall[Any, Response],
+        pace: Pace,
+        deadline_s: float | None = None,
     ) -> AsyncGenerator[Response, None]:
         """Yield the answers of a stream; cancel it once one takes too long, or the caller wants no more."""
         watch = asyncio.create_task(self._watch(pace, call))
@@ -450,7 +554,7 @@ class AsyncClient:
                 yield answer
                 pace.listen()
         except grpc.RpcError as failure:
-            raise from_grpc(failure, self.address) from None
+            raise from_grpc(failure, self.address, deadline_s) from None
         except asyncio.CancelledError:
             if watch.done():
                 raise stall(self.timeout_s) from None

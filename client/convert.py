@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain, repeat
 from typing import TypeAlias
 
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from whymatch.client import errors, results
+from whymatch.client import errors, results, targets
+from whymatch.client.inputs import Stored
 from whymatch.v1 import (
     embed_service_pb2,
     errors_pb2,
@@ -26,6 +28,7 @@ _WithColorScale: TypeAlias = (
     | explain_service_pb2.ExplainMatchResponse
     | explain_service_pb2.ExplainLabelResponse
     | explain_service_pb2.Activeness
+    | explain_service_pb2.PredictionDifference
 )
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -133,6 +136,33 @@ def interactive_explanation(
     )
 
 
+def prediction_difference(
+    message: explain_service_pb2.ExplainPredictionDifferenceResponse,
+    given: Sequence[targets.PredictionTarget] = (),
+) -> results.PredictionDifferenceExplanation:
+    """Read how far an explanation is, and its maps.
+
+    given: the targets of the request, which know the file of an image better than the answer does.
+    """
+    return results.PredictionDifferenceExplanation(
+        name=short_name(message.name),
+        model=message.model,
+        maps=tuple(
+            _difference_map(one, target) for one, target in zip(message.maps, chain(given, repeat(None)), strict=False)
+        ),
+        evaluations=message.evaluations,
+        planned_evaluations=message.planned_evaluations,
+        evaluations_per_second=message.evaluations_per_second,
+        seconds_left=message.seconds_left,
+        complete=message.complete,
+        sampler=_patch_sampler(message.sampler) if message.HasField("sampler") else None,
+        multiplied_share=message.multiplied_share,
+        computed_whole=tuple(message.computed_whole),
+        fitted_count=message.fitted_count,
+        fit_count=message.fit_count,
+    )
+
+
 def embedding(message: embed_service_pb2.EmbedImageResponse) -> results.Embedding:
     """Read the embedding of an image."""
     feature_map = None
@@ -206,6 +236,49 @@ def _activeness(message: explain_service_pb2.Activeness) -> results.Activeness:
     )
     descriptor = np.array(message.descriptor, np.float32) if message.descriptor else None
     return results.Activeness(setting, weight_map, descriptor, _color_scale(message))
+
+
+def _difference_map(
+    message: explain_service_pb2.PredictionDifference, given: targets.PredictionTarget | None
+) -> results.DifferenceMap:
+    shape = (message.rows, message.columns)
+    errors, sensitivities = (
+        np.array(values, np.float32).reshape(shape) if values else None
+        for values in (message.standard_errors, message.sensitivities)
+    )
+    return results.DifferenceMap(
+        target=str(given if isinstance(given, targets.Similarity) else _target(message.target)),
+        value=message.value,
+        values=np.array(message.values, np.float32).reshape(shape),
+        standard_errors=errors,
+        sensitivities=sensitivities,
+        width_px=message.width_px,
+        height_px=message.height_px,
+        overlay_png=message.overlay_png,
+        color_scale=_color_scale(message),
+    )
+
+
+def _target(message: explain_service_pb2.PredictionTarget) -> targets.PredictionTarget:
+    unit = message.unit
+    match message.WhichOneof("target"):
+        case "class_probability":
+            return targets.ClassProbability(message.class_probability)
+        case "class_score":
+            return targets.ClassScore(message.class_score)
+        case "unit":
+            cell = (unit.cell.row, unit.cell.column) if unit.HasField("cell") else None
+            return targets.Unit(unit.layer, unit.channel, cell)
+        case "label_evidence":
+            return targets.Evidence(message.label_evidence)
+        case "image_evidence":
+            return targets.ImageEvidence(short_name(message.image_evidence))
+    name = short_name(message.similarity.image)
+    return targets.Similarity(Stored(name) if name else message.similarity.content)
+
+
+def _patch_sampler(message: explain_service_pb2.PatchSampler) -> results.PatchSampler:
+    return results.PatchSampler(message.kind, message.image_count, message.patch_count, message.seed)
 
 
 def _channel_share(message: explain_service_pb2.ChannelShare, score: float) -> results.ChannelShare:

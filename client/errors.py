@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from whymatch.client.results import PredictionDifferenceExplanation
 
 
 class WhymatchError(Exception):
@@ -15,6 +18,8 @@ class WhymatchError(Exception):
         super().__init__(message)
         self.reason = reason
         """The name for programs, for example `UNKNOWN_IMAGE`; empty if the error is not from a whymatch server."""
+        self.partial: PredictionDifferenceExplanation | None = None
+        """What a long explanation had come to, if maps had arrived before it failed."""
 
 
 class Cancelled(WhymatchError):

@@ -36,6 +36,9 @@ Query: TypeAlias = Union[ImageInput, Stored, Embedding, "NDArray[np.floating]"]
 HeadKind: TypeAlias = Literal["none", "centering", "whitening", "linear"]
 """The heads that a gallery can be given."""
 
+SamplerKind: TypeAlias = Literal["conditional", "marginal", "mean"]
+"""What replaces a part of an image that is taken as unknown."""
+
 
 @dataclass(frozen=True)
 class NewImage:

@@ -20,8 +20,12 @@ class ProgressBar:
         self._progress.advance(self._task.id)
 
     def reach(self, count: int, total: int) -> None:
-        """So many images of so many are done; a total of 0 is not known."""
+        """So many of so many are done; a total of 0 is not known."""
         self._progress.update(self._task.id, completed=count, total=total or None)
+
+    def turn(self, what: str, unit: str) -> None:
+        """Something else is counted from now on."""
+        self._progress.update(self._task.id, description=what, unit=unit)
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
@@ -29,17 +33,18 @@ class ProgressBar:
 
 
 @contextmanager
-def progress_bar(total: int | None, what: str) -> Iterator[ProgressBar]:
+def progress_bar(total: int | None, what: str, unit: str = "images") -> Iterator[ProgressBar]:
     """Show how far `what` is while the block runs; without a total only that it goes on."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    name = TextColumn("{task.description}", markup=False)
+    columns = (name, BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task_id = progress.add_task(what, total=total)
+        task_id = progress.add_task(what, total=total, unit=unit)
         yield ProgressBar(progress, progress.tasks[task_id])
 
 
 class _Rate(ProgressColumn):
-    """Images a second."""
+    """What is counted, a second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} images/s" if speed else "")
+        return Text(f"{speed:.1f} {task.fields['unit']}/s" if speed else "")

@@ -17,11 +17,21 @@ from whymatch.client.inputs import (
     Query,
     Region,
     RegionInput,
+    SamplerKind,
     Stored,
     image_bytes,
     image_name,
 )
 from whymatch.client.results import Box, Embedding, InterActiveSetting
+from whymatch.client.targets import (
+    ClassProbability,
+    ClassScore,
+    Evidence,
+    ImageEvidence,
+    PredictionTarget,
+    Similarity,
+    Unit,
+)
 from whymatch.v1 import (
     embed_service_pb2,
     explain_service_pb2,
@@ -179,6 +189,79 @@ def explain_interactive(
     )
 
 
+def prediction_difference(
+    image: ImageInput | Stored,
+    targets: Sequence[PredictionTarget],
+    gallery: str,
+    *,
+    window_px: int,
+    context_px: int | None,
+    sample_count: int,
+    stride_px: int,
+    sampler: SamplerKind,
+    seed: int,
+    max_standard_error: float | None,
+    batch_size: int | None,
+    training_image_count: int | None,
+    refit_sampler: bool,
+    with_sensitivity: bool,
+    overlays: bool,
+    overlay_size_px: int,
+) -> explain_service_pb2.ExplainPredictionDifferenceRequest:
+    """Ask what each part of an image is worth."""
+    if isinstance(targets, (PredictionTarget, str)):
+        raise TypeError(f"targets is a sequence, not one target; write targets=[{targets!r}]")
+    return explain_service_pb2.ExplainPredictionDifferenceRequest(
+        parent=gallery_path(gallery),
+        source=image_source(image, gallery),
+        targets=[prediction_target(one, gallery) for one in targets],
+        window_px=window_px,
+        context_px=context_px,
+        sample_count=sample_count,
+        stride_px=stride_px,
+        sampler=sampler,
+        seed=seed,
+        max_standard_error=max_standard_error,
+        batch_size=batch_size,
+        training_image_count=training_image_count,
+        refit_sampler=refit_sampler,
+        with_sensitivity=with_sensitivity,
+        overlays=_overlay_options(overlays, overlay_size_px),
+    )
+
+
+def resume_prediction_difference(
+    name: str, *, overlays: bool, overlay_size_px: int
+) -> explain_service_pb2.ExplainPredictionDifferenceRequest:
+    """Ask to go on with an explanation."""
+    return explain_service_pb2.ExplainPredictionDifferenceRequest(
+        name=f"explanations/{name}", overlays=_overlay_options(overlays, overlay_size_px)
+    )
+
+
+def prediction_target(target: PredictionTarget, gallery: str) -> explain_service_pb2.PredictionTarget:
+    """Carry what is to be explained."""
+    message = explain_service_pb2.PredictionTarget()
+    match target:
+        case ClassProbability(name):
+            message.class_probability = name
+        case ClassScore(name):
+            message.class_score = name
+        case Unit(layer, channel, cell):
+            message.unit.CopyFrom(_unit(layer, channel, cell))
+        case Similarity(image):
+            message.similarity.CopyFrom(image_source(image, gallery))
+        case Evidence(label):
+            message.label_evidence = label
+        case ImageEvidence(name, other):
+            message.image_evidence = image_path(other or gallery, name)
+        case _:
+            raise TypeError(
+                f"a target is for example ClassProbability('top1') or read_target('class:top1'), not {target!r}"
+            )
+    return message
+
+
 def embed(
     image: ImageInput | Stored, gallery: str, *, head_of: str | None, with_feature_map: bool
 ) -> embed_service_pb2.EmbedImageRequest:
@@ -289,6 +372,11 @@ def _several(argument: str, words: Sequence[str]) -> Sequence[str]:
 def _parent(head_of: str | None) -> str:
     """Name the gallery whose head counts; empty leaves that to the images."""
     return gallery_path(head_of) if head_of else ""
+
+
+def _unit(layer: str, channel: int, cell: tuple[int, int] | None) -> explain_service_pb2.Unit:
+    where = explain_service_pb2.Cell(row=cell[0], column=cell[1]) if cell else None
+    return explain_service_pb2.Unit(layer=layer, channel=channel, cell=where)
 
 
 def _overlay_options(overlays: bool, size_px: int) -> similarity_pb2.OverlayOptions | None:

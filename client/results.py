@@ -326,6 +326,88 @@ class InterActiveExplanation:
 
 
 @dataclass(frozen=True, eq=False)
+class DifferenceMap:
+    """What each pixel of the network's input is worth for a target."""
+
+    target: str
+    """In the words of the command line, classes by their names: `class:tabby`."""
+    value: float
+    """What the target is for the unchanged image."""
+    values: NDArray[np.float32]
+    """(rows, columns), the network's input in pixels; what is positive supports the target."""
+    standard_errors: NDArray[np.float32] | None
+    """(rows, columns), from the drawing of samples alone; None after a single sample."""
+    sensitivities: NDArray[np.float32] | None
+    """(rows, columns), how steep the target is in each pixel; None unless asked for, and before it is complete."""
+    width_px: int
+    """Of the upright image, as is `height_px`."""
+    height_px: int
+    overlay_png: bytes = field(default=b"", repr=False)
+    """The map drawn over the image; empty unless asked for."""
+    color_scale: ColorScale | None = None
+    """Of the overlay, if there is one; maps in the same unit share it."""
+
+    def overlay(self) -> PIL.Image.Image:
+        """Return the map drawn over the image."""
+        return _picture(self.overlay_png)
+
+    def strongest(self, share: float = 0.05) -> NDArray[np.bool_]:
+        """Return (rows, columns), True for that share of the pixels: those farthest from 0, but none that is 0."""
+        if not 0 < share <= 1:
+            raise ValueError(f"share={share!r}; take more than 0 and at most 1")
+        sizes = np.abs(self.values).ravel()
+        mask = np.zeros(sizes.size, np.bool_)
+        mask[np.argsort(-sizes, kind="stable")[: max(1, round(share * sizes.size))]] = True
+        return (mask & (sizes > 0)).reshape(self.values.shape)
+
+
+@dataclass(frozen=True)
+class PatchSampler:
+    """What replaced the parts of an image that were taken as unknown."""
+
+    kind: str
+    """`conditional`, `marginal` or `mean`."""
+    image_count: int
+    """How many images of the gallery it was made of."""
+    patch_count: int
+    """How many patches of them the normal distribution was fitted to; 0 for `marginal`."""
+    seed: int
+    """What makes the draw repeatable."""
+
+
+@dataclass(frozen=True, eq=False)
+class PredictionDifferenceExplanation:
+    """What each part of an image is worth for what the model makes of it, or how far the work on that is."""
+
+    name: str
+    """To go on with it, or to get its maps again."""
+    model: str
+    """The fingerprint of the model and the gallery's head."""
+    maps: tuple[DifferenceMap, ...]
+    """One for each target, in their order; empty if this is only progress."""
+    evaluations: int
+    """So far: altered images that went through the network."""
+    planned_evaluations: int
+    """In all."""
+    evaluations_per_second: float
+    """Of this call."""
+    seconds_left: float
+    """At that rate."""
+    complete: bool
+    """False for progress and for partial maps."""
+    sampler: PatchSampler | None
+    """None without maps."""
+    multiplied_share: float
+    """The network's multiplications, as a share of those that whole images would have taken."""
+    computed_whole: tuple[str, ...]
+    """Where the network could not be followed, so that from there on whole images were computed."""
+    fitted_count: int
+    """Images of the gallery that have been read for the sampler, while that goes on."""
+    fit_count: int
+    """How many will be."""
+
+
+@dataclass(frozen=True, eq=False)
 class Embedding:
     """What the model makes of an image. A search takes it as its query and refuses one of another model or head."""
 

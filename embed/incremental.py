@@ -19,7 +19,8 @@ SAME_EVERYWHERE = (
 """Layers that do the same at every place, whatever lies beside it."""
 SAME_EVERYWHERE_FUNCTIONS = (
     *(functional.relu, functional.relu6, functional.hardswish, functional.silu, functional.gelu, functional.dropout),
-    *(functional.relu_, torch.relu_, torch.relu, torch.sigmoid, torch.tanh, "relu", "relu_", "sigmoid", "tanh", "contiguous"),
+    *(functional.relu_, torch.relu, torch.relu_, torch.sigmoid, torch.tanh),
+    *("relu", "relu_", "sigmoid", "tanh", "contiguous"),
 )
 SUMS = (operator.add, torch.add, operator.sub, torch.sub, operator.mul, torch.mul, operator.truediv)
 
@@ -377,7 +378,7 @@ def _is_global_mean(node: fx.Node, layer: nn.Module | None, base: object) -> boo
 
 
 def _is_same_everywhere(node: fx.Node, layer: nn.Module | None, maps: Patches) -> bool:
-    if node.target in SUMS or node.target in SAME_EVERYWHERE_FUNCTIONS or isinstance(layer, SAME_EVERYWHERE):
+    if _joins(node, maps) or node.target in SAME_EVERYWHERE_FUNCTIONS or isinstance(layer, SAME_EVERYWHERE):
         return True
     if node.target is torch.unsqueeze:
         return node.args[1:] == (1,) and maps.base.ndim == 3

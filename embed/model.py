@@ -92,11 +92,14 @@ class Model:
         text = json.dumps(self.description, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
-    def prepare(self, content: bytes, limits: DecodeLimits) -> Prepared:
-        """Decode an image file and lay it onto the network's input. Raises the errors of `decode_image`."""
+    def prepare(self, content: bytes, limits: DecodeLimits, *, size: tuple[int, int] | None = None) -> Prepared:
+        """Decode an image file and lay it onto the network's input. Raises the errors of `decode_image`.
+
+        size: width and height of the input, if it shall not be what the geometry makes of the image's own.
+        """
         image = decode_image(content, limits)
         placement = self.geometry.placement(*image.size)
-        size = self.geometry.input_size(*image.size)
+        size = size or self.geometry.input_size(*image.size)
         resized = image.resize(size, Image.Resampling.BILINEAR, box=placement.area)
         return Prepared(np.asarray(resized), placement)
 
@@ -133,8 +136,8 @@ class Model:
         """What makes class scores of feature maps. Raises NoClassScores."""
         if self.trunk.scorer is None:
             raise NoClassScores(
-                f"{self.backbone} has no class scores here: its weights lack its classifier; take weights that have it, "
-                "or explain a similarity, a label or a unit"
+                f"{self.backbone} has no class scores here: its weights lack its classifier; take weights that have "
+                "it, or explain a similarity, a label or a unit"
             )
         return self.trunk.scorer
 

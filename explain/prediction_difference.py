@@ -121,6 +121,10 @@ class PredictionDifference:
         self._stopped = False
         self.done = 0
         """Evaluations so far: altered images that went through the network."""
+        self.multiplied_share = 1.0
+        """Multiplications of the last step, as a share of those that whole images would have taken."""
+        self.computed_whole: set[str] = set()
+        """The nodes of the network from which on whole images are computed; known after a step."""
 
     @property
     def planned(self) -> int:
@@ -158,15 +162,9 @@ class PredictionDifference:
             for number, target in zip(self._end_numbers, self._targets, strict=True)
         ]
 
-    @property
-    def computed_whole(self) -> set[str]:
-        """The nodes of the network from which on whole images are computed; known after a step."""
-        return self._alterations.computed_whole
-
-    @property
-    def multiplied_share(self) -> float:
-        """Multiplications of the last step, as a share of those that whole images would have taken."""
-        return self._alterations.multiplied_share
+    def release(self) -> None:
+        """Let go of what the network made of the unchanged image, which is large; the maps stay."""
+        del self._alterations
 
     def _values(self, ends: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Return what each target is for each image, (B,)."""
@@ -183,6 +181,8 @@ class PredictionDifference:
             self._squares[number, windows] += (changes**2).sum(1)
         self._counts[windows] += count
         self.done += len(windows) * count
+        self.multiplied_share = self._alterations.multiplied_share
+        self.computed_whole = self._alterations.computed_whole
 
     def _is_precise(self) -> bool:
         """Say whether all windows have as many samples, and a bound on the standard error holds."""

@@ -56,6 +56,12 @@ def shared_scale(maps: Iterable[PlacedMap]) -> ColorScale:
     return ColorScale(0.0, high, SEQUENTIAL)
 
 
+def signed_scale(maps: Iterable[PlacedMap]) -> ColorScale:
+    """Return one scale for all maps, symmetric about 0 whatever their signs."""
+    size = max(TINY, *(float(np.abs(one.values).max()) for one in maps))
+    return ColorScale(-size, size, DIVERGING)
+
+
 def load_picture(content: bytes, *, size_px: int = 512, limits: DecodeLimits = DecodeLimits()) -> Image.Image:
     """Decode an image file for drawing; its longer side becomes `size_px`, a smaller image is not enlarged.
 
@@ -66,13 +72,17 @@ def load_picture(content: bytes, *, size_px: int = 512, limits: DecodeLimits = D
     return picture
 
 
-def render_overlay(picture: Image.Image, placed_map: PlacedMap, scale: ColorScale) -> bytes:
-    """Draw a map over its image, in whatever size that is, and return a PNG."""
+def render_overlay(picture: Image.Image, placed_map: PlacedMap, scale: ColorScale, *, clear: bool = False) -> bytes:
+    """Draw a map over its image, in whatever size that is, and return a PNG.
+
+    clear: a value colors the image the more, the farther it is from 0; else all of the image is under the colors.
+    """
     shrink = picture.width / placed_map.placement.width_px
     left, top, right, bottom = (round(edge * shrink) for edge in placed_map.placement.area)
     area = (left, top, min(max(right, left + 1), picture.width), min(max(bottom, top + 1), picture.height))
     drawn = _faded(picture)
-    drawn.paste(_blended(picture.crop(area), placed_map.values, scale), area[:2])
+    blend = _tinted if clear else _blended
+    drawn.paste(blend(picture.crop(area), placed_map.values, scale), area[:2])
     png = io.BytesIO()
     drawn.save(png, "PNG", compress_level=1)
     return png.getvalue()
@@ -85,10 +95,22 @@ def upscale(values: Array, width: int, height: int) -> Array:
 
 def _blended(picture: Image.Image, values: Array, scale: ColorScale) -> Image.Image:
     """Lay the colored map half over the grayscale picture, so that all color is the map's."""
-    upscaled = upscale(values, *picture.size)
-    share = (upscaled - scale.low) / (scale.high - scale.low)
-    colors = Image.fromarray(_color_table(scale.color_map)[(share.clip(0, 1) * 255).round().astype(np.uint8)])
+    colors = _colored(upscale(values, *picture.size), scale)
     return Image.blend(picture.convert("L").convert("RGB"), colors, 0.55)
+
+
+def _tinted(picture: Image.Image, values: Array, scale: ColorScale) -> Image.Image:
+    """Lay the colored map over the pale grayscale picture, each value as dense as it is far from 0."""
+    upscaled = upscale(values, *picture.size)
+    share = np.abs(upscaled) / max(-scale.low, scale.high)
+    density = Image.fromarray((np.sqrt(share.clip(0, 1)) * 255).round().astype(np.uint8))
+    gray = Image.blend(picture.convert("L").convert("RGB"), Image.new("RGB", picture.size, "white"), 0.4)
+    return Image.composite(_colored(upscaled, scale), gray, density)
+
+
+def _colored(values: Array, scale: ColorScale) -> Image.Image:
+    share = (values - scale.low) / (scale.high - scale.low)
+    return Image.fromarray(_color_table(scale.color_map)[(share.clip(0, 1) * 255).round().astype(np.uint8)])
 
 
 def _faded(picture: Image.Image) -> Image.Image:

@@ -16,6 +16,7 @@ Function = Callable[[torch.Tensor], torch.Tensor]
 
 IMAGENET_IMAGES = 1_281_167
 """N of a classifier whose training set nobody names: that of ImageNet."""
+BITS = "bits"
 TEMPERATURE = 0.05
 """T of the softmax over the similarities of neighbors: one that is 0.05 more similar counts e times as much."""
 NEIGHBORS = 100
@@ -52,6 +53,8 @@ class Target:
 
     name: str
     """As the command line takes it: `class:tabby`, `unit:features.7/12`."""
+    unit: str
+    """Of z's differences, or of the weight of evidence: `bits`. Maps in one unit can be compared."""
     end: End
     """What of the network it is made of."""
     of: Function
@@ -89,13 +92,13 @@ def class_probability(model: Model, class_name: str, scores: Array, *, instances
     laplace = Laplace(instances, len(model.classes))
     score = _entry(number)
     name = f"class:{model.classes[number]}"
-    return Target(name, ClassScores(), lambda all_scores: all_scores.softmax(1)[:, number], score, laplace)
+    return Target(name, BITS, ClassScores(), lambda all_scores: all_scores.softmax(1)[:, number], score, laplace)
 
 
 def class_score(model: Model, class_name: str, scores: Array) -> Target:
     """Return the score of a class before softmax; see `class_probability`. Raises BadTarget."""
     number = find_class(model.classes, class_name, scores)
-    return Target(f"score:{model.classes[number]}", ClassScores(), _entry(number), _entry(number))
+    return Target(f"score:{model.classes[number]}", "score", ClassScores(), _entry(number), _entry(number))
 
 
 def unit(layer: str, channel: int, cell: tuple[int, int] | None = None) -> Target:
@@ -110,13 +113,13 @@ def unit(layer: str, channel: int, cell: tuple[int, int] | None = None) -> Targe
             raise BadTarget(f"layer {layer!r} has no channel {channel}; take one from 0 to {vectors.shape[1] - 1}")
         return vectors[:, channel]
 
-    return Target(f"unit:{layer}/{channel}{where}", Responses(layer, cell), response, response)
+    return Target(f"unit:{layer}/{channel}{where}", f"response of {layer}", Responses(layer, cell), response, response)
 
 
 def similarity(name: str, embedding: Array, head: Head) -> Target:
     """Return the cosine similarity to another image, whose embedding (D,) went through the same head."""
     cosine = _similarities(embedding[None], head)
-    return Target(f"similarity:{name}", PooledVector(), lambda v: cosine(v)[:, 0], lambda v: cosine(v)[:, 0])
+    return Target(f"similarity:{name}", "cosine", PooledVector(), lambda v: cosine(v)[:, 0], lambda v: cosine(v)[:, 0])
 
 
 def evidence(
@@ -154,7 +157,9 @@ def evidence(
 
     laplace = Laplace(instances, groups)
     slope = log_odds if not belongs.all() else lambda v: scores(v).logsumexp(1)
-    return Target(f"evidence:{name}", PooledVector(), lambda v: scores(v).softmax(1)[:, mine].sum(1), slope, laplace)
+    return Target(
+        f"evidence:{name}", BITS, PooledVector(), lambda v: scores(v).softmax(1)[:, mine].sum(1), slope, laplace
+    )
 
 
 def find_class(names: Sequence[str], class_name: str, scores: Array) -> int:

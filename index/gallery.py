@@ -113,6 +113,18 @@ class Gallery:
         """Return the bytes of an image as they were added. Raises UnknownImage."""
         return self._store.content(name)
 
+    def sample_names(self, count: int, seed: int) -> list[str]:
+        """Return the names of `count` images drawn at random, of all if there are not more, in the order of adding."""
+        return self._store.sample_names(count, seed)
+
+    def derived_file(self, name: str) -> Path:
+        """Return where others may keep what they derive from the images; it goes when the gallery does."""
+        return self._store.folder / name
+
+    def generation(self) -> int:
+        """Return a number that grows with every change."""
+        return self._store.generation()
+
     def pooled(self, names: Sequence[str]) -> list[Array]:
         """Return the pooled vectors of images, (C,) float32. Raises UnknownImage."""
         return self._store.pooled(names)

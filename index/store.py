@@ -302,6 +302,12 @@ class Store:
         rows = self._read("SELECT id, label FROM images WHERE label != '' ORDER BY id")
         return [row[0] for row in rows], [row[1] for row in rows]
 
+    def sample_names(self, count: int, seed: int) -> list[str]:
+        """Return the names of `count` images drawn at random, of all if there are not more, in the order of adding."""
+        names = [row[0] for row in self._read("SELECT name FROM images ORDER BY id")]
+        chosen = np.random.default_rng(seed).permutation(len(names))[:count]
+        return [names[number] for number in np.sort(chosen)]
+
     def content(self, name: str) -> bytes:
         """Return an image's bytes. Raises UnknownImage."""
         with disk_errors(self._name):

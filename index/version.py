@@ -41,6 +41,10 @@ class GalleryVersion:
 
     # Questions.
 
+    def count(self) -> int:
+        """Return how many images there are."""
+        return self._store.count()
+
     def embeddings(self, names: Sequence[str]) -> Array:
         """Return the embeddings of images, (n, D) float32 of length 1. Raises UnknownImage."""
         pooled = np.array(self._store.pooled(names), np.float32)

@@ -51,6 +51,28 @@ class TooManyCalls(WhymatchError):
         self.maximum = maximum
 
 
+class UnknownExplanation(WhymatchError):
+    """No explanation of that name is kept."""
+
+    reason = "UNKNOWN_EXPLANATION"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no explanation {name[:80]!r}, or no longer; send the whole request again")
+        self.name = name
+
+
+class ExplanationUnfinished(WhymatchError):
+    """A call ends before its explanation does."""
+
+    reason = "DEADLINE_EXCEEDED"
+
+    def __init__(self, name: str, done: int, planned: int) -> None:
+        super().__init__(
+            f"the deadline came after {done} of {planned} evaluations; the maps sent so far are partial. Go on with "
+            f"{name!r}, which is kept for a while, and give the call more time"
+        )
+
+
 class ShuttingDown(WhymatchError):
     """The server is stopping."""
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import functools
+from collections.abc import AsyncIterator
 from concurrent.futures import Executor
+from contextlib import aclosing
 
 import numpy as np
 from PIL.Image import Image
@@ -26,6 +28,7 @@ from whymatch.explain import (
 )
 from whymatch.server import convert, parse
 from whymatch.server.calls import Context
+from whymatch.server.differences import Differences
 from whymatch.server.evidence import Evidence, ShownMap, draw, draw_query, shown
 from whymatch.server.images import ImageName, Images
 from whymatch.server.parts import regions_of, weights_of
@@ -39,11 +42,12 @@ MAX_PAIRS = 10_000
 class ExplainServicer(ExplainServiceServicer):
     """Compares images."""
 
-    def __init__(self, images: Images, model: Model, weigher: Executor) -> None:
-        """Serve. `weigher` runs InterActive, beside the thread that embeds, for it can take seconds."""
+    def __init__(self, images: Images, model: Model, explainer: Executor, stopping: asyncio.Event) -> None:
+        """Serve. `explainer` runs the network for explanations, beside the thread that embeds, for they take long."""
         self._images = images
         self._model = model
-        self._weigher = weigher
+        self._explainer = explainer
+        self._differences = Differences(images, model, explainer, stopping)
 
     async def ExplainMatch(self, request: pb.ExplainMatchRequest, context: Context) -> pb.ExplainMatchResponse:
         """Return the similarity maps of both images, and what leads in them."""
@@ -113,7 +117,7 @@ class ExplainServicer(ExplainServiceServicer):
         weigh = functools.partial(
             explain_interactive, self._model, content, settings, size_px=size_px, warp=request.warp, limits=limits
         )
-        explanation = await asyncio.get_running_loop().run_in_executor(self._weigher, weigh)
+        explanation = await asyncio.get_running_loop().run_in_executor(self._explainer, weigh)
         drawings = []
         if overlay_px is not None:
             picture = await asyncio.to_thread(load_picture, content, size_px=overlay_px, limits=limits)
@@ -121,6 +125,14 @@ class ExplainServicer(ExplainServiceServicer):
         return await asyncio.to_thread(
             convert.interactive_response, self._model.fingerprint, explanation, descriptor, drawings
         )
+
+    async def ExplainPredictionDifference(
+        self, request: pb.ExplainPredictionDifferenceRequest, context: Context
+    ) -> AsyncIterator[pb.ExplainPredictionDifferenceResponse]:
+        """Stream what each part of an image is worth for what the model makes of it."""
+        async with aclosing(self._differences.answers(request, context)) as answers:
+            async for answer in answers:
+                yield answer
 
 
 def _drawn(picture: Image, weight_map: WeightMap) -> tuple[bytes, ColorScale]:

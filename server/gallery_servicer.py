@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from google.protobuf.empty_pb2 import Empty
@@ -15,11 +15,9 @@ from whymatch.server.calls import Context
 from whymatch.server.images import ImageName
 from whymatch.server.incoming import incoming
 from whymatch.server.metrics import Metrics
+from whymatch.server.streams import steps
 from whymatch.v1 import gallery_service_pb2 as pb
 from whymatch.v1.gallery_service_pb2_grpc import GalleryServiceServicer
-
-SIGN_OF_LIFE_S = 1.0
-"""How long a call that is at work stays silent at most."""
 
 
 class GalleryServicer(GalleryServiceServicer):
@@ -68,8 +66,8 @@ class GalleryServicer(GalleryServiceServicer):
         fitted = 0
         ended = threading.Event()
         try:
-            async with aclosing(_steps(gallery.set_head(fitting, ended.is_set))) as steps:
-                async for step in steps:
+            async with aclosing(steps(gallery.set_head(fitting, ended.is_set))) as progress:
+                async for step in progress:
                     fitted = fitted if step is None else step
                     yield pb.SetHeadResponse(fitted_count=fitted, image_count=max(image_count, fitted))
         finally:
@@ -143,18 +141,6 @@ async def _arrivals(first: pb.AddImagesRequest, rest: AsyncIterator[pb.AddImages
         if request.parent not in ("", first.parent):
             raise BadRequest("`parent` changed within the stream; use one stream for each gallery")
         yield parse.arrival(request)
-
-
-async def _steps(steps: Iterator[int]) -> AsyncGenerator[int | None]:
-    """Yield what is yielded in another thread, and None where that takes long, so that a client knows it goes on."""
-    while True:
-        step = asyncio.ensure_future(asyncio.to_thread(next, steps, None))
-        step.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, though nobody may wait
-        while not (await asyncio.wait([step], timeout=SIGN_OF_LIFE_S))[0]:
-            yield None
-        if step.result() is None:
-            return
-        yield step.result()
 
 
 def _is_new(result: Result) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from whymatch.embed import NO_HEAD, Array, Embedder, Features, Head, check_embedding
-from whymatch.index import Galleries, GalleryVersion, OtherEmbedding, StoredImage
+from whymatch.index import Galleries, Gallery, GalleryVersion, OtherEmbedding, StoredImage
 
 
 class ImageName(NamedTuple):
@@ -37,12 +37,14 @@ class Images:
         self._embedder = embedder
         self.limits = embedder.limits
 
+    async def gallery(self, name: str) -> Gallery:
+        """Return a gallery. Raises the errors of `Galleries.open`."""
+        opened = self._galleries.opened(name)
+        return await asyncio.to_thread(self._galleries.open, name) if opened is None else opened
+
     async def version(self, gallery: str) -> GalleryVersion:
         """Return the newest version of a gallery. Raises the errors of `Galleries.open`."""
-        opened = self._galleries.opened(gallery)
-        if opened is None:
-            opened = await asyncio.to_thread(self._galleries.open, gallery)
-        return opened.version
+        return (await self.gallery(gallery)).version
 
     async def head(self, parent: str, *sources: Source) -> tuple[Head, str]:
         """Return the head of a gallery or, without one, of the first source that is stored, and its fingerprint."""

@@ -304,7 +304,8 @@ def overlay_px(
     | search_service_pb2.RerankRequest
     | explain_service_pb2.ExplainMatchRequest
     | explain_service_pb2.ExplainLabelRequest
-    | explain_service_pb2.ExplainInterActiveRequest,
+    | explain_service_pb2.ExplainInterActiveRequest
+    | explain_service_pb2.ExplainPredictionDifferenceRequest,
 ) -> int | None:
     """Return the longer side of the pictures, None if there shall be none. Raises BadRequest."""
     if not request.HasField("overlays"):

@@ -103,8 +103,8 @@ async def running(config: ServerConfig, model: Model | None = None) -> AsyncIter
             maximum_concurrent_rpcs=config.max_concurrent_calls + SPARE_CALLS,
         )
         batcher = resources.enter_context(closing(SearchBatcher()))
-        weigher = resources.enter_context(ThreadPoolExecutor(1, "weigher", initializer=yield_to_the_network))
-        _add_services(server, config, model, galleries, embedder, batcher, weigher, metrics, stopping)
+        explainer = resources.enter_context(ThreadPoolExecutor(1, "explainer", initializer=yield_to_the_network))
+        _add_services(server, config, model, galleries, embedder, batcher, explainer, metrics, stopping)
         health = await _add_health_and_reflection(server)
         port = _bind(server, config)
         await server.start()
@@ -178,7 +178,7 @@ def _add_services(
     galleries: Galleries,
     embedder: Embedder,
     batcher: SearchBatcher,
-    weigher: Executor,
+    explainer: Executor,
     metrics: Metrics,
     stopping: asyncio.Event,
 ) -> None:
@@ -187,7 +187,8 @@ def _add_services(
     search = SearchServicer(images, batcher, max_limit=config.max_limit)
     gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server(gallery, server)
     search_service_pb2_grpc.add_SearchServiceServicer_to_server(search, server)
-    explain_service_pb2_grpc.add_ExplainServiceServicer_to_server(ExplainServicer(images, model, weigher), server)
+    explain = ExplainServicer(images, model, explainer, stopping)
+    explain_service_pb2_grpc.add_ExplainServiceServicer_to_server(explain, server)
     embed_service_pb2_grpc.add_EmbedServiceServicer_to_server(EmbedServicer(model, images), server)
 
 

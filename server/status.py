@@ -48,6 +48,10 @@ CODES = {
     "TOO_FEW_IMAGES": grpc.StatusCode.FAILED_PRECONDITION,
     "BAD_LAYER": grpc.StatusCode.INVALID_ARGUMENT,
     "NO_RELU_LAYERS": grpc.StatusCode.FAILED_PRECONDITION,
+    "NO_CLASS_SCORES": grpc.StatusCode.FAILED_PRECONDITION,
+    "BAD_TARGET": grpc.StatusCode.INVALID_ARGUMENT,
+    "BAD_WINDOW": grpc.StatusCode.INVALID_ARGUMENT,
+    "UNKNOWN_EXPLANATION": grpc.StatusCode.NOT_FOUND,
 }
 """The code of each reason, as the comments of `errors.proto` say."""
 

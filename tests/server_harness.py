@@ -42,6 +42,7 @@ class Api:
         self.explain, self.explain_label = explain.ExplainMatch, explain.ExplainLabel
         self.explain_components = explain.ExplainComponents
         self.explain_interactive = explain.ExplainInterActive
+        self.explain_difference = explain.ExplainPredictionDifference
         embed = embed_service_pb2_grpc.EmbedServiceStub(channel)
         self.embed, self.model = embed.EmbedImage, embed.GetModel
 

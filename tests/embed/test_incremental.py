@@ -221,8 +221,10 @@ def test_an_addition_in_place():
     check(nn.Sequential(conv(3, 3, 3), Calls(forward, conv(3, 3, 3, padding=1))), ends=["0", "1.parts.0"])
 
 
-IN_PLACE = [nn.ReLU(inplace=True), functional.relu_, torch.relu_, torch.Tensor.relu_, nn.LeakyReLU(0.1, inplace=True)]
-IN_PLACE = [*IN_PLACE, lambda x: functional.relu(x, inplace=True), nn.SiLU(inplace=True), lambda x: x.relu_()]
+IN_PLACE = [
+    *(nn.ReLU(inplace=True), nn.LeakyReLU(0.1, inplace=True), functional.relu_, torch.relu_),
+    *(lambda x: functional.relu(x, inplace=True), lambda x: x.relu_()),
+]
 
 
 @pytest.mark.parametrize("write", IN_PLACE, ids=range(len(IN_PLACE)))
@@ -274,7 +276,7 @@ def test_a_concatenation_along_another_axis_is_computed_whole(axis):
     assert check(net).computed_whole == {"cat"}
 
 
-def test_a_concatenation_along_the_batch_is_not_mistaken_for_one_of_channels():
+def test_a_concatenation_of_rows_is_not_mistaken_for_one_of_channels():
     net = Calls(lambda x: torch.cat([x[:, 0], x[:, 1]], 1))
     check(nn.Sequential(conv(3, 3, 3), net))
 
@@ -320,6 +322,11 @@ def test_formulas(formula):
 def googlenet_input(x: torch.Tensor) -> torch.Tensor:
     channels = [torch.unsqueeze(x[:, c], 1) * (0.5 + c) + 0.1 * (c - 1) for c in range(3)]
     return torch.cat(channels, 1)
+
+
+def test_a_concatenation_of_one_map_or_of_one_map_twice_is_followed():
+    net = nn.Sequential(conv(3, 3, 3), Calls(lambda x: torch.cat([x], 1)), Calls(lambda x: torch.cat([x, x], 1)))
+    assert not check(net).computed_whole
 
 
 def test_the_input_of_googlenet_is_followed():
@@ -438,6 +445,10 @@ def same_places(x: torch.Tensor, main: nn.Module) -> torch.Tensor:
     return functional.relu(main(x) + x)
 
 
+def halves(x: torch.Tensor, first: nn.Module, second: nn.Module) -> torch.Tensor:
+    return torch.cat([first(x), second(x).relu_()], dim=1)
+
+
 @st.composite
 def layers(draw: st.DrawFn) -> nn.Module:
     """Draw a layer of four channels to four."""
@@ -455,7 +466,7 @@ def layers(draw: st.DrawFn) -> nn.Module:
                 nn.ReLU(inplace=ceil),
                 nn.BatchNorm2d(4),
                 Calls(same_places, nn.Conv2d(4, 4, odd, padding=odd // 2, groups=2)),
-                Calls(fire, nn.Conv2d(4, 1, odd, padding=odd // 2), nn.Conv2d(4, 3, 1), nn.AvgPool2d(1)),
+                Calls(halves, nn.Conv2d(4, 2, odd, padding=odd // 2), nn.Conv2d(4, 2, 1)),
                 Calls(lambda x: x * x.mean((2, 3), keepdim=True)),
                 nn.AdaptiveAvgPool2d(draw(st.integers(1, 4))),
             ]
@@ -469,7 +480,6 @@ def network(drawn: list[nn.Module], size: tuple[int, int]) -> nn.Sequential:
     chain = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1))
     maps = chain(noise(1, 3, *size))
     for layer in drawn:
-        layer = nn.Sequential(layer, nn.Conv2d(8, 4, 1)) if isinstance(layer, Calls) and layer.function is fire else layer
         try:
             maps = layer.eval()(maps.clone())
         except RuntimeError:
@@ -486,7 +496,7 @@ def windows(draw: st.DrawFn, size: tuple[int, int]) -> tuple[int, list[tuple[int
     return side, draw(st.lists(st.tuples(rows, columns), min_size=1, max_size=4))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(st.data(), st.tuples(st.integers(3, 23), st.integers(3, 23)), st.lists(layers(), max_size=5))
 @torch.inference_mode()
 def test_random_networks(data, size, drawn):
@@ -498,7 +508,8 @@ def test_random_networks(data, size, drawn):
     ends = [node for node in module.graph.nodes if node.op == "call_module"]
     incremental = Incremental(module, image, ends)
     values = incremental.run(*zip(*places, strict=True), contents)
-    expected = outputs_of(net, pasted(image, places, contents), [str(node.target) for node in ends])
-    for node, altered in zip(ends, expected[:-1], strict=True):
+    names = [str(node.target) for node in ends]
+    expected, base = (outputs_of(net, images, names)[:-1] for images in (pasted(image, places, contents), image))
+    for node, altered, unchanged in zip(ends, expected, base, strict=True):
         assert_same(whole(values[node]), altered)
-        assert_same(incremental.base[node], incremental.base[node])
+        assert_same(incremental.base[node], unchanged)

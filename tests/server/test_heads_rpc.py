@@ -16,7 +16,7 @@ from server_harness import api_of, failure, outcome
 
 from whymatch.embed import fit_centering, fit_whitening, linear_head
 from whymatch.index import Galleries, NewImage
-from whymatch.server import ServerConfig, gallery_servicer
+from whymatch.server import ServerConfig, streams
 from whymatch.server.gallery_servicer import GalleryServicer
 from whymatch.server.images import Images
 from whymatch.server.metrics import Metrics
@@ -583,7 +583,7 @@ def test_a_gallery_that_is_deleted_while_its_head_is_set_is_unknown(api):
 
 
 def test_a_step_that_takes_long_gives_signs_of_life(monkeypatch):
-    monkeypatch.setattr(gallery_servicer, "SIGN_OF_LIFE_S", 0.02)
+    monkeypatch.setattr(streams, "SIGN_OF_LIFE_S", 0.02)
     may_go_on = threading.Event()
 
     def steps():
@@ -593,7 +593,7 @@ def test_a_step_that_takes_long_gives_signs_of_life(monkeypatch):
 
     async def seen() -> list[int | None]:
         found = []
-        async for step in gallery_servicer._steps(steps()):
+        async for step in streams.steps(steps()):
             found.append(step)
             if found.count(None) == 3:
                 may_go_on.set()

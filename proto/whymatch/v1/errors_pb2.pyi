@@ -99,6 +99,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """No layer has that name, it cannot be supervised so, or the image is too small for it. INVALID_ARGUMENT."""
     ERROR_REASON_NO_RELU_LAYERS: _ErrorReason.ValueType  # 35
     """The network has no layers with a ReLU, which InterActive weighs. FAILED_PRECONDITION."""
+    ERROR_REASON_NO_CLASS_SCORES: _ErrorReason.ValueType  # 36
+    """The network scores no classes: its weights lack its classifier. FAILED_PRECONDITION."""
+    ERROR_REASON_BAD_TARGET: _ErrorReason.ValueType  # 37
+    """The network has no such class or channel, or no near neighbor has the label. INVALID_ARGUMENT."""
+    ERROR_REASON_BAD_WINDOW: _ErrorReason.ValueType  # 38
+    """A window, its context, a stride, a number of samples or a batch cannot have that size. INVALID_ARGUMENT."""
+    ERROR_REASON_UNKNOWN_EXPLANATION: _ErrorReason.ValueType  # 39
+    """No explanation of that name is kept, or no longer. NOT_FOUND."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or one image of a stream, failed.
@@ -183,6 +191,14 @@ ERROR_REASON_BAD_LAYER: ErrorReason.ValueType  # 34
 """No layer has that name, it cannot be supervised so, or the image is too small for it. INVALID_ARGUMENT."""
 ERROR_REASON_NO_RELU_LAYERS: ErrorReason.ValueType  # 35
 """The network has no layers with a ReLU, which InterActive weighs. FAILED_PRECONDITION."""
+ERROR_REASON_NO_CLASS_SCORES: ErrorReason.ValueType  # 36
+"""The network scores no classes: its weights lack its classifier. FAILED_PRECONDITION."""
+ERROR_REASON_BAD_TARGET: ErrorReason.ValueType  # 37
+"""The network has no such class or channel, or no near neighbor has the label. INVALID_ARGUMENT."""
+ERROR_REASON_BAD_WINDOW: ErrorReason.ValueType  # 38
+"""A window, its context, a stride, a number of samples or a batch cannot have that size. INVALID_ARGUMENT."""
+ERROR_REASON_UNKNOWN_EXPLANATION: ErrorReason.ValueType  # 39
+"""No explanation of that name is kept, or no longer. NOT_FOUND."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

@@ -589,3 +589,423 @@ class WeightMap(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WeightMap: _TypeAlias = WeightMap  # noqa: Y015
+
+@_typing.final
+class ExplainPredictionDifferenceRequest(_message.Message):
+    """What to explain, and how to take parts of the image as unknown."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
+    WINDOW_PX_FIELD_NUMBER: _builtins.int
+    CONTEXT_PX_FIELD_NUMBER: _builtins.int
+    SAMPLE_COUNT_FIELD_NUMBER: _builtins.int
+    STRIDE_PX_FIELD_NUMBER: _builtins.int
+    SAMPLER_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    MAX_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
+    BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    TRAINING_IMAGE_COUNT_FIELD_NUMBER: _builtins.int
+    REFIT_SAMPLER_FIELD_NUMBER: _builtins.int
+    WITH_SENSITIVITY_FIELD_NUMBER: _builtins.int
+    OVERLAYS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`explanations/{explanation}`, as an answer names it, to go on with that one or to get its final maps again; all other
+    fields but `overlays` are then left empty. Empty for a new one.
+    """
+    parent: _builtins.str
+    """`galleries/{gallery}`, from whose images the samples come, and the neighbors for evidence."""
+    window_px: _builtins.int
+    """k: a window of k x k pixels of the network's input is unknown at a time. 10 if it is not set."""
+    context_px: _builtins.int
+    """l: it is told from the rest of the l x l pixels around it; k to k + 8, at most 32. k + 4 if it is not set."""
+    sample_count: _builtins.int
+    """S: how many samples replace each window, 1 to 1000. 20 if it is not set."""
+    stride_px: _builtins.int
+    """Pixels from one window to the next, 1 to k. 4 if it is not set."""
+    sampler: _builtins.str
+    """`conditional`: a normal distribution of patches of the gallery, given the pixels around the window; `marginal`: what
+    other images of the gallery have at the same place; `mean`: the conditional mean, one sample, for a preview. Empty
+    means `conditional`.
+    """
+    seed: _builtins.int
+    """Makes the draw repeatable. 0 or more."""
+    max_standard_error: _builtins.float
+    """Stop sooner if no pixel's standard error is larger; above 0. Not set: all samples."""
+    batch_size: _builtins.int
+    """Altered images that go through the network at once, 1 to 1000; bounds memory. 100 if it is not set."""
+    training_image_count: _builtins.int
+    """N of the Laplace correction of class probabilities: how many images the classifier learned from. 1281167, ImageNet's,
+    if it is not set.
+    """
+    refit_sampler: _builtins.bool
+    """True to fit the normal distribution of patches anew; it is otherwise fitted once for a gallery and kept."""
+    with_sensitivity: _builtins.bool
+    """True to ask for sensitivity maps, too."""
+    @_builtins.property
+    def source(self) -> _similarity_pb2.ImageSource:
+        """The image."""
+
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___PredictionTarget]:
+        """What is to be explained, 1 to 32; all are computed together and cost little more than one."""
+
+    @_builtins.property
+    def overlays(self) -> _similarity_pb2.OverlayOptions:
+        """Set, it asks for the pictures of the maps."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        parent: _builtins.str = ...,
+        source: _similarity_pb2.ImageSource | None = ...,
+        targets: _abc.Iterable[Global___PredictionTarget] | None = ...,
+        window_px: _builtins.int | None = ...,
+        context_px: _builtins.int | None = ...,
+        sample_count: _builtins.int | None = ...,
+        stride_px: _builtins.int | None = ...,
+        sampler: _builtins.str = ...,
+        seed: _builtins.int = ...,
+        max_standard_error: _builtins.float | None = ...,
+        batch_size: _builtins.int | None = ...,
+        training_image_count: _builtins.int | None = ...,
+        refit_sampler: _builtins.bool = ...,
+        with_sensitivity: _builtins.bool = ...,
+        overlays: _similarity_pb2.OverlayOptions | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_context_px", b"_context_px", "_max_standard_error", b"_max_standard_error", "_sample_count", b"_sample_count", "_stride_px", b"_stride_px", "_training_image_count", b"_training_image_count", "_window_px", b"_window_px", "batch_size", b"batch_size", "context_px", b"context_px", "max_standard_error", b"max_standard_error", "overlays", b"overlays", "sample_count", b"sample_count", "source", b"source", "stride_px", b"stride_px", "training_image_count", b"training_image_count", "window_px", b"window_px"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_context_px", b"_context_px", "_max_standard_error", b"_max_standard_error", "_sample_count", b"_sample_count", "_stride_px", b"_stride_px", "_training_image_count", b"_training_image_count", "_window_px", b"_window_px", "batch_size", b"batch_size", "context_px", b"context_px", "max_standard_error", b"max_standard_error", "name", b"name", "overlays", b"overlays", "parent", b"parent", "refit_sampler", b"refit_sampler", "sample_count", b"sample_count", "sampler", b"sampler", "seed", b"seed", "source", b"source", "stride_px", b"stride_px", "targets", b"targets", "training_image_count", b"training_image_count", "window_px", b"window_px", "with_sensitivity", b"with_sensitivity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__batch_size: _TypeAlias = _typing.Literal["batch_size"]  # noqa: Y015
+    _WhichOneofArgType__batch_size: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size"]  # noqa: Y015
+    _WhichOneofReturnType__context_px: _TypeAlias = _typing.Literal["context_px"]  # noqa: Y015
+    _WhichOneofArgType__context_px: _TypeAlias = _typing.Literal["_context_px", b"_context_px"]  # noqa: Y015
+    _WhichOneofReturnType__max_standard_error: _TypeAlias = _typing.Literal["max_standard_error"]  # noqa: Y015
+    _WhichOneofArgType__max_standard_error: _TypeAlias = _typing.Literal["_max_standard_error", b"_max_standard_error"]  # noqa: Y015
+    _WhichOneofReturnType__sample_count: _TypeAlias = _typing.Literal["sample_count"]  # noqa: Y015
+    _WhichOneofArgType__sample_count: _TypeAlias = _typing.Literal["_sample_count", b"_sample_count"]  # noqa: Y015
+    _WhichOneofReturnType__stride_px: _TypeAlias = _typing.Literal["stride_px"]  # noqa: Y015
+    _WhichOneofArgType__stride_px: _TypeAlias = _typing.Literal["_stride_px", b"_stride_px"]  # noqa: Y015
+    _WhichOneofReturnType__training_image_count: _TypeAlias = _typing.Literal["training_image_count"]  # noqa: Y015
+    _WhichOneofArgType__training_image_count: _TypeAlias = _typing.Literal["_training_image_count", b"_training_image_count"]  # noqa: Y015
+    _WhichOneofReturnType__window_px: _TypeAlias = _typing.Literal["window_px"]  # noqa: Y015
+    _WhichOneofArgType__window_px: _TypeAlias = _typing.Literal["_window_px", b"_window_px"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__batch_size) -> _WhichOneofReturnType__batch_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__context_px) -> _WhichOneofReturnType__context_px | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_standard_error) -> _WhichOneofReturnType__max_standard_error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sample_count) -> _WhichOneofReturnType__sample_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stride_px) -> _WhichOneofReturnType__stride_px | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__training_image_count) -> _WhichOneofReturnType__training_image_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__window_px) -> _WhichOneofReturnType__window_px | None: ...
+
+Global___ExplainPredictionDifferenceRequest: _TypeAlias = ExplainPredictionDifferenceRequest  # noqa: Y015
+
+@_typing.final
+class PredictionTarget(_message.Message):
+    """A number that the model makes of an image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLASS_PROBABILITY_FIELD_NUMBER: _builtins.int
+    CLASS_SCORE_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    SIMILARITY_FIELD_NUMBER: _builtins.int
+    LABEL_EVIDENCE_FIELD_NUMBER: _builtins.int
+    IMAGE_EVIDENCE_FIELD_NUMBER: _builtins.int
+    class_probability: _builtins.str
+    """The probability of a class: its name, its number from 0, or `top1`, `top2` and so on for the image's most likely
+    ones. The map is the weight of evidence in bits.
+    """
+    class_score: _builtins.str
+    """The score of a class before softmax. The map is the difference of scores."""
+    label_evidence: _builtins.str
+    """The probability of a label under a softmax over the similarities of the 100 most similar images of the gallery, at
+    temperature 0.05. The map is the weight of evidence in bits.
+    """
+    image_evidence: _builtins.str
+    """The probability of one image, `galleries/{gallery}/images/{image}`, in the same way."""
+    @_builtins.property
+    def unit(self) -> Global___Unit:
+        """A unit, or a whole feature map. The map is the difference of responses."""
+
+    @_builtins.property
+    def similarity(self) -> _similarity_pb2.ImageSource:
+        """The cosine similarity to another image. The map is the difference of similarities."""
+
+    def __init__(
+        self,
+        *,
+        class_probability: _builtins.str = ...,
+        class_score: _builtins.str = ...,
+        unit: Global___Unit | None = ...,
+        similarity: _similarity_pb2.ImageSource | None = ...,
+        label_evidence: _builtins.str = ...,
+        image_evidence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["class_probability", b"class_probability", "class_score", b"class_score", "image_evidence", b"image_evidence", "label_evidence", b"label_evidence", "similarity", b"similarity", "target", b"target", "unit", b"unit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_probability", b"class_probability", "class_score", b"class_score", "image_evidence", b"image_evidence", "label_evidence", b"label_evidence", "similarity", b"similarity", "target", b"target", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["class_probability", "class_score", "unit", "similarity", "label_evidence", "image_evidence"]  # noqa: Y015
+    _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
+
+Global___PredictionTarget: _TypeAlias = PredictionTarget  # noqa: Y015
+
+@_typing.final
+class Unit(_message.Message):
+    """A unit of the network, or all units of a feature map."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAYER_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    CELL_FIELD_NUMBER: _builtins.int
+    layer: _builtins.str
+    """The layer, by one of the names that GetModel lists, or by the name of a module of the network."""
+    channel: _builtins.int
+    """The channel, from 0."""
+    @_builtins.property
+    def cell(self) -> Global___Cell:
+        """The cell of the unit; not set for the mean over the units of the channel."""
+
+    def __init__(
+        self,
+        *,
+        layer: _builtins.str = ...,
+        channel: _builtins.int = ...,
+        cell: Global___Cell | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "channel", b"channel", "layer", b"layer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Unit: _TypeAlias = Unit  # noqa: Y015
+
+@_typing.final
+class Cell(_message.Message):
+    """A cell of a feature map."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_FIELD_NUMBER: _builtins.int
+    COLUMN_FIELD_NUMBER: _builtins.int
+    row: _builtins.int
+    """Counted from 0 at the top."""
+    column: _builtins.int
+    """Counted from 0 on the left."""
+    def __init__(
+        self,
+        *,
+        row: _builtins.int = ...,
+        column: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["column", b"column", "row", b"row"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cell: _TypeAlias = Cell  # noqa: Y015
+
+@_typing.final
+class ExplainPredictionDifferenceResponse(_message.Message):
+    """How far an explanation is, and now and then its maps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    FITTED_COUNT_FIELD_NUMBER: _builtins.int
+    FIT_COUNT_FIELD_NUMBER: _builtins.int
+    EVALUATIONS_FIELD_NUMBER: _builtins.int
+    PLANNED_EVALUATIONS_FIELD_NUMBER: _builtins.int
+    EVALUATIONS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    SECONDS_LEFT_FIELD_NUMBER: _builtins.int
+    MAPS_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    SAMPLER_FIELD_NUMBER: _builtins.int
+    MULTIPLIED_SHARE_FIELD_NUMBER: _builtins.int
+    COMPUTED_WHOLE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`explanations/{explanation}`. The server keeps it for 15 minutes after its last use."""
+    model: _builtins.str
+    """The fingerprint of the model and the gallery's head."""
+    fitted_count: _builtins.int
+    """Images of the gallery that have been read for the sampler, while that goes on."""
+    fit_count: _builtins.int
+    """How many will be."""
+    evaluations: _builtins.int
+    """Evaluations so far: altered images that went through the network."""
+    planned_evaluations: _builtins.int
+    """Evaluations in all."""
+    evaluations_per_second: _builtins.float
+    """Evaluations a second, of this call."""
+    seconds_left: _builtins.float
+    """How long it will take at that rate."""
+    complete: _builtins.bool
+    """True for the final maps, the last response."""
+    multiplied_share: _builtins.float
+    """The network's multiplications, as a share of those that whole images would have taken."""
+    @_builtins.property
+    def maps(self) -> _containers.RepeatedCompositeFieldContainer[Global___PredictionDifference]:
+        """The maps as they are now, one for each target in the order of the request; empty if this is only progress. A partial
+        map takes windows that are not done yet for a mean of those near them.
+        """
+
+    @_builtins.property
+    def sampler(self) -> Global___PatchSampler:
+        """How the samples were drawn; comes with maps."""
+
+    @_builtins.property
+    def computed_whole(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where the network could not be followed, so that from there on whole images were computed."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        model: _builtins.str = ...,
+        fitted_count: _builtins.int = ...,
+        fit_count: _builtins.int = ...,
+        evaluations: _builtins.int = ...,
+        planned_evaluations: _builtins.int = ...,
+        evaluations_per_second: _builtins.float = ...,
+        seconds_left: _builtins.float = ...,
+        maps: _abc.Iterable[Global___PredictionDifference] | None = ...,
+        complete: _builtins.bool = ...,
+        sampler: Global___PatchSampler | None = ...,
+        multiplied_share: _builtins.float = ...,
+        computed_whole: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sampler", b"sampler"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "computed_whole", b"computed_whole", "evaluations", b"evaluations", "evaluations_per_second", b"evaluations_per_second", "fit_count", b"fit_count", "fitted_count", b"fitted_count", "maps", b"maps", "model", b"model", "multiplied_share", b"multiplied_share", "name", b"name", "planned_evaluations", b"planned_evaluations", "sampler", b"sampler", "seconds_left", b"seconds_left"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainPredictionDifferenceResponse: _TypeAlias = ExplainPredictionDifferenceResponse  # noqa: Y015
+
+@_typing.final
+class PatchSampler(_message.Message):
+    """What samples come from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    IMAGE_COUNT_FIELD_NUMBER: _builtins.int
+    PATCH_COUNT_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """`conditional`, `marginal` or `mean`."""
+    image_count: _builtins.int
+    """How many images of the gallery it was made of."""
+    patch_count: _builtins.int
+    """How many patches of them the normal distribution was fitted to; 0 for `marginal`."""
+    seed: _builtins.int
+    """What makes the draw repeatable."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        image_count: _builtins.int = ...,
+        patch_count: _builtins.int = ...,
+        seed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_count", b"image_count", "kind", b"kind", "patch_count", b"patch_count", "seed", b"seed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PatchSampler: _TypeAlias = PatchSampler  # noqa: Y015
+
+@_typing.final
+class PredictionDifference(_message.Message):
+    """What each pixel of the network's input is worth for a target."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    STANDARD_ERRORS_FIELD_NUMBER: _builtins.int
+    SENSITIVITIES_FIELD_NUMBER: _builtins.int
+    WIDTH_PX_FIELD_NUMBER: _builtins.int
+    HEIGHT_PX_FIELD_NUMBER: _builtins.int
+    OVERLAY_PNG_FIELD_NUMBER: _builtins.int
+    COLOR_SCALE_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    """What it is for the unchanged image."""
+    rows: _builtins.int
+    """Number of rows of the map: the height of the network's input in pixels."""
+    columns: _builtins.int
+    """Number of columns: its width."""
+    width_px: _builtins.int
+    """Width of the upright image in pixels."""
+    height_px: _builtins.int
+    """Height of the upright image in pixels."""
+    overlay_png: _builtins.bytes
+    """The map drawn over the image, as a PNG; empty unless asked for. What is worth nothing is transparent."""
+    unit: _builtins.str
+    """The unit of the values: `bits`, `score`, `cosine`, or the response of a layer."""
+    @_builtins.property
+    def target(self) -> Global___PredictionTarget:
+        """The target as it was asked for, but a class by its name, and an image to be similar to without its bytes."""
+
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """rows x columns values, row by row from the top left. A positive one supports the target."""
+
+    @_builtins.property
+    def standard_errors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The standard error of each value, from the drawing of samples alone; empty after a single sample."""
+
+    @_builtins.property
+    def sensitivities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """How steep the target is in each pixel, without a sign; only if asked for, and with the final maps."""
+
+    @_builtins.property
+    def color_scale(self) -> _similarity_pb2.ColorScale:
+        """The scale of the picture, set if there is one. Maps in the same unit share it."""
+
+    def __init__(
+        self,
+        *,
+        target: Global___PredictionTarget | None = ...,
+        value: _builtins.float = ...,
+        rows: _builtins.int = ...,
+        columns: _builtins.int = ...,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+        standard_errors: _abc.Iterable[_builtins.float] | None = ...,
+        sensitivities: _abc.Iterable[_builtins.float] | None = ...,
+        width_px: _builtins.int = ...,
+        height_px: _builtins.int = ...,
+        overlay_png: _builtins.bytes = ...,
+        color_scale: _similarity_pb2.ColorScale | None = ...,
+        unit: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "columns", b"columns", "height_px", b"height_px", "overlay_png", b"overlay_png", "rows", b"rows", "sensitivities", b"sensitivities", "standard_errors", b"standard_errors", "target", b"target", "unit", b"unit", "value", b"value", "values", b"values", "width_px", b"width_px"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PredictionDifference: _TypeAlias = PredictionDifference  # noqa: Y015

@@ -55,6 +55,11 @@ class ExplainServiceStub:
                 request_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainInterActiveRequest.SerializeToString,
                 response_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainInterActiveResponse.FromString,
                 _registered_method=True)
+        self.ExplainPredictionDifference = channel.unary_stream(
+                '/whymatch.v1.ExplainService/ExplainPredictionDifference',
+                request_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainPredictionDifferenceRequest.SerializeToString,
+                response_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainPredictionDifferenceResponse.FromString,
+                _registered_method=True)
 
 
 class ExplainServiceServicer:
@@ -89,6 +94,15 @@ class ExplainServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainPredictionDifference(self, request, context):
+        """Says what each part of an image is worth for what a model makes of it, by taking the part as unknown. The server says
+        how far it is, every second at least, sends partial maps on the way, and last the final ones. A call that ends before
+        stops the work, and what was done is kept for a while under the explanation's name: the same request goes on there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExplainServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +125,11 @@ def add_ExplainServiceServicer_to_server(servicer, server):
                     servicer.ExplainInterActive,
                     request_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainInterActiveRequest.FromString,
                     response_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainInterActiveResponse.SerializeToString,
+            ),
+            'ExplainPredictionDifference': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExplainPredictionDifference,
+                    request_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainPredictionDifferenceRequest.FromString,
+                    response_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainPredictionDifferenceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -222,6 +241,33 @@ class ExplainService:
             '/whymatch.v1.ExplainService/ExplainInterActive',
             whymatch_dot_v1_dot_explain__service__pb2.ExplainInterActiveRequest.SerializeToString,
             whymatch_dot_v1_dot_explain__service__pb2.ExplainInterActiveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainPredictionDifference(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/whymatch.v1.ExplainService/ExplainPredictionDifference',
+            whymatch_dot_v1_dot_explain__service__pb2.ExplainPredictionDifferenceRequest.SerializeToString,
+            whymatch_dot_v1_dot_explain__service__pb2.ExplainPredictionDifferenceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,44 @@
+"""Follows an explanation that takes long: both clients tell it each answer, and what became of the call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from whymatch.client import convert
+from whymatch.client.errors import WhymatchError
+from whymatch.client.failures import interrupted, unfinished
+from whymatch.client.results import PredictionDifferenceExplanation
+from whymatch.client.targets import PredictionTarget
+from whymatch.v1.explain_service_pb2 import ExplainPredictionDifferenceResponse
+
+
+class Following:
+    """What an explanation has come to so far."""
+
+    def __init__(
+        self,
+        targets: Sequence[PredictionTarget],
+        progress: Callable[[PredictionDifferenceExplanation], None] | None,
+    ) -> None:
+        self._targets = targets
+        self._progress = progress
+        self._last: PredictionDifferenceExplanation | None = None
+        self._with_maps: PredictionDifferenceExplanation | None = None
+
+    def take(self, answer: ExplainPredictionDifferenceResponse) -> None:
+        """Read the next answer and pass it on."""
+        self._last = convert.prediction_difference(answer, self._targets)
+        if self._last.maps:
+            self._with_maps = self._last
+        if self._progress:
+            self._progress(self._last)
+
+    def completed(self) -> PredictionDifferenceExplanation:
+        """Return the last answer; raise if there should have been more."""
+        if self._last is None or not self._last.complete:
+            raise self.failure(unfinished("the explanation was complete"))
+        return self._last
+
+    def failure(self, error: WhymatchError) -> WhymatchError:
+        """Return `error` with what there is, and how to go on from there, if there is anything."""
+        return interrupted(error, self._last.name, self._with_maps) if self._last else error

@@ -1,0 +1,240 @@
+"""ExplainPredictionDifference: one long stream of progress and maps, which another call can go on with."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import Executor
+from contextlib import aclosing
+
+import numpy as np
+
+from whymatch.embed import Features, Model, Prepared
+from whymatch.explain import (
+    NEIGHBORS,
+    BadTarget,
+    ColorScale,
+    DifferenceMap,
+    PredictionDifference,
+    Target,
+    evidence,
+    load_picture,
+    render_overlay,
+    signed_scale,
+    similarity,
+)
+from whymatch.index import BadRequest, GalleryVersion
+from whymatch.server import difference_convert as convert
+from whymatch.server import parse
+from whymatch.server.calls import Context
+from whymatch.server.difference_request import (
+    DifferenceRequest,
+    OfClasses,
+    OfImage,
+    OfUnits,
+    Wanted,
+    difference_request,
+    digest,
+    explanation_name,
+)
+from whymatch.server.errors import ExplanationUnfinished, ShuttingDown, UnknownExplanation
+from whymatch.server.explanations import Explanation, Explanations
+from whymatch.server.images import ImageName, Images, Source
+from whymatch.server.patch_samplers import make_sampler
+from whymatch.server.streams import SIGN_OF_LIFE_S, steps
+from whymatch.v1 import explain_service_pb2 as pb
+
+PARTIAL_S = 2.0
+"""How long it takes at least from one partial map to the next."""
+LAST_WORDS_S = SIGN_OF_LIFE_S + 0.5
+"""How long before its deadline a call ends itself, so that the partial maps still arrive."""
+
+Answer = pb.ExplainPredictionDifferenceResponse
+
+
+class Differences:
+    """Explains by prediction difference."""
+
+    def __init__(self, images: Images, model: Model, explainer: Executor, stopping: asyncio.Event) -> None:
+        """Serve. `explainer` has the one thread that all of this runs in, a batch of each explanation at a time."""
+        self._images = images
+        self._model = model
+        self._explainer = explainer
+        self._stopping = stopping
+        self._explanations = Explanations()
+
+    async def answers(self, request: pb.ExplainPredictionDifferenceRequest, context: Context) -> AsyncGenerator[Answer]:
+        """Yield how far an explanation is, its partial maps, and last its final maps."""
+        overlay_px = parse.overlay_px(request)
+        wanted: DifferenceRequest | None = None
+        if request.name:
+            if request.targets or request.HasField("source"):
+                raise BadRequest("`name` goes on with an explanation; leave out `source` and `targets`, or the name")
+            explanation = self._explanations.find(explanation_name(request.name))
+        else:
+            wanted = difference_request(request)
+            explanation = await self._begun(request, wanted)
+        async with self._explanations.using(explanation):
+            async for answer in self._taking_turns(explanation):
+                yield answer
+            try:
+                if explanation.difference is None:
+                    if wanted is None:  # the call that had begun it has failed meanwhile
+                        raise UnknownExplanation(request.name)
+                    async with aclosing(self._prepared(explanation, wanted)) as answers:
+                        async for answer in answers:
+                            yield answer
+                async with aclosing(self._worked(explanation, context, overlay_px)) as answers:
+                    async for answer in answers:
+                        yield answer
+            finally:
+                explanation.working.release()
+
+    async def _begun(self, request: pb.ExplainPredictionDifferenceRequest, wanted: DifferenceRequest) -> Explanation:
+        """Return the explanation that a request is for: a new one, or what was done for the same request before."""
+        gallery = await self._images.gallery(wanted.gallery)
+        content = await self._images.content(wanted.source)
+        generation = await asyncio.to_thread(gallery.generation)
+        fingerprint = gallery.version.fingerprint
+        name = digest(request, fingerprint, generation, content)
+        return self._explanations.keep(
+            Explanation(
+                name, fingerprint, content, tuple(request.targets), wanted.setting.seed, wanted.with_sensitivity
+            )
+        )
+
+    async def _taking_turns(self, explanation: Explanation) -> AsyncGenerator[Answer]:
+        """Wait until no other call works on the explanation, and say that we are alive."""
+        while True:
+            try:
+                await asyncio.wait_for(explanation.working.acquire(), SIGN_OF_LIFE_S)
+                return
+            except TimeoutError:
+                yield convert.making_response(explanation, explanation.making)
+
+    async def _prepared(self, explanation: Explanation, wanted: DifferenceRequest) -> AsyncGenerator[Answer]:
+        """Make the targets and the sampler, and run the unchanged image."""
+        gallery = await self._images.gallery(wanted.gallery)
+        limits = self._images.limits
+        image = await asyncio.to_thread(self._model.prepare, explanation.content, limits)
+        height, width, _ = image.pixels.shape
+        wanted.setting.check(height, width)
+        targets = await self._targets(wanted, gallery.version, image)
+        making = make_sampler(gallery, self._model, limits, wanted, explanation.content, (width, height))
+        async with aclosing(steps(making, self._explainer)) as stages:
+            async for stage in stages:
+                explanation.making = stage or explanation.making
+                if stage is None or not stage.sampler:
+                    yield convert.making_response(explanation, explanation.making)
+        assert explanation.making
+        assert explanation.making.sampler
+        explanation.difference = await asyncio.get_running_loop().run_in_executor(
+            self._explainer,
+            PredictionDifference,
+            self._model,
+            image,
+            targets,
+            explanation.making.sampler,
+            wanted.setting,
+        )
+
+    async def _worked(
+        self, explanation: Explanation, context: Context, overlay_px: int | None
+    ) -> AsyncGenerator[Answer]:
+        """Go on with the explanation until it is finished, the deadline is near, or the server stops."""
+        difference = explanation.difference
+        assert difference
+        before, started = difference.done, time.monotonic()
+
+        def progress() -> Answer:
+            return convert.progress_response(explanation, difference.done - before, time.monotonic() - started)
+
+        async with aclosing(steps(_work(explanation), self._explainer)) as stages:
+            async for has_maps in stages:
+                answer = progress()
+                if has_maps or self._ends_early(context):
+                    await self._add_maps(answer, explanation, overlay_px)
+                yield answer
+                if explanation.is_finished:
+                    return
+                if self._stopping.is_set():
+                    raise ShuttingDown
+                if self._ends_early(context):
+                    name = f"explanations/{explanation.name}"
+                    raise ExplanationUnfinished(name, difference.done, difference.planned)
+
+    def _ends_early(self, context: Context) -> bool:
+        remaining = context.time_remaining()
+        return self._stopping.is_set() or (remaining is not None and remaining < LAST_WORDS_S)
+
+    async def _add_maps(self, answer: Answer, explanation: Explanation, overlay_px: int | None) -> None:
+        drawings = []
+        if overlay_px is not None and explanation.maps:
+            drawings = await asyncio.to_thread(self._drawn, explanation.content, explanation.maps, overlay_px)
+        await asyncio.to_thread(convert.add_maps, answer, explanation, drawings)
+
+    def _drawn(self, content: bytes, maps: list[DifferenceMap], size_px: int) -> list[tuple[bytes, ColorScale]]:
+        picture = load_picture(content, size_px=size_px, limits=self._images.limits)
+        scales = {
+            unit: signed_scale([one for one in maps if one.target.unit == unit])
+            for unit in {one.target.unit for one in maps}
+        }
+        return [
+            (render_overlay(picture, one, scales[one.target.unit], clear=True), scales[one.target.unit]) for one in maps
+        ]
+
+    async def _targets(self, wanted: DifferenceRequest, version: GalleryVersion, image: Prepared) -> list[Target]:
+        return [await self._target(one, wanted, version, image) for one in wanted.wanted]
+
+    async def _target(self, one: Wanted, wanted: DifferenceRequest, version: GalleryVersion, image: Prepared) -> Target:
+        if isinstance(one, OfUnits):
+            return one.target
+        if isinstance(one, OfClasses):
+            scores = await asyncio.get_running_loop().run_in_executor(
+                self._explainer, self._model.class_scores, np.stack([image.pixels])
+            )
+            return one.make(self._model, scores[0])
+        if isinstance(one, OfImage):
+            features = await self._images.features(one.source, version.head)
+            return similarity(_name_of(one.source), features.embedding, version.head)
+        features = await self._images.features(wanted.source, version.head)
+        return await asyncio.to_thread(_evidence, one.label, one.image, wanted.source, version, features)
+
+
+def _work(explanation: Explanation) -> Iterator[bool]:
+    """Go on with an explanation; after each batch yield whether there are new maps."""
+    difference = explanation.difference
+    assert difference
+    drawn = -PARTIAL_S
+    for _ in difference.steps():
+        now = time.monotonic()
+        is_due = now - drawn >= PARTIAL_S and not difference.is_complete
+        if is_due:
+            explanation.maps, drawn = difference.maps(), now
+        yield is_due
+    if not explanation.is_finished:
+        explanation.maps = difference.maps()
+        explanation.sensitivities = difference.sensitivities() if explanation.with_sensitivity else []
+        explanation.is_finished = True
+        difference.release()
+    yield True
+
+
+def _evidence(
+    label: str, image: ImageName | None, source: Source, version: GalleryVersion, features: Features
+) -> Target:
+    """Return the evidence for a label, or for one image, among the leading neighbors other than the image itself."""
+    if image and image.gallery != version.gallery:
+        raise BadTarget(f"image {image.image!r} is of gallery {image.gallery!r}; take one of {version.gallery!r}")
+    own = source.image if isinstance(source, ImageName) and source.gallery == version.gallery else None
+    [matches] = version.search(features.embedding[None], NEIGHBORS + 1)
+    found = [match.image for match in matches if match.image.name != own][:NEIGHBORS]
+    embeddings = version.embeddings([one.name for one in found])
+    if image:
+        belongs, groups = np.array([one.name == image.image for one in found], bool), len(found)
+    else:
+        belongs, groups = np.array([one.label == label for one in found], bool), len({one.label for one in found})
+    return evidence(image.image if image else label, embeddings, belongs, groups, version.count(), version.head)
+
+
+def _name_of(source: Source) -> str:
+    return source.image if isinstance(source, ImageName) else "the given image"

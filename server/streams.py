@@ -1,0 +1,28 @@
+"""Long work in another thread that tells an event loop how far it is."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import Executor
+from typing import TypeVar
+
+SIGN_OF_LIFE_S = 1.0
+"""How long a call that is at work stays silent at most."""
+
+Step = TypeVar("Step")
+
+
+async def steps(steps: Iterator[Step], executor: Executor | None = None) -> AsyncGenerator[Step | None]:
+    """Yield what is yielded in another thread, and None where that takes long, so that a client knows it goes on.
+
+    executor: whose thread that is, by default one of the event loop's. A step that has begun when this is closed ends.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        step = loop.run_in_executor(executor, next, steps, None)
+        step.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, though nobody may wait
+        while not (await asyncio.wait([step], timeout=SIGN_OF_LIFE_S))[0]:
+            yield None
+        result = step.result()
+        if result is None:
+            return
+        yield result
