@@ -95,22 +95,19 @@ def upscale(values: Array, width: int, height: int) -> Array:
 
 def _blended(picture: Image.Image, values: Array, scale: ColorScale) -> Image.Image:
     """Lay the colored map half over the grayscale picture, so that all color is the map's."""
-    colors = _colored(upscale(values, *picture.size), scale)
+    share = (upscale(values, *picture.size) - scale.low) / (scale.high - scale.low)
+    colors = Image.fromarray(_color_table(scale.color_map)[(share.clip(0, 1) * 255).round().astype(np.uint8)])
     return Image.blend(picture.convert("L").convert("RGB"), colors, 0.55)
 
 
 def _tinted(picture: Image.Image, values: Array, scale: ColorScale) -> Image.Image:
-    """Lay the colored map over the pale grayscale picture, each value as dense as it is far from 0."""
-    upscaled = upscale(values, *picture.size)
-    share = np.abs(upscaled) / max(-scale.low, scale.high)
-    density = Image.fromarray((np.sqrt(share.clip(0, 1)) * 255).round().astype(np.uint8))
+    """Lay the colors of the map's ends over the pale grayscale picture, as dense as a value is far from 0."""
+    share = upscale(values, *picture.size) / max(-scale.low, scale.high)
+    density = Image.fromarray((np.abs(share).clip(0, 1) * 255).round().astype(np.uint8))
+    table = _color_table(scale.color_map)
+    ends = Image.fromarray(np.where(share[..., None] > 0, table[-32], table[31]))
     gray = Image.blend(picture.convert("L").convert("RGB"), Image.new("RGB", picture.size, "white"), 0.4)
-    return Image.composite(_colored(upscaled, scale), gray, density)
-
-
-def _colored(values: Array, scale: ColorScale) -> Image.Image:
-    share = (values - scale.low) / (scale.high - scale.low)
-    return Image.fromarray(_color_table(scale.color_map)[(share.clip(0, 1) * 255).round().astype(np.uint8)])
+    return Image.composite(ends, gray, density)
 
 
 def _faded(picture: Image.Image) -> Image.Image:
