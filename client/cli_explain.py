@@ -1,4 +1,4 @@
-"""The commands `explain match`, `explain point`, `explain label`, `explain components` and `explain interactive`."""
+"""The commands `explain match`, `point`, `label`, `components` and `interactive`; more are added from other files."""
 
 import sys
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from whymatch.client import cli_prediction_difference
 from whymatch.client import region_options as region
 from whymatch.client.connection import with_client
 from whymatch.client.options import BoxShare, Json, Maps, Match, Query, either_source, named_gallery
@@ -235,6 +236,9 @@ def explain_interactive(
         print(f"{setting.layer}, {setting.supervision}, p = {setting.norm:g}: {rows} x {columns} cells, {where}")
     for overlay in overlays:
         print(overlay)
+
+
+app.command("prediction-difference")(cli_prediction_difference.explain_prediction_difference)
 
 
 def show(

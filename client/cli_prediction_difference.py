@@ -1,11 +1,10 @@
 """The command `explain prediction-difference`."""
 
+import functools
 import itertools
 import sys
-import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -15,16 +14,30 @@ from whymatch.client.options import Json, Maps, either_source
 if TYPE_CHECKING:
     import PIL.Image
 
-    from whymatch.client import Client, PredictionDifferenceExplanation, Stored
-    from whymatch.client.difference_runs import DifferenceRun, DifferenceSetting
-    from whymatch.client.progress import ProgressBar
+    from whymatch.client import Client, DifferenceMap, Stored
+    from whymatch.client.difference_runs import DifferenceRun, PlannedRun
+    from whymatch.client.inputs import SamplerKind
     from whymatch.client.targets import PredictionTarget
 
 MAX_WINDOW_PX = 32
 CONTEXT_MARGIN_PX = 4
 """How much larger than its window a context is where nobody says it."""
-ANY = ("resume", "maps", "live", "deadline_s", "json")
-"""What --resume goes together with, apart from the connection; the rest is as it was asked for first."""
+ASKED = (
+    "images",
+    "targets",
+    "windows",
+    "context_px",
+    "samples",
+    "stride_px",
+    "samplers",
+    "seed",
+    "max_standard_error",
+    "batch_size",
+    "training_images",
+    "refit",
+    "sensitivity",
+)
+"""The parameters that make an explanation what it is; one that is resumed has them already."""
 
 
 def above_zero(value: float | None) -> float | None:
@@ -32,6 +45,16 @@ def above_zero(value: float | None) -> float | None:
     if value is not None and not 0 < value <= MAX_TIMEOUT_S:
         raise typer.BadParameter(f"{value:g}; take more than 0 and at most {MAX_TIMEOUT_S:g}")
     return value
+
+
+def known(samplers: list[str] | None) -> list[str] | None:
+    """Refuse another sampler."""
+    from whymatch.client.inputs import SamplerKind
+
+    for sampler in samplers or ():
+        if sampler not in get_args(SamplerKind):
+            raise typer.BadParameter(f"{sampler!r}; take {', '.join(get_args(SamplerKind))}")
+    return samplers
 
 
 def png(file: Path | None) -> Path | None:
@@ -97,9 +120,11 @@ def explain_prediction_difference(
         ),
     ] = 4,
     samplers: Annotated[
-        list[Literal["conditional", "marginal", "mean"]] | None,
+        list[str] | None,
         typer.Option(
             "--sampler",
+            metavar="conditional|marginal|mean",
+            callback=known,
             help="What replaces a window: draws from a normal distribution of the gallery's patches, given the pixels "
             "around; what other images have there; or the conditional mean, for a preview. May be given repeatedly.",
             show_default="conditional",
@@ -108,15 +133,11 @@ def explain_prediction_difference(
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, metavar="N", help="Another seed draws others.")] = 0,
     max_standard_error: Annotated[
         float | None,
-        typer.Option(
-            callback=above_zero, metavar="ERROR", help="Stop sooner if no pixel's standard error is larger."
-        ),
+        typer.Option(callback=above_zero, metavar="ERROR", help="Stop sooner if no pixel's standard error is larger."),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(
-            min=1, max=1000, metavar="N", help="Altered images at once.", show_default="the server chooses"
-        ),
+        typer.Option(min=1, max=1000, metavar="N", help="Altered images at once.", show_default="the server chooses"),
     ] = None,
     training_images: Annotated[
         int | None,
@@ -156,18 +177,144 @@ def explain_prediction_difference(
     Several images, windows and samplers are all combined, each in a call of its own with all targets. A call that is
     stopped prints and draws what it has come to, and --resume goes on there.
     """
-    require_either(context, images, targets, resume)
+    from whymatch.client.difference_pictures import write_live
+    from whymatch.client.difference_runs import follow
+
+    require_what_to_do(context, images, targets, resume)
+    options: dict[str, Any] = {"overlays": maps is not None or live is not None, "deadline_s": deadline_s}
+    if resume is not None:
+        calls = [resumed(client, resume, options)]
+    else:
+        options |= {
+            "sample_count": samples,
+            "stride_px": stride_px,
+            "seed": seed,
+            "max_standard_error": max_standard_error,
+            "batch_size": batch_size,
+            "training_image_count": training_images,
+            "with_sensitivity": sensitivity,
+        }
+        named = [read(word) for word in targets or ()]
+        kinds = cast("list[SamplerKind]", samplers or ["conditional"])
+        settings = list(itertools.product(kinds, windows or [10]))
+        calls = planned(client, images or [], named, settings, context_px, refit, options)
     runs: list[DifferenceRun] = []
-    overlays = maps is not None or live is not None
+    draw = functools.partial(write_live, file=live) if live else None
     try:
-        if resume:
-            watch = Watch(resume, None, None, setting(None, None, None, None), live)
-            with watch.into(runs):
-                client.resume_prediction_difference(
-                    resume, overlays=overlays, deadline_s=deadline_s, progress=watch
-                )
-            return
-        ...
+        for call in calls:
+            follow(call, runs, draw)
     finally:
         if runs:
-            show(runs, maps, json)
+            show(runs, maps, json, several=len(calls) > 1)
+
+
+def require_what_to_do(
+    context: typer.Context, images: list[str] | None, targets: list[str] | None, resume: str | None
+) -> None:
+    """Refuse what asks for nothing, and what asks a resumed explanation for something else."""
+    if resume is None and not (images and targets):
+        raise typer.BadParameter("give at least one IMAGE and one --target, or --resume NAME")
+    sources = {name: context.get_parameter_source(name) for name in ASKED}
+    if resume is not None and any(source and source.name == "COMMANDLINE" for source in sources.values()):
+        raise typer.BadParameter("--resume goes on as it was asked for; leave out images, targets and their settings")
+
+
+def read(word: str) -> "PredictionTarget":
+    """Read what --target says."""
+    from whymatch.client import read_target
+
+    try:
+        return read_target(word)
+    except ValueError as error:
+        raise typer.BadParameter(f"--target {error}") from None
+
+
+def resumed(client: "Client", name: str, options: dict[str, Any]) -> "PlannedRun":
+    """Plan to go on with an explanation."""
+    from whymatch.client.difference_runs import DifferenceSetting, PlannedRun
+
+    ask = functools.partial(client.resume_prediction_difference, name, **options)
+    return PlannedRun(None, None, DifferenceSetting(), ask)
+
+
+def planned(
+    client: "Client",
+    images: list[str],
+    targets: "list[PredictionTarget]",
+    settings: "list[tuple[SamplerKind, int]]",
+    context_px: int | None,
+    refit: bool,
+    options: dict[str, Any],
+) -> "list[PlannedRun]":
+    """Plan a call for each image, sampler and window; only those for the first image fit the sampler anew."""
+    from whymatch.client.difference_runs import DifferenceSetting, PlannedRun
+
+    sources = [either_source(image) for image in images]
+    calls: list[PlannedRun] = []
+    for number, (image, source) in enumerate(zip(images, sources, strict=True)):
+        picture = load(client, source) if options["overlays"] else None
+        for sampler, window_px in settings:
+            context = context_px or window_px + CONTEXT_MARGIN_PX
+            samples = 1 if sampler == "mean" else options["sample_count"]
+            setting = DifferenceSetting(window_px, context, samples, options["stride_px"])
+            ask = functools.partial(
+                client.explain_prediction_difference,
+                source,
+                targets,
+                window_px=window_px,
+                context_px=context,
+                sampler=sampler,
+                refit_sampler=refit and number == 0,
+                **options,
+            )
+            calls.append(PlannedRun(image, picture, setting, ask))
+    return calls
+
+
+def load(client: "Client", source: "Path | Stored") -> "PIL.Image.Image | None":
+    """Return the image, to be drawn beside its maps."""
+    from whymatch.client.difference_pictures import load_picture
+
+    return load_picture(source.read_bytes() if isinstance(source, Path) else client.content(source.name))
+
+
+def show(runs: "list[DifferenceRun]", folder: Path | None, json: bool, *, several: bool) -> None:
+    """Write the pictures if there is a folder for them, and print what came of the calls, of several as a list."""
+    from whymatch.client import documents
+    from whymatch.client.difference_runs import each_map
+
+    rows = each_map(runs)
+    overlays: list[Path | None] = [None] * len(rows)
+    if folder:
+        from whymatch.client.difference_pictures import write_maps
+
+        overlays = write_maps(runs, folder)
+        print(folder / "sheet.png", file=sys.stderr)
+    if json:
+        found = [documents.prediction_difference(*row, overlay) for row, overlay in zip(rows, overlays, strict=True)]
+        documents.print_document(found if several or len(found) > 1 else found[0])
+        return
+    for run in runs:
+        print_run(run)
+    for overlay in filter(None, overlays):
+        print(overlay)
+
+
+def print_run(run: "DifferenceRun") -> None:
+    """Print what one call has come to, a line for each map."""
+    explanation = run.explanation
+    print(f"{run.title}: {run}")
+    for one in explanation.maps:
+        print(f"{one.target} = {one.value:.6g}; map {one.values.min():.4g} to {one.values.max():.4g}{precision(one)}")
+    share = f"{explanation.multiplied_share:.1%} of the multiplications of whole images"
+    print(f"{run.progress} in {run.seconds:.1f} s, {share}")
+    if explanation.computed_whole:
+        print(f"computed whole: {', '.join(explanation.computed_whole)}")
+
+
+def precision(one: "DifferenceMap") -> str:
+    """Say how precise a map is, if that is known."""
+    import numpy as np
+
+    errors = one.standard_errors
+    return "" if errors is None else f", median standard error {np.median(errors):.2g}"

@@ -299,7 +299,7 @@ class Client:
         training_image_count: how many images the classifier learned from; None means ImageNet's.
         refit_sampler: fit the normal distribution anew, which is otherwise fitted once for a gallery and kept.
         with_sensitivity: ask for the sensitivity maps, too.
-        deadline_s: how long the whole call may take, None for ever; `timeout_s` is only for the next word of the server.
+        deadline_s: how long the whole call may take, None for ever; `timeout_s` is for the server's next word alone.
         progress: called with how far it is, every second at least, and now and then with partial maps.
         gallery: where samples come from, and neighbors for evidence.
 

@@ -1,7 +1,6 @@
 """Pictures of prediction difference, in the manner of the paper's figures: a row for each map, and what it is of."""
 
 import io
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,10 +46,12 @@ def write_maps(runs: Sequence[DifferenceRun], folder: Path) -> list[Path | None]
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows = each_map(runs)
-    files = [folder / f"{stem}.png" if one.overlay_png else None for stem, (_, one) in zip(_stems(rows), rows, strict=True)]
-    for file, (_, one) in zip(files, rows, strict=True):
+    files: list[Path | None] = []
+    for stem, (_, one) in zip(_stems(rows), rows, strict=True):
+        file = folder / f"{stem}.png" if one.overlay_png else None
         if file:
             file.write_bytes(one.overlay_png)
+        files.append(file)
     sheet(runs).save(folder / "sheet.png")
     return files
 
@@ -60,7 +61,7 @@ def write_live(run: DifferenceRun, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f".{file.name}.part")
     sheet([run]).save(unfinished, "PNG")
-    os.replace(unfinished, file)
+    unfinished.replace(file)
 
 
 def sheet(runs: Sequence[DifferenceRun]) -> Image.Image:
@@ -85,10 +86,8 @@ def gray(values: NDArray[np.float32]) -> Image.Image:
 def _row(run: DifferenceRun, one: DifferenceMap) -> Image.Image:
     limit = _limit(one)
     pictures = side_by_side([_captioned(picture, caption) for picture, caption in _pictures(run, one, limit)])
-    explanation = run.explanation
-    so_far = f"{explanation.evaluations} of {explanation.planned_evaluations} evaluations"
-    state = so_far if explanation.complete else f"partial, {so_far}"
-    lines = [f"{run.title}   {one.target} = {one.value:.4g}", f"{run}; scale {-limit:.3g} to {limit:.3g}; {state}"]
+    how = f"{run}; scale {-limit:.3g} to {limit:.3g}; {run.progress}"
+    lines = [f"{run.title}   {one.target} = {one.value:.4g}", how]
     return stacked([pictures, text_panel(lines, max(pictures.width, 3 * TILE[0]))])
 
 
@@ -130,8 +129,9 @@ def _stems(rows: Sequence[tuple[DifferenceRun, DifferenceMap]]) -> list[str]:
     stems: list[str] = []
     for run, one in rows:
         window_px, sampler = run.setting.window_px, run.explanation.sampler
-        parts = [Path(run.title).name, one.target, f"k{window_px}" if window_px else "", sampler.kind if sampler else ""]
-        stem = re.sub(r"[^\w.-]", "_", "-".join(part for part in parts if part))[:150]
+        made = [f"k{window_px}" if window_px else "", sampler.kind if sampler else ""]
+        parts = [Path(run.title).name, one.target, *made]
+        stem = re.sub(r"[^\w.-]", "_", "-".join(part for part in parts if part))[:80]
         again = (f"{stem}-{number}" for number in range(2, len(rows) + 2))
         stems.append(stem if stem not in stems else next(other for other in again if other not in stems))
     return stems

@@ -1,11 +1,14 @@
-"""What the command `explain prediction-difference` asked for in one call, and what came of it."""
+"""The calls of the command `explain prediction-difference`: what each asks for, and what it has come to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from whymatch.client.progress import ProgressBar, progress_bar
 from whymatch.client.results import DifferenceMap, PredictionDifferenceExplanation
 
 if TYPE_CHECKING:
@@ -23,15 +26,27 @@ class DifferenceSetting:
 
 
 @dataclass(frozen=True, eq=False)
-class DifferenceRun:
-    """One call."""
+class PlannedRun:
+    """One call to be made."""
 
     image: str | None
-    """As the command line names it; None for an explanation that was resumed."""
+    """As the command line names it; None for an explanation that is resumed."""
     picture: PIL.Image.Image | None
     """The image, upright; None if nothing is drawn, or it is not known."""
     setting: DifferenceSetting
+    ask: Callable[..., object]
+    """Makes the call; takes its `progress`."""
+
+
+@dataclass(frozen=True, eq=False)
+class DifferenceRun:
+    """One call, and what it has come to; the fields are those of the plan."""
+
+    image: str | None
+    picture: PIL.Image.Image | None
+    setting: DifferenceSetting
     explanation: PredictionDifferenceExplanation
+    """The last one with maps."""
     seconds: float
     """How long the call has taken."""
 
@@ -39,6 +54,13 @@ class DifferenceRun:
     def title(self) -> str:
         """The image, else the name of the explanation."""
         return self.image or self.explanation.name
+
+    @property
+    def progress(self) -> str:
+        """Say how far it is."""
+        explanation = self.explanation
+        counts = f"{explanation.evaluations} of {explanation.planned_evaluations} evaluations"
+        return counts if explanation.complete else f"partial, {counts}"
 
     def __str__(self) -> str:
         """Say how it was made, in the paper's letters."""
@@ -53,6 +75,52 @@ class DifferenceRun:
         return ", ".join([*([sampler.kind] if sampler else []), *(f"{k} = {v}" for k, v in numbers if v is not None)])
 
 
+def follow(planned: PlannedRun, runs: list[DifferenceRun], draw: Callable[[DifferenceRun], None] | None) -> None:
+    """Make a call and show how far it is; put what came of it into `runs`, also if it fails.
+
+    draw: called with the run whenever it has new maps.
+    """
+    with progress_bar(None, planned.image or "resuming", "evaluations") as bar:
+        watch = _Watch(planned, bar, draw)
+        try:
+            planned.ask(progress=watch)
+        except KeyboardInterrupt:
+            if watch.name:
+                print(f"stopped early; --resume {watch.name} goes on from here", file=sys.stderr)
+            raise
+        finally:
+            if watch.run:
+                runs.append(watch.run)
+
+
 def each_map(runs: Iterable[DifferenceRun]) -> list[tuple[DifferenceRun, DifferenceMap]]:
     """Return all maps in order, each with the run that it is of."""
     return [(run, one) for run in runs for one in run.explanation.maps]
+
+
+class _Watch:
+    """Shows how far a call is, and keeps the last maps."""
+
+    def __init__(self, planned: PlannedRun, bar: ProgressBar, draw: Callable[[DifferenceRun], None] | None) -> None:
+        self.run: DifferenceRun | None = None
+        self.name = ""
+        self._planned, self._bar, self._draw = planned, bar, draw
+        self._start_s = time.monotonic()
+
+    def __call__(self, explanation: PredictionDifferenceExplanation) -> None:
+        """Take the next answer."""
+        self.name = explanation.name
+        self._show(explanation)
+        if explanation.maps:
+            plan, seconds = self._planned, time.monotonic() - self._start_s
+            self.run = DifferenceRun(plan.image, plan.picture, plan.setting, explanation, seconds)
+            if self._draw:
+                self._draw(self.run)
+
+    def _show(self, explanation: PredictionDifferenceExplanation) -> None:
+        if explanation.fitted_count < explanation.fit_count:
+            self._bar.turn("fitting the sampler", "images")
+            self._bar.reach(explanation.fitted_count, explanation.fit_count)
+        else:
+            self._bar.turn(self._planned.image or "resuming", "evaluations")
+            self._bar.reach(explanation.evaluations, explanation.planned_evaluations)

@@ -6,11 +6,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from whymatch.client import results
 
+if TYPE_CHECKING:
+    from whymatch.client.difference_runs import DifferenceRun
 
-def print_document(document: dict[str, object]) -> None:
+
+def print_document(document: dict[str, object] | list[dict[str, object]]) -> None:
     """Print one JSON document on stdout."""
     text = json.dumps(document, ensure_ascii=False, allow_nan=False)
     print(text.encode(errors="backslashreplace").decode())  # what is not UTF-8 in a path becomes an escape of JSON
@@ -113,6 +120,34 @@ def interactive(image: str, explanation: results.InterActiveExplanation, overlay
     return whole | documents[0] if len(documents) == 1 else whole | {"results": documents}
 
 
+def prediction_difference(run: "DifferenceRun", one: results.DifferenceMap, overlay: Path | None) -> dict[str, object]:
+    """Return what each pixel of an image is worth for a target, and how that was found."""
+    explanation = run.explanation
+    sampler = explanation.sampler
+    document: dict[str, object] = {
+        "image": run.image,
+        "target": one.target,
+        "value": one.value,
+        "map": _grid(one.values),
+        "standard_error": None if one.standard_errors is None else _grid(one.standard_errors),
+    }
+    if one.sensitivities is not None:
+        document["sensitivity"] = _grid(one.sensitivities)
+    document |= {
+        "evaluations": explanation.evaluations,
+        "planned_evaluations": explanation.planned_evaluations,
+        "seed": sampler.seed if sampler else None,
+        "sampler": asdict(sampler) if sampler else None,
+        **asdict(run.setting),
+        "name": explanation.name,
+        "model": explanation.model,
+        "complete": explanation.complete,
+        "multiplied_share": explanation.multiplied_share,
+        "computed_whole": list(explanation.computed_whole),
+    }
+    return document | {"overlay": str(overlay)} if overlay else document
+
+
 def layers(model: results.Model) -> dict[str, object]:
     """Return the layers of a model by name."""
     return {"model": model.fingerprint, "backbone": model.backbone, "layers": [asdict(one) for one in model.layers]}
@@ -169,17 +204,22 @@ def _match(rank: int, match: results.Match, overlays: dict[str, Path], by_region
 def _activeness(
     one: results.Activeness, explanation: results.InterActiveExplanation, overlay: Path | None
 ) -> dict[str, object]:
-    rows, columns = one.map.values.shape
     document: dict[str, object] = {
         "layer": one.setting.layer,
         "supervision": one.setting.supervision,
         "norm": one.setting.norm if math.isfinite(one.setting.norm) else "inf",
         "input": {"width": explanation.input_width_px, "height": explanation.input_height_px},
-        "map": {"rows": rows, "columns": columns, "values": one.map.values.tolist()},
+        "map": _grid(one.map.values),
     }
     if one.descriptor is not None:
         document["descriptor"] = one.descriptor.tolist()
     return document | {"overlay": str(overlay)} if overlay else document
+
+
+def _grid(values: NDArray[np.float32]) -> dict[str, object]:
+    """Return values[row][column]."""
+    rows, columns = values.shape
+    return {"rows": rows, "columns": columns, "values": values.tolist()}
 
 
 def _similarity_map(similarity_map: results.SimilarityMap, overlay: Path | None) -> dict[str, object]:

@@ -209,7 +209,7 @@ def prediction_difference(
     overlay_size_px: int,
 ) -> explain_service_pb2.ExplainPredictionDifferenceRequest:
     """Ask what each part of an image is worth."""
-    if isinstance(targets, (PredictionTarget, str)):
+    if isinstance(targets, PredictionTarget):
         raise TypeError(f"targets is a sequence, not one target; write targets=[{targets!r}]")
     return explain_service_pb2.ExplainPredictionDifferenceRequest(
         parent=gallery_path(gallery),

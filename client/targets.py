@@ -66,8 +66,9 @@ class Similarity:
     def __str__(self) -> str:
         if isinstance(self.image, Stored):
             return f"similarity:image:{self.image.name}"
-        is_file = isinstance(self.image, (str, os.PathLike))
-        return f"similarity:{self.image}" if is_file else "similarity:picture"
+        if isinstance(self.image, (str, os.PathLike)):
+            return f"similarity:{os.fspath(self.image)}"
+        return "similarity:picture"
 
 
 @dataclass(frozen=True)

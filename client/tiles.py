@@ -18,10 +18,11 @@ def font(size_px: int = 16) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=size_px)
 
 
-def fitted(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+def fitted(picture: Image.Image, size: tuple[int, int], resampling: Image.Resampling | None = None) -> Image.Image:
     """Return `picture` as large as `size` allows, however narrow it is."""
     zoom = min(size[0] / picture.width, size[1] / picture.height)
-    return picture.convert("RGB").resize((max(1, round(picture.width * zoom)), max(1, round(picture.height * zoom))))
+    fits = (max(1, round(picture.width * zoom)), max(1, round(picture.height * zoom)))
+    return picture.convert("RGB").resize(fits, resampling)
 
 
 def tile(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import fx
 
+from whymatch.embed.activeness import InterActiveSetting
 from whymatch.embed.errors import BadLayer, NoReluLayers
 from whymatch.embed.incremental import Incremental, Patches, Value, whole_maps
 from whymatch.embed.layers import module_outputs
@@ -76,12 +77,11 @@ class Alterations:
     @property
     def computed_whole(self) -> set[str]:
         """Where the network cannot be followed: from these nodes on whole images are computed. Known after a run."""
-        taps = (
-            {self._model.layer}
-            if self._model.tap and any(isinstance(end, PooledVector) for end, _ in self._ends)
-            else set()
-        )
-        return self._incremental.computed_whole | taps
+        return self._incremental.computed_whole | ({self._model.layer} if self._pools_tap else set())
+
+    @property
+    def _pools_tap(self) -> bool:
+        return self._model.tap is not None and any(isinstance(end, PooledVector) for end, _ in self._ends)
 
     def run(self, tops: Sequence[int], lefts: Sequence[int], contents: Array) -> list[torch.Tensor]:
         """Return each end for windows with other contents, (windows * samples, n) float32.
@@ -96,21 +96,28 @@ class Alterations:
             return [self._read(end, values[node]) for end, node in self._ends]
 
     def gradient(self, activation: Callable[[list[torch.Tensor]], torch.Tensor]) -> Array:
-        """Return how much a number made of the ends hangs on each pixel of the unchanged image, (h, w) float32.
+        """Return how steep a number made of the ends is in each pixel of the unchanged image, (h, w) float32.
 
-        The largest absolute derivative among the channels (Simonyan et al., "Deep inside convolutional networks").
+        The largest absolute derivative among the channels (Simonyan et al., "Deep inside convolutional networks"), for
+        pixels of 0 to 255.
+
+        Raises:
+            BadLayer: layers are pooled that InterActive weighs, which no gradient passes.
         """
+        terms = self._model.tap.terms if self._model.tap and self._pools_tap else ()
+        if any(isinstance(term, InterActiveSetting) for term in terms):
+            raise BadLayer(
+                f"{self._model.layer!r} weighs neurons, which has no gradient; leave out the sensitivity map"
+            )
         with torch.inference_mode(False), torch.enable_grad():
             inputs = self._inputs.clone().requires_grad_()
             values = _Recorder(self._network.module, {node for _, node in self._ends}).values(inputs)
-            activation([self._read(end, _unchanged(values[node])) for end, node in self._ends]).backward()  # type: ignore[no-untyped-call]
+            number = activation([self._read(end, _unchanged(values[node])) for end, node in self._ends])
+            number.backward()  # type: ignore[no-untyped-call]
         assert inputs.grad is not None
-        steepest: Array = inputs.grad[0].abs().amax(0).float().cpu().numpy()
+        scale = torch.tensor(self._model.std, device=inputs.device)[:, None, None] * 255
+        steepest: Array = (inputs.grad[0] / scale).abs().amax(0).float().cpu().numpy()
         return steepest
-
-    @property
-    def _taps(self) -> bool:
-        return self._model.tap is not None and any(isinstance(end, PooledVector) for end, _ in self._ends)
 
     def _read(self, end: End, value: Value) -> torch.Tensor:
         if isinstance(end, PooledVector):
@@ -155,7 +162,7 @@ class _Network:
     def _layer(self, name: str) -> fx.Node:
         """Return the response of a layer by any name that InterActive knows, else the output of that module."""
         nodes: dict[str, fx.Node] = {node.name: node for node in self.module.graph.nodes}
-        outputs = module_outputs(self.module.graph)
+        outputs, named = module_outputs(self.module.graph), [layer.name for layer in self._model.layers.all]
         try:
             response = self._model.layers.find(name).node.name
         except (BadLayer, NoReluLayers):
@@ -164,7 +171,7 @@ class _Network:
             return nodes[response]
         if name in outputs:
             return outputs[name]
-        near = difflib.get_close_matches(name, [*outputs], n=5, cutoff=0.4)
+        near = difflib.get_close_matches(name, [*outputs, *named], n=5, cutoff=0.4)
         raise BadLayer(
             f"{name!r} is no layer of this network; "
             + (f"near it are {', '.join(near)}" if near else "see `whymatch layers`")

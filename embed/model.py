@@ -143,7 +143,9 @@ class Model:
 
     def inputs(self, pixels: NDArray[np.uint8] | Array) -> torch.Tensor:
         """Return pixels (B, h, w, 3), 0 to 255, as the network wants them: (B, 3, h, w), normalized."""
-        mean, std = (torch.tensor(values, device=self.device) * 255 for values in (self.mean, self.std))
+        mean, std = (
+            torch.tensor(values, dtype=torch.float32, device=self.device) * 255 for values in (self.mean, self.std)
+        )
         # (B, h, w, 3) memory seen as (B, 3, h, w) is torch's channels_last, the fast order for convolutions. bfloat16
         # holds 0 to 255 exactly, and batch_norm computes (x - mean) / std in float32: one pass, rounded once.
         dtype = DTYPES[self.precision]

@@ -1,6 +1,7 @@
 """ExplainPredictionDifference: one long stream of progress and maps, which another call can go on with."""
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import Executor
@@ -8,13 +9,14 @@ from contextlib import aclosing
 
 import numpy as np
 
-from whymatch.embed import Features, Model, Prepared
+from whymatch.embed import Array, Features, Model, Prepared
 from whymatch.explain import (
     NEIGHBORS,
     BadTarget,
     ColorScale,
     DifferenceMap,
     PredictionDifference,
+    Sampler,
     Target,
     evidence,
     load_picture,
@@ -97,9 +99,7 @@ class Differences:
         fingerprint = gallery.version.fingerprint
         name = digest(request, fingerprint, generation, content)
         return self._explanations.keep(
-            Explanation(
-                name, fingerprint, content, tuple(request.targets), wanted.setting.seed, wanted.with_sensitivity
-            )
+            Explanation(name, fingerprint, content, tuple(request.targets), wanted.setting.seed)
         )
 
     async def _taking_turns(self, explanation: Explanation) -> AsyncGenerator[Answer]:
@@ -127,14 +127,9 @@ class Differences:
                     yield convert.making_response(explanation, explanation.making)
         assert explanation.making
         assert explanation.making.sampler
-        explanation.difference = await asyncio.get_running_loop().run_in_executor(
-            self._explainer,
-            PredictionDifference,
-            self._model,
-            image,
-            targets,
-            explanation.making.sampler,
-            wanted.setting,
+        begin = functools.partial(_begin, self._model, image, targets, explanation.making.sampler, wanted)
+        explanation.difference, explanation.sensitivities = await asyncio.get_running_loop().run_in_executor(
+            self._explainer, begin
         )
 
     async def _worked(
@@ -200,6 +195,14 @@ class Differences:
         return await asyncio.to_thread(_evidence, one.label, one.image, wanted.source, version, features)
 
 
+def _begin(
+    model: Model, image: Prepared, targets: list[Target], sampler: Sampler, wanted: DifferenceRequest
+) -> tuple[PredictionDifference, list[Array]]:
+    """Run the unchanged image, and make sensitivity maps if they are wanted."""
+    difference = PredictionDifference(model, image, targets, sampler, wanted.setting)
+    return difference, difference.sensitivities() if wanted.with_sensitivity else []
+
+
 def _work(explanation: Explanation) -> Iterator[bool]:
     """Go on with an explanation; after each batch yield whether there are new maps."""
     difference = explanation.difference
@@ -213,7 +216,6 @@ def _work(explanation: Explanation) -> Iterator[bool]:
         yield is_due
     if not explanation.is_finished:
         explanation.maps = difference.maps()
-        explanation.sensitivities = difference.sensitivities() if explanation.with_sensitivity else []
         explanation.is_finished = True
         difference.release()
     yield True

@@ -31,7 +31,6 @@ class Explanation:
     targets: tuple[PredictionTarget, ...]
     """As they were asked for."""
     seed: int
-    with_sensitivity: bool
     making: Making | None = None
     """How its sampler was made."""
     difference: PredictionDifference | None = None
@@ -39,7 +38,7 @@ class Explanation:
     maps: list[DifferenceMap] = field(default_factory=list)
     """The maps as they last were."""
     sensitivities: list[Array] = field(default_factory=list)
-    """Of a finished one that was asked for them."""
+    """Of one that was asked for them."""
     is_finished: bool = False
     working: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by the call that works on it."""

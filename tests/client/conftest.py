@@ -2,7 +2,8 @@
 
 An image's feature map is 1 x 2 cells: the mean color of its left and of its right half. Pooling is the average, so the
 embedding is the mean color, scaled to length 1. Galleries are dictionaries. Of regions it knows boxes and points. Of a
-head it knows the kind, which shows in the fingerprint: `fake` becomes `fake+centering`.
+head it knows the kind, which shows in the fingerprint: `fake` becomes `fake+centering`. A prediction difference is a
+map of 4 x 6 pixels for each target, whose values grow from pixel to pixel; it comes in seven answers.
 """
 
 import hashlib
@@ -59,6 +60,10 @@ class World:
     max_message_bytes: int = -1
     answers_before_end: int = 10**9
     received: list[str] = field(default_factory=list)
+    differences: list[explain.ExplainPredictionDifferenceRequest] = field(default_factory=list)
+    answers_before_refusal: int = 10**9
+    answers_before_silence: int = 10**9
+    difference_call_ended: threading.Event = field(default_factory=threading.Event)
 
     def images(self, path: str) -> dict[str, tuple[gallery.Image, bytes]]:
         name = path.split("/")[1]
@@ -141,6 +146,33 @@ def map_of(content: bytes, other: np.ndarray, overlays: bool, regions=()) -> sim
 def half_box(content: bytes, half: int) -> similarity.PixelBox:
     width, height = size_of(content)
     return similarity.PixelBox(left_px=half * width / 2, right_px=(half + 1) * width / 2, bottom_px=height)
+
+
+def difference_maps(asked, share: float, overlays: bool) -> list[explain.PredictionDifference]:
+    """Return -8 / 8 to 15 / 8 for the first target, twice that for the second and so on, each times `share`."""
+    maps = []
+    for number, target in enumerate(asked.targets, start=1):
+        values = share * number * (np.arange(24) - 8) / 8
+        if target.class_probability == "top1":
+            target = explain.PredictionTarget(class_probability="tabby, tabby cat")
+        if target.similarity.content:
+            target = explain.PredictionTarget(similarity={})
+        maps.append(
+            explain.PredictionDifference(
+                target=target,
+                value=0.75,
+                rows=4,
+                columns=6,
+                values=values,
+                standard_errors=[] if asked.sampler == "mean" else [0.25] * 23 + [0.5],
+                sensitivities=np.arange(24) if asked.with_sensitivity and share == 1 else [],
+                width_px=60,
+                height_px=40,
+                overlay_png=png("red", size=(8, 4)) if overlays else b"",
+                color_scale=similarity.ColorScale(low=-4, high=4, color_map="RdBu_r") if overlays else None,
+            )
+        )
+    return maps
 
 
 SCALE = similarity.ColorScale(low=0, high=0.5, color_map="inferno")
@@ -418,6 +450,46 @@ class Explain(explain_grpc.ExplainServiceServicer):
                 color_scale=SCALE if overlays else None,
             )
         return response
+
+    def ExplainPredictionDifference(self, request, context):
+        """Fit for two answers, then four steps of 100 evaluations, the second with partial maps, then all is there."""
+        self.world.differences.append(request)
+        context.add_callback(self.world.difference_call_ended.set)
+        for number, answer in enumerate(self._difference(request)):
+            if number == self.world.answers_before_end:
+                return
+            if number == self.world.answers_before_refusal:
+                raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_BUSY", "others want the server, too")
+            if number == self.world.answers_before_silence:
+                self.world.difference_call_ended.wait(30)
+                return
+            time.sleep(self.world.answer_delay_s)
+            yield answer
+
+    def _difference(self, request):
+        asked = request
+        if request.name:
+            asked = next((old for old in self.world.differences if old.source.WhichOneof("source")), None)
+            if request.name != "explanations/abc" or asked is None:
+                raise Refused(grpc.StatusCode.NOT_FOUND, "UNKNOWN_EXPLANATION", f"no explanation {request.name!r}")
+        self.world.content(asked.source)
+        facts = {"name": "explanations/abc", "model": "fake", "planned_evaluations": 400}
+        for count in (0, 1):
+            yield explain.ExplainPredictionDifferenceResponse(fitted_count=count, fit_count=2, **facts)
+        for count in (0, 100, 200, 300, 400):
+            yield explain.ExplainPredictionDifferenceResponse(
+                evaluations=count,
+                evaluations_per_second=50,
+                seconds_left=(400 - count) / 50,
+                maps=difference_maps(asked, count / 400, request.HasField("overlays")) if count in (200, 400) else [],
+                complete=count == 400,
+                sampler=explain.PatchSampler(kind=asked.sampler, image_count=2, patch_count=50, seed=asked.seed)
+                if count in (200, 400)
+                else None,
+                multiplied_share=0.25,
+                computed_whole=["avgpool"],
+                **facts,
+            )
 
     def ExplainComponents(self, request, context):
         return explain.ExplainComponentsResponse(

@@ -1,59 +1,20 @@
 """Alterations against the model itself, run on whole images with the windows pasted in."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
+from small_networks import Small, model_of, small
 from torch import nn
 from torch.nn import functional
 
-from whymatch.embed import BadLayer, Geometry, Model, Pooling
+from whymatch.embed import BadLayer, Pooling
 from whymatch.embed.activeness import InterActive
 from whymatch.embed.alterations import Alterations, ClassScores, PooledVector, Responses
 from whymatch.embed.errors import NoClassScores
-from whymatch.embed.layers import Layers
 from whymatch.embed.networks import Network, untrained_network
-from whymatch.embed.taps import parse_tap
-from whymatch.embed.trunk import cut_trunk
 
 TOPS, LEFTS, SIDE = [0, 11, 27], [5, 20, 27], 5
 POOLINGS = [Pooling("average"), Pooling("max"), Pooling("gem", 2.5)]
-
-
-class Small(nn.Module):
-    """A stem, a residual block and a classifier."""
-
-    def __init__(self, *, relu: bool = True) -> None:
-        super().__init__()
-        self.conv1, self.bn1, self.conv2 = nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.Conv2d(6, 6, 3, 1, 1)
-        self.relu = nn.ReLU(inplace=True) if relu else nn.Identity()
-        self.avgpool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(6, 4)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.relu(self.conv2(x) + x)
-        return self.fc(self.avgpool(x).flatten(1))
-
-
-def small(*, pooling: Pooling = POOLINGS[0], relu: bool = True, tap: str | None = None, lacking: str = " ") -> Model:
-    torch.manual_seed(0)
-    module = Small(relu=relu)
-    nn.init.uniform_(module.bn1.running_var, 0.5, 2)
-    return model_of(Network("small", module.eval(), frozenset()), pooling=pooling, tap=tap, lacking=lacking)
-
-
-def model_of(
-    network: Network, *, pooling: Pooling = POOLINGS[0], tap: str | None = None, lacking: str = " ", side: int = 32
-) -> Model:
-    """Return a model of a network as if it were trained, but for what begins with `lacking`."""
-    network.module.requires_grad_(False)
-    loaded = frozenset(name for name in network.module.state_dict() if not name.startswith(lacking))
-    network = dataclasses.replace(network, loaded=loaded)
-    trunk = cut_trunk(network)
-    tapped = parse_tap(tap, Layers(trunk)) if tap else None
-    geometry = Geometry("warp", side, 1, 1)
-    return Model(network.name, trunk, geometry, network.mean, network.std, pooling, "float32", "cpu", tapped)
 
 
 def picture(side: int = 32) -> np.ndarray:
@@ -215,15 +176,15 @@ def test_scores_without_a_classifier_are_refused():
 
 @pytest.mark.parametrize("end", [ClassScores(), Responses("conv2", (9, 3))])
 def test_the_gradient_of_a_linear_network_is_its_difference(end):
-    """One step of a normalized channel is 255 std of its pixels; the network is linear, so that any step will do."""
+    """The network is linear, so that any step will do."""
     model = small(relu=False)
     alterations = Alterations(model, picture(), [end])
     gradient = alterations.gradient(lambda ends: ends[0][0, 1])
     assert gradient.shape == (32, 32)
     for row, column in [(0, 0), (18, 6), (19, 7), (31, 12)]:
-        pixels = np.stack([picture()[row, column].astype(np.float32)] * 3) + 255 * np.diag(model.std).astype(np.float32)
+        pixels = np.stack([picture()[row, column].astype(np.float32)] * 3) + 100 * np.eye(3, dtype=np.float32)
         [results] = alterations.run([row], [column], pixels[None, :, None, None])
-        steepest = (results[:, 1] - alterations.plain[0][0, 1]).abs().max()
+        steepest = (results[:, 1] - alterations.plain[0][0, 1]).abs().max() / 100
         assert gradient[row, column] == pytest.approx(float(steepest), rel=1e-3, abs=1e-5 * float(gradient.max()))
     assert gradient.max() > 0
 

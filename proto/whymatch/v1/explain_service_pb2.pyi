@@ -980,7 +980,7 @@ class PredictionDifference(_message.Message):
 
     @_builtins.property
     def sensitivities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """How steep the target is in each pixel, without a sign; only if asked for, and with the final maps."""
+        """How steep the target is in each pixel, without a sign; only if asked for."""
 
     @_builtins.property
     def color_scale(self) -> _similarity_pb2.ColorScale:
