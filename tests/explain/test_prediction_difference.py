@@ -254,7 +254,7 @@ def test_partial_maps_come_close_to_the_final_one_early(model):
     smooth = np.add.outer(np.sin(np.arange(48) / 8), np.cos(np.arange(64) / 10))[..., None] * 60 + 128
     prepared = dataclasses.replace(prepared, pixels=np.repeat(smooth, 3, 2).astype(np.uint8))
     setting = PredictionDifferenceSetting(window_px=5, context_px=6, sample_count=2, stride_px=2, batch_size=20)
-    difference = PredictionDifference(model, prepared, [unit("features.3", 1)], sampler(setting), setting)
+    difference = PredictionDifference(model, prepared, [unit("features.7", 1)], sampler(setting, mean=True), setting)
     early = None
     for done in difference.steps():
         if early is None and done > 0.13 * difference.planned:
