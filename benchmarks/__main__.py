@@ -8,6 +8,8 @@ from pathlib import Path
 
 from benchmarks import (
     adding,
+    difference_maps,
+    differences,
     explaining,
     faithfulness,
     interactive,
@@ -28,6 +30,8 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "refitting": refitting.run,
     "retrieving": retrieving.run,
     "interactive": interactive.run,
+    "differences": differences.run,
+    "difference-maps": difference_maps.run,
     "localizing": localizing.run,
     "faithfulness": faithfulness.run,
     "memory": memory.run,

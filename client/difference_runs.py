@@ -109,7 +109,8 @@ class _Watch:
 
     def __call__(self, explanation: PredictionDifferenceExplanation) -> None:
         """Take the next answer."""
-        self.name = explanation.name
+        if explanation.planned_evaluations:  # of what ends before, the server keeps nothing
+            self.name = explanation.name
         self._show(explanation)
         if explanation.maps:
             plan, seconds = self._planned, time.monotonic() - self._start_s

@@ -128,6 +128,7 @@ def prediction_difference(run: "DifferenceRun", one: results.DifferenceMap, over
         "image": run.image,
         "target": one.target,
         "value": one.value,
+        "unit": one.unit,
         "map": _grid(one.values),
         "standard_error": None if one.standard_errors is None else _grid(one.standard_errors),
     }

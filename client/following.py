@@ -22,12 +22,15 @@ class Following:
     ) -> None:
         self._targets = targets
         self._progress = progress
+        self._name = ""
         self._last: PredictionDifferenceExplanation | None = None
         self._with_maps: PredictionDifferenceExplanation | None = None
 
     def take(self, answer: ExplainPredictionDifferenceResponse) -> None:
         """Read the next answer and pass it on."""
         self._last = convert.prediction_difference(answer, self._targets)
+        if self._last.planned_evaluations:  # of what ends before, the server keeps nothing
+            self._name = self._last.name
         if self._last.maps:
             self._with_maps = self._last
         if self._progress:
@@ -41,4 +44,4 @@ class Following:
 
     def failure(self, error: WhymatchError) -> WhymatchError:
         """Return `error` with what there is, and how to go on from there, if there is anything."""
-        return interrupted(error, self._last.name, self._with_maps) if self._last else error
+        return interrupted(error, self._name, self._with_maps) if self._name else error

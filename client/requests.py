@@ -235,7 +235,7 @@ def resume_prediction_difference(
 ) -> explain_service_pb2.ExplainPredictionDifferenceRequest:
     """Ask to go on with an explanation."""
     return explain_service_pb2.ExplainPredictionDifferenceRequest(
-        name=f"explanations/{name}", overlays=_overlay_options(overlays, overlay_size_px)
+        name=f"explanations/{name.removeprefix('explanations/')}", overlays=_overlay_options(overlays, overlay_size_px)
     )
 
 

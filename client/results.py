@@ -333,12 +333,14 @@ class DifferenceMap:
     """In the words of the command line, classes by their names: `class:tabby`."""
     value: float
     """What the target is for the unchanged image."""
+    unit: str
+    """Of the map: `bits`, `score`, `cosine`, or the response of a layer."""
     values: NDArray[np.float32]
     """(rows, columns), the network's input in pixels; what is positive supports the target."""
     standard_errors: NDArray[np.float32] | None
     """(rows, columns), from the drawing of samples alone; None after a single sample."""
     sensitivities: NDArray[np.float32] | None
-    """(rows, columns), how steep the target is in each pixel; None unless asked for, and before it is complete."""
+    """(rows, columns), how steep the target is in each pixel; None unless asked for."""
     width_px: int
     """Of the upright image, as is `height_px`."""
     height_px: int

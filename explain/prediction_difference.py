@@ -114,6 +114,8 @@ class PredictionDifference:
         self._plain = [float(value[0]) for value in self._values(self._alterations.plain)]
         self._grid = _Grid.over(image.pixels.shape[:2], setting)
         self._order = self._grid.coarse_to_fine()
+        self.windows = list(zip(*self._grid.places(self._order), strict=True))
+        """First row and column of each window, in the order in which they come."""
         self._samples = 1 if sampler.kind == "mean" else setting.sample_count
         self._counts = np.zeros(len(self._order), np.int64)
         self._sums = np.zeros((len(targets), len(self._order)))

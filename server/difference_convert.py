@@ -33,7 +33,6 @@ def progress_response(explanation: Explanation, done: int, seconds: float) -> pb
         planned_evaluations=difference.planned,
         evaluations_per_second=rate,
         seconds_left=(difference.planned - difference.done) / rate if rate else 0.0,
-        complete=explanation.is_finished,
     )
 
 

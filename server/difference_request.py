@@ -83,7 +83,7 @@ def difference_request(request: pb.ExplainPredictionDifferenceRequest) -> Differ
     setting = PredictionDifferenceSetting(
         window_px,
         context_px,
-        parse.limit(request, "sample_count", MAX_SAMPLES, least=0, default=default.sample_count),
+        parse.limit(request, "sample_count", MAX_SAMPLES, default=default.sample_count),
         request.stride_px if request.HasField("stride_px") else default.stride_px,
         parse.seed(request.seed),
         parse.limit(request, "batch_size", MAX_BATCH, default=default.batch_size),
@@ -104,9 +104,16 @@ def digest(request: pb.ExplainPredictionDifferenceRequest, *facts: object) -> st
     """Return 32 hexadecimal digits that are the same for a request for the same maps, given the same facts."""
     same = pb.ExplainPredictionDifferenceRequest()
     same.CopyFrom(request)
-    for field in ("overlays", "refit_sampler", "batch_size"):
+    for field in ("overlays", "batch_size"):
         same.ClearField(field)
     return hashlib.sha256(same.SerializeToString(deterministic=True) + repr(facts).encode()).hexdigest()[:32]
+
+
+def check_only_named(request: pb.ExplainPredictionDifferenceRequest) -> None:
+    """Raise BadRequest for a request that names an explanation, and describes one, too."""
+    others = [field.name for field, _ in request.ListFields() if field.name not in ("name", "overlays")]
+    if others:
+        raise BadRequest(f"`name` goes on with an explanation as it is; leave out `{'`, `'.join(others)}`, or the name")
 
 
 def explanation_name(name: str) -> str:

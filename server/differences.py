@@ -1,11 +1,11 @@
 """ExplainPredictionDifference: one long stream of progress and maps, which another call can go on with."""
 
 import asyncio
-import functools
 import time
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import Executor
 from contextlib import aclosing
+from hashlib import sha256
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from whymatch.explain import (
     signed_scale,
     similarity,
 )
-from whymatch.index import BadRequest, GalleryVersion
+from whymatch.index import Gallery, GalleryVersion
 from whymatch.server import difference_convert as convert
 from whymatch.server import parse
 from whymatch.server.calls import Context
@@ -34,6 +34,7 @@ from whymatch.server.difference_request import (
     OfImage,
     OfUnits,
     Wanted,
+    check_only_named,
     difference_request,
     digest,
     explanation_name,
@@ -69,8 +70,7 @@ class Differences:
         overlay_px = parse.overlay_px(request)
         wanted: DifferenceRequest | None = None
         if request.name:
-            if request.targets or request.HasField("source"):
-                raise BadRequest("`name` goes on with an explanation; leave out `source` and `targets`, or the name")
+            check_only_named(request)
             explanation = self._explanations.find(explanation_name(request.name))
         else:
             wanted = difference_request(request)
@@ -81,7 +81,7 @@ class Differences:
             try:
                 if explanation.difference is None:
                     if wanted is None:  # the call that had begun it has failed meanwhile
-                        raise UnknownExplanation(request.name)
+                        raise UnknownExplanation(explanation.name)
                     async with aclosing(self._prepared(explanation, wanted)) as answers:
                         async for answer in answers:
                             yield answer
@@ -95,9 +95,8 @@ class Differences:
         """Return the explanation that a request is for: a new one, or what was done for the same request before."""
         gallery = await self._images.gallery(wanted.gallery)
         content = await self._images.content(wanted.source)
-        generation = await asyncio.to_thread(gallery.generation)
         fingerprint = gallery.version.fingerprint
-        name = digest(request, fingerprint, generation, content)
+        name = await asyncio.to_thread(_digest, request, gallery, fingerprint, content)
         return self._explanations.keep(
             Explanation(name, fingerprint, content, tuple(request.targets), wanted.setting.seed)
         )
@@ -106,10 +105,11 @@ class Differences:
         """Wait until no other call works on the explanation, and say that we are alive."""
         while True:
             try:
-                await asyncio.wait_for(explanation.working.acquire(), SIGN_OF_LIFE_S)
+                async with asyncio.timeout(SIGN_OF_LIFE_S):
+                    await explanation.working.acquire()
                 return
             except TimeoutError:
-                yield convert.making_response(explanation, explanation.making)
+                yield _waiting(explanation)
 
     async def _prepared(self, explanation: Explanation, wanted: DifferenceRequest) -> AsyncGenerator[Answer]:
         """Make the targets and the sampler, and run the unchanged image."""
@@ -125,12 +125,17 @@ class Differences:
                 explanation.making = stage or explanation.making
                 if stage is None or not stage.sampler:
                     yield convert.making_response(explanation, explanation.making)
+                if self._stopping.is_set():
+                    raise ShuttingDown
         assert explanation.making
         assert explanation.making.sampler
-        begin = functools.partial(_begin, self._model, image, targets, explanation.making.sampler, wanted)
-        explanation.difference, explanation.sensitivities = await asyncio.get_running_loop().run_in_executor(
-            self._explainer, begin
-        )
+        beginning = _begin(self._model, image, targets, explanation.making.sampler, wanted)
+        async with aclosing(steps(beginning, self._explainer)) as begun:
+            async for one in begun:
+                if one is None:
+                    yield convert.making_response(explanation, explanation.making)
+                else:
+                    explanation.difference, explanation.sensitivities = one
 
     async def _worked(
         self, explanation: Explanation, context: Context, overlay_px: int | None
@@ -146,10 +151,12 @@ class Differences:
         async with aclosing(steps(_work(explanation), self._explainer)) as stages:
             async for has_maps in stages:
                 answer = progress()
-                if has_maps or self._ends_early(context):
+                if explanation.maps and (has_maps or self._ends_early(context)):
                     await self._add_maps(answer, explanation, overlay_px)
+                # A sign of life may come of a finished one, too: from a call that asks for its maps again, and waits.
+                answer.complete = bool(has_maps) and explanation.is_finished
                 yield answer
-                if explanation.is_finished:
+                if answer.complete:
                     return
                 if self._stopping.is_set():
                     raise ShuttingDown
@@ -178,16 +185,18 @@ class Differences:
         ]
 
     async def _targets(self, wanted: DifferenceRequest, version: GalleryVersion, image: Prepared) -> list[Target]:
-        return [await self._target(one, wanted, version, image) for one in wanted.wanted]
-
-    async def _target(self, one: Wanted, wanted: DifferenceRequest, version: GalleryVersion, image: Prepared) -> Target:
-        if isinstance(one, OfUnits):
-            return one.target
-        if isinstance(one, OfClasses):
+        scores = np.zeros((1, 0), np.float32)
+        if any(isinstance(one, OfClasses) for one in wanted.wanted):
             scores = await asyncio.get_running_loop().run_in_executor(
                 self._explainer, self._model.class_scores, np.stack([image.pixels])
             )
-            return one.make(self._model, scores[0])
+        return [await self._target(one, wanted, version, scores[0]) for one in wanted.wanted]
+
+    async def _target(self, one: Wanted, wanted: DifferenceRequest, version: GalleryVersion, scores: Array) -> Target:
+        if isinstance(one, OfUnits):
+            return one.target
+        if isinstance(one, OfClasses):
+            return one.make(self._model, scores)
         if isinstance(one, OfImage):
             features = await self._images.features(one.source, version.head)
             return similarity(_name_of(one.source), features.embedding, version.head)
@@ -195,12 +204,25 @@ class Differences:
         return await asyncio.to_thread(_evidence, one.label, one.image, wanted.source, version, features)
 
 
+def _digest(request: pb.ExplainPredictionDifferenceRequest, gallery: Gallery, fingerprint: str, content: bytes) -> str:
+    # A gallery that was deleted and made again may have the same number of changes behind it.
+    facts = (fingerprint, gallery.facts().create_time, gallery.generation(), sha256(content).hexdigest())
+    return digest(request, *facts)
+
+
+def _waiting(explanation: Explanation) -> Answer:
+    """Return how far the call is that works on an explanation."""
+    if explanation.difference is None:
+        return convert.making_response(explanation, explanation.making)
+    return convert.progress_response(explanation, 0, 0)
+
+
 def _begin(
     model: Model, image: Prepared, targets: list[Target], sampler: Sampler, wanted: DifferenceRequest
-) -> tuple[PredictionDifference, list[Array]]:
-    """Run the unchanged image, and make sensitivity maps if they are wanted."""
+) -> Iterator[tuple[PredictionDifference, list[Array]]]:
+    """Run the unchanged image, and make sensitivity maps if they are wanted; yields once."""
     difference = PredictionDifference(model, image, targets, sampler, wanted.setting)
-    return difference, difference.sensitivities() if wanted.with_sensitivity else []
+    yield difference, difference.sensitivities() if wanted.with_sensitivity else []
 
 
 def _work(explanation: Explanation) -> Iterator[bool]:

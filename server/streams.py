@@ -20,8 +20,11 @@ async def steps(steps: Iterator[Step], executor: Executor | None = None) -> Asyn
     while True:
         step = loop.run_in_executor(executor, next, steps, None)
         step.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, though nobody may wait
-        while not (await asyncio.wait([step], timeout=SIGN_OF_LIFE_S))[0]:
-            yield None
+        try:
+            while not (await asyncio.wait([step], timeout=SIGN_OF_LIFE_S))[0]:
+                yield None
+        finally:
+            step.cancel()  # one that still waits for the thread
         result = step.result()
         if result is None:
             return

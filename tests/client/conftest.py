@@ -161,6 +161,7 @@ def difference_maps(asked, share: float, overlays: bool) -> list[explain.Predict
             explain.PredictionDifference(
                 target=target,
                 value=0.75,
+                unit="bits" if target.class_probability else "score",
                 rows=4,
                 columns=6,
                 values=values,
@@ -454,6 +455,8 @@ class Explain(explain_grpc.ExplainServiceServicer):
     def ExplainPredictionDifference(self, request, context):
         """Fit for two answers, then four steps of 100 evaluations, the second with partial maps, then all is there."""
         self.world.differences.append(request)
+        ended = threading.Event()
+        context.add_callback(ended.set)
         context.add_callback(self.world.difference_call_ended.set)
         for number, answer in enumerate(self._difference(request)):
             if number == self.world.answers_before_end:
@@ -461,7 +464,7 @@ class Explain(explain_grpc.ExplainServiceServicer):
             if number == self.world.answers_before_refusal:
                 raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_BUSY", "others want the server, too")
             if number == self.world.answers_before_silence:
-                self.world.difference_call_ended.wait(30)
+                ended.wait(30)
                 return
             time.sleep(self.world.answer_delay_s)
             yield answer
@@ -473,12 +476,13 @@ class Explain(explain_grpc.ExplainServiceServicer):
             if request.name != "explanations/abc" or asked is None:
                 raise Refused(grpc.StatusCode.NOT_FOUND, "UNKNOWN_EXPLANATION", f"no explanation {request.name!r}")
         self.world.content(asked.source)
-        facts = {"name": "explanations/abc", "model": "fake", "planned_evaluations": 400}
+        facts = {"name": "explanations/abc", "model": "fake"}
         for count in (0, 1):
             yield explain.ExplainPredictionDifferenceResponse(fitted_count=count, fit_count=2, **facts)
         for count in (0, 100, 200, 300, 400):
             yield explain.ExplainPredictionDifferenceResponse(
                 evaluations=count,
+                planned_evaluations=400,
                 evaluations_per_second=50,
                 seconds_left=(400 - count) / 50,
                 maps=difference_maps(asked, count / 400, request.HasField("overlays")) if count in (200, 400) else [],

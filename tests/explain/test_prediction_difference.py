@@ -265,18 +265,17 @@ def test_partial_maps_come_close_to_the_final_one_early(model):
 
 def test_windows_come_from_coarse_to_fine():
     difference = PredictionDifference(small(), image(64, 64), [unit("conv1", 0)], sampler(), SETTING)
-    order = difference._order
-    assert sorted(order) == list(range(32 * 32))
-    rows, columns = np.divmod(order, 32)
+    rows, columns = np.array(difference.windows).T
+    assert len(set(difference.windows)) == len(difference.windows) == 32 * 32
     for count in (4, 16, 64, 256):  # of any part, about as many in each quarter
-        quarters = np.bincount(2 * (rows[:count] >= 16) + (columns[:count] >= 16), minlength=4)
+        quarters = np.bincount(2 * (rows[:count] >= 32) + (columns[:count] >= 32), minlength=4)
         assert quarters.max() - quarters.min() <= count / 4
 
 
 def test_the_last_windows_end_with_the_image():
     difference = finished(small(), [unit("conv1", 0)], sampler(), dataclasses.replace(SETTING, stride_px=3))
-    assert difference._grid.tops.tolist() == [0, 3, 6, 9]
-    assert difference._grid.lefts.tolist() == [0, 3, 6, 9, 11]
+    assert {top for top, _ in difference.windows} == {0, 3, 6, 9}
+    assert {left for _, left in difference.windows} == {0, 3, 6, 9, 11}
     assert np.isfinite(difference.maps()[0].values).all()
 
 
