@@ -79,7 +79,7 @@ def _speed(name: str, folder: Path) -> list[Figure]:
 
 
 def _against_the_loop(folder: Path) -> Figure:
-    """Compare VGG-16 with the authors' loop: one window at a time, its samples one batch, through all of the network."""
+    """Compare VGG-16 with the authors' loop: one window at a time, its samples as a batch, the whole network."""
     precision: Precision = "bfloat16" if has_bfloat16() else "float32"
     work = _Work(_untrained("vgg16", folder, precision), 40)
     plain, samples = untrained_network("vgg16").module, SETTING.sample_count

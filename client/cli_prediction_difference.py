@@ -254,7 +254,7 @@ def planned(
     for number, (image, source) in enumerate(zip(images, sources, strict=True)):
         picture = load(client, source) if options["overlays"] else None
         for sampler, window_px in settings:
-            context = context_px or window_px + CONTEXT_MARGIN_PX
+            context = context_px or min(window_px + CONTEXT_MARGIN_PX, MAX_WINDOW_PX)
             samples = 1 if sampler == "mean" else options["sample_count"]
             setting = DifferenceSetting(window_px, context, samples, options["stride_px"])
             ask = functools.partial(

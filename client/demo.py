@@ -15,6 +15,7 @@ from whymatch.client import (
     Client,
     NewImage,
     SearchResult,
+    demo_difference,
     demo_interactive,
     demo_labels,
     demo_photos,
@@ -147,6 +148,12 @@ def active_neurons(demo: Demo) -> str:
     return "".join(demo_interactive.active_neurons(demo.client, query) for query in shown)
 
 
+def evidence_maps(demo: Demo) -> str:
+    """Show what each part of one query is worth for its best match, and for the label."""
+    shown = [answer.query for answer in demo.answers if answer.query.name == demo_difference.SHOWN]
+    return "".join(demo_difference.evidence_maps(demo.client, query) for query in shown)
+
+
 def misses(demo: Demo) -> str:
     """Show every query that did not find its photograph first."""
     missed = [(answer.query, answer.result) for answer in demo.answers if not answer.found]
@@ -162,6 +169,7 @@ SECTIONS: list[Callable[[Demo], str]] = [
     corresponding_places,
     class_maps,
     active_neurons,
+    evidence_maps,
     misses,
 ]
 """The report, part by part."""

@@ -19,6 +19,8 @@ PICTURE_PX = 512
 """No image is kept larger than this to be drawn."""
 STRONGEST = 0.05
 """The share of the pixels that the paper's figure 3 shows."""
+BRIGHT = 0.01
+"""The share of the pixels of a sensitivity map that is white: a few are far steeper than all others."""
 FOR, AGAINST, NOTHING = np.array([[178, 24, 43], [33, 102, 172], [255, 255, 255]], np.float32)
 """Red, blue and white."""
 TINY = 1e-30
@@ -77,9 +79,9 @@ def colored(values: NDArray[np.float32], limit: float) -> Image.Image:
     return Image.fromarray(colors.round().astype(np.uint8))
 
 
-def gray(values: NDArray[np.float32]) -> Image.Image:
-    """Return values (rows, columns) that are not negative in gray: 0 is black, the largest white."""
-    share = values / max(float(values.max()), TINY)
+def gray(values: NDArray[np.float32], limit: float) -> Image.Image:
+    """Return values (rows, columns) that are not negative in gray: 0 is black, `limit` and more is white."""
+    share = (values / max(limit, TINY)).clip(0, 1)
     return Image.fromarray((share * 255).round().astype(np.uint8))
 
 
@@ -97,15 +99,16 @@ def _pictures(run: DifferenceRun, one: DifferenceMap, limit: float) -> list[tupl
     if run.picture:
         shown.append((fitted(run.picture, TILE), "image"))
     if one.sensitivities is not None:
-        shown.append((_pixels(gray(one.sensitivities)), "sensitivity"))
+        bright = float(np.quantile(one.sensitivities, 1 - BRIGHT))
+        shown.append((_pixels(gray(one.sensitivities, bright)), f"sensitivity, {BRIGHT:.0%} is white"))
     shown.append((_pixels(colored(one.values, limit)), "map"))
     if one.overlay_png:
         shown.append((fitted(one.overlay(), TILE), "map over the image"))
     mask = Image.fromarray(one.strongest(STRONGEST).astype(np.uint8) * 255)
     shown.append((_pixels(mask), f"strongest {STRONGEST:.0%}"))
     if one.standard_errors is not None:
-        largest = f"std. error, up to {one.standard_errors.max():.2g}"
-        shown.append((_pixels(gray(one.standard_errors)), largest))
+        largest = float(one.standard_errors.max())
+        shown.append((_pixels(gray(one.standard_errors, largest)), f"std. error, up to {largest:.2g}"))
     return shown
 
 
@@ -130,7 +133,8 @@ def _stems(rows: Sequence[tuple[DifferenceRun, DifferenceMap]]) -> list[str]:
     for run, one in rows:
         window_px, sampler = run.setting.window_px, run.explanation.sampler
         made = [f"k{window_px}" if window_px else "", sampler.kind if sampler else ""]
-        parts = [Path(run.title).name, one.target, *made]
+        target = re.sub(r"^similarity:.*[/\\]", "similarity:", one.target)
+        parts = [Path(run.title).name, target, *made]
         stem = re.sub(r"[^\w.-]", "_", "-".join(part for part in parts if part))[:80]
         again = (f"{stem}-{number}" for number in range(2, len(rows) + 2))
         stems.append(stem if stem not in stems else next(other for other in again if other not in stems))

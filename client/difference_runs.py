@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whymatch.client.progress import ProgressBar, progress_bar
@@ -36,6 +37,11 @@ class PlannedRun:
     setting: DifferenceSetting
     ask: Callable[..., object]
     """Makes the call; takes its `progress`."""
+
+    @property
+    def title(self) -> str:
+        """What the progress bar is of, without folders, so that there is room for the bar."""
+        return Path(self.image).name if self.image else "resuming"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +86,7 @@ def follow(planned: PlannedRun, runs: list[DifferenceRun], draw: Callable[[Diffe
 
     draw: called with the run whenever it has new maps.
     """
-    with progress_bar(None, planned.image or "resuming", "evaluations") as bar:
+    with progress_bar(None, planned.title, "evaluations") as bar:
         watch = _Watch(planned, bar, draw)
         try:
             planned.ask(progress=watch)
@@ -123,5 +129,5 @@ class _Watch:
             self._bar.turn("fitting the sampler", "images")
             self._bar.reach(explanation.fitted_count, explanation.fit_count)
         else:
-            self._bar.turn(self._planned.image or "resuming", "evaluations")
+            self._bar.turn(self._planned.title, "evaluations")
             self._bar.reach(explanation.evaluations, explanation.planned_evaluations)

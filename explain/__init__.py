@@ -20,12 +20,18 @@ from whymatch.explain.leading import (
     leading_channels,
 )
 from whymatch.explain.patches import PatchNormal, fit_patches, load_patch_normal
-from whymatch.explain.prediction_difference import DifferenceMap, PredictionDifference, PredictionDifferenceSetting
+from whymatch.explain.prediction_difference import (
+    MAX_CONTEXT_PX,
+    DifferenceMap,
+    PredictionDifference,
+    PredictionDifferenceSetting,
+)
 from whymatch.explain.regions import Box, Mask, Point, Polygon, Region, cell_weights, check_count, read_mask
 from whymatch.explain.rendering import ColorScale, load_picture, render_overlay, shared_scale, signed_scale
 from whymatch.explain.samplers import ConditionalSampler, MarginalSampler, MeanSampler, Sampler, SamplerKind
 from whymatch.explain.similarity import MatchExplanation, SimilarityMap, explain_match, region_vector, similarity_map
 from whymatch.explain.targets import (
+    IMAGENET_IMAGES,
     NEIGHBORS,
     Target,
     class_probability,
@@ -36,6 +42,8 @@ from whymatch.explain.targets import (
 )
 
 __all__ = [
+    "IMAGENET_IMAGES",
+    "MAX_CONTEXT_PX",
     "MAX_SIZE_PX",
     "MIN_SIZE_PX",
     "NEIGHBORS",

@@ -4,7 +4,7 @@ Pixels are (h, w, 3) with values of 0 to 255; the values of a patch lie in the o
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -57,10 +57,17 @@ def load_patch_normal(path: Path) -> PatchNormal:
 
     Raises:
         OSError: there is no such file.
+        ValueError, EOFError, zipfile.BadZipFile: the file is another one, or damaged.
     """
-    with np.load(path) as file:
+    with path.open("rb") as opened, np.load(opened) as file:
+        if set(file) != {field.name for field in fields(PatchNormal)}:
+            raise ValueError(f"{str(path)!r} holds no normal distribution of patches")
         counts = {name: int(file[name]) for name in ("context_px", "patch_count", "image_count")}
-        return PatchNormal(mean=file["mean"], covariance=file["covariance"], **counts)
+        normal = PatchNormal(mean=file["mean"], covariance=file["covariance"], **counts)
+    size = normal.context_px**2 * 3
+    if normal.mean.shape != (size,) or normal.covariance.shape != (size, size):
+        raise ValueError(f"the normal distribution in {str(path)!r} is not of patches of {normal.context_px} px")
+    return normal
 
 
 @dataclass(frozen=True, eq=False)

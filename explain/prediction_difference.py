@@ -116,7 +116,8 @@ class PredictionDifference:
         self._order = self._grid.coarse_to_fine()
         self.windows = list(zip(*self._grid.places(self._order), strict=True))
         """First row and column of each window, in the order in which they come."""
-        self._samples = 1 if sampler.kind == "mean" else setting.sample_count
+        self._is_drawn = sampler.kind != "mean"
+        self._samples = setting.sample_count if self._is_drawn else 1
         self._counts = np.zeros(len(self._order), np.int64)
         self._sums = np.zeros((len(targets), len(self._order)))
         self._squares = np.zeros((len(targets), len(self._order)))
@@ -140,10 +141,10 @@ class PredictionDifference:
 
     def steps(self) -> Iterator[int]:
         """Go on, a batch at a time, and yield `done` after each; what was done is kept if this is not exhausted."""
-        round_size = min(self._samples, self.setting.batch_size, *([ROUND] if self.setting.max_standard_error else []))
         while not self.is_complete:
             first = int(self._counts.min())
-            count = min(round_size, self._samples - first)
+            last = self._samples if self.setting.max_standard_error is None else first - first % ROUND + ROUND
+            count = min(self.setting.batch_size, min(last, self._samples) - first)
             left = self._order[self._counts[self._order] == first]
             self._evaluate(left[: max(1, self.setting.batch_size // count)], first, count)
             self._stopped = self._is_precise()
@@ -165,8 +166,8 @@ class PredictionDifference:
         ]
 
     def release(self) -> None:
-        """Let go of what the network made of the unchanged image, which is large; the maps stay."""
-        del self._alterations
+        """Let go of the sampler and of what the network made of the unchanged image, both large; the maps stay."""
+        del self._alterations, self._sampler
 
     def _values(self, ends: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Return what each target is for each image, (B,)."""
@@ -189,7 +190,7 @@ class PredictionDifference:
     def _is_precise(self) -> bool:
         """Say whether all windows have as many samples, and a bound on the standard error holds."""
         bound, samples = self.setting.max_standard_error, self._counts.min()
-        if bound is None or samples < 2 or samples != self._counts.max():
+        if bound is None or not samples or samples % ROUND or samples != self._counts.max():
             return False
         errors = [one.standard_errors for one in self.maps()]
         return all(each is not None and each.max() <= bound for each in errors)
@@ -201,7 +202,7 @@ class PredictionDifference:
         known = self._counts > 0
         values = self._grid.pixel_means(target.difference(self._plain[number], means), known)
         errors = None
-        if self._samples > 1 or self._sampler.kind == "mean":
+        if self._samples > 1 or not self._is_drawn:
             variances = (self._squares[number] / counts - change**2).clip(min=0) / np.maximum(counts - 1, 1)
             errors = self._grid.pixel_errors(target.error(means, np.sqrt(variances)), known)
         return DifferenceMap(target, self._plain[number], values, errors, self._image.placement)

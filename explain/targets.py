@@ -138,7 +138,8 @@ def evidence(
 
     neighbors: (n, D), the embeddings of the leading neighbors, through the same head.
     belongs: (n,), the images of a label, or a single one.
-    groups: K, how many labels, or images, share the probability. instances: N, how many images the gallery has.
+    groups: K, how many labels, or images, share the probability; at least these and all others, 2.
+    instances: N, how many images the gallery has.
 
     Raises:
         BadTarget: none of the neighbors belongs.
@@ -155,7 +156,7 @@ def evidence(
         each = scores(vectors)
         return each[:, mine].logsumexp(1) - each[:, ~mine].logsumexp(1)
 
-    laplace = Laplace(instances, groups)
+    laplace = Laplace(instances, max(2, groups))
     slope = log_odds if not belongs.all() else lambda v: scores(v).logsumexp(1)
     return Target(
         f"evidence:{name}", BITS, PooledVector(), lambda v: scores(v).softmax(1)[:, mine].sum(1), slope, laplace
@@ -171,6 +172,7 @@ def find_class(names: Sequence[str], class_name: str, scores: Array) -> int:
         )
     if found:
         return found[0]
+    class_name = class_name[:80]  # what is longer is neither a name nor a number
     rank = class_name.removeprefix("top")
     if rank != class_name and rank.isdecimal() and 1 <= int(rank) <= len(names):
         return int(np.argsort(-scores, kind="stable")[int(rank) - 1])

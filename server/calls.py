@@ -151,8 +151,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 yield
         except TimeoutError as err:
             if timeout.expired():
+                limit_s = self._default_deadline_s
                 raise DeadlineExceeded(
-                    "the call has no deadline and took longer than", self._default_deadline_s
+                    f"the call has no deadline and took longer than {limit_s:g} s, the server's limit"
                 ) from err
             raise
 

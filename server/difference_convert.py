@@ -44,11 +44,10 @@ def add_maps(
     """Add the maps to an answer; `drawings` are empty or one for each map."""
     making, difference = explanation.making, explanation.difference
     assert making
-    assert making.sampler
     assert difference
     response.sampler.CopyFrom(
         pb.PatchSampler(
-            kind=making.sampler.kind,
+            kind=explanation.sampler,
             image_count=making.image_count,
             patch_count=making.patch_count,
             seed=explanation.seed,

@@ -7,6 +7,8 @@ from typing import TypeAlias, cast, get_args
 
 from whymatch.embed import Array, Model
 from whymatch.explain import (
+    IMAGENET_IMAGES,
+    MAX_CONTEXT_PX,
     PredictionDifferenceSetting,
     SamplerKind,
     Target,
@@ -23,8 +25,6 @@ MAX_TARGETS = 32
 MAX_SAMPLES = MAX_BATCH = 1000
 CONTEXT_MARGIN_PX = 4
 """How much larger than its window a context is where nobody says it, as in the paper."""
-IMAGENET_IMAGES = 1_281_167
-"""What a classifier learned from if nobody says it."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,10 @@ def difference_request(request: pb.ExplainPredictionDifferenceRequest) -> Differ
         raise BadRequest(f"there are {len(request.targets)} `targets`; give 1 to {MAX_TARGETS}")
     default = PredictionDifferenceSetting()
     window_px = request.window_px if request.HasField("window_px") else default.window_px
-    context_px = request.context_px if request.HasField("context_px") else window_px + CONTEXT_MARGIN_PX
+    usual_px = min(window_px + CONTEXT_MARGIN_PX, MAX_CONTEXT_PX)
     setting = PredictionDifferenceSetting(
         window_px,
-        context_px,
+        request.context_px if request.HasField("context_px") else usual_px,
         parse.limit(request, "sample_count", MAX_SAMPLES, default=default.sample_count),
         request.stride_px if request.HasField("stride_px") else default.stride_px,
         parse.seed(request.seed),

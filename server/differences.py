@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import Executor
 from contextlib import aclosing
+from dataclasses import replace
 from hashlib import sha256
 
 import numpy as np
@@ -39,7 +40,7 @@ from whymatch.server.difference_request import (
     digest,
     explanation_name,
 )
-from whymatch.server.errors import ExplanationUnfinished, ShuttingDown, UnknownExplanation
+from whymatch.server.errors import DeadlineExceeded, ShuttingDown, UnknownExplanation
 from whymatch.server.explanations import Explanation, Explanations
 from whymatch.server.images import ImageName, Images, Source
 from whymatch.server.patch_samplers import make_sampler
@@ -49,7 +50,7 @@ from whymatch.v1 import explain_service_pb2 as pb
 PARTIAL_S = 2.0
 """How long it takes at least from one partial map to the next."""
 LAST_WORDS_S = SIGN_OF_LIFE_S + 0.5
-"""How long before its deadline a call ends itself, so that the partial maps still arrive."""
+"""How long before its deadline a call ends itself at most, so that the partial maps still arrive."""
 
 Answer = pb.ExplainPredictionDifferenceResponse
 
@@ -98,7 +99,7 @@ class Differences:
         fingerprint = gallery.version.fingerprint
         name = await asyncio.to_thread(_digest, request, gallery, fingerprint, content)
         return self._explanations.keep(
-            Explanation(name, fingerprint, content, tuple(request.targets), wanted.setting.seed)
+            Explanation(name, fingerprint, content, tuple(request.targets), wanted.sampler, wanted.setting.seed)
         )
 
     async def _taking_turns(self, explanation: Explanation) -> AsyncGenerator[Answer]:
@@ -118,7 +119,7 @@ class Differences:
         image = await asyncio.to_thread(self._model.prepare, explanation.content, limits)
         height, width, _ = image.pixels.shape
         wanted.setting.check(height, width)
-        targets = await self._targets(wanted, gallery.version, image)
+        targets = await self._targets(explanation, wanted, gallery.version, image)
         making = make_sampler(gallery, self._model, limits, wanted, explanation.content, (width, height))
         async with aclosing(steps(making, self._explainer)) as stages:
             async for stage in stages:
@@ -144,29 +145,33 @@ class Differences:
         difference = explanation.difference
         assert difference
         before, started = difference.done, time.monotonic()
+        reserve_s = min(LAST_WORDS_S, (context.time_remaining() or 0) / 2)
 
         def progress() -> Answer:
             return convert.progress_response(explanation, difference.done - before, time.monotonic() - started)
 
         async with aclosing(steps(_work(explanation), self._explainer)) as stages:
             async for has_maps in stages:
-                answer = progress()
-                if explanation.maps and (has_maps or self._ends_early(context)):
+                answer, ends_early = progress(), self._ends_early(context, reserve_s)
+                if explanation.maps and (has_maps or ends_early):
                     await self._add_maps(answer, explanation, overlay_px)
                 # A sign of life may come of a finished one, too: from a call that asks for its maps again, and waits.
                 answer.complete = bool(has_maps) and explanation.is_finished
                 yield answer
                 if answer.complete:
                     return
-                if self._stopping.is_set():
+                if ends_early and self._stopping.is_set():
                     raise ShuttingDown
-                if self._ends_early(context):
-                    name = f"explanations/{explanation.name}"
-                    raise ExplanationUnfinished(name, difference.done, difference.planned)
+                if ends_early:
+                    raise DeadlineExceeded(
+                        f"the deadline came after {difference.done} of {difference.planned} evaluations; the maps sent "
+                        f"are partial. Go on with 'explanations/{explanation.name}', which is kept for a while, and "
+                        "give the call more time"
+                    )
 
-    def _ends_early(self, context: Context) -> bool:
+    def _ends_early(self, context: Context, reserve_s: float) -> bool:
         remaining = context.time_remaining()
-        return self._stopping.is_set() or (remaining is not None and remaining < LAST_WORDS_S)
+        return self._stopping.is_set() or (remaining is not None and remaining < reserve_s)
 
     async def _add_maps(self, answer: Answer, explanation: Explanation, overlay_px: int | None) -> None:
         drawings = []
@@ -184,15 +189,19 @@ class Differences:
             (render_overlay(picture, one, scales[one.target.unit], clear=True), scales[one.target.unit]) for one in maps
         ]
 
-    async def _targets(self, wanted: DifferenceRequest, version: GalleryVersion, image: Prepared) -> list[Target]:
+    async def _targets(
+        self, explanation: Explanation, wanted: DifferenceRequest, version: GalleryVersion, image: Prepared
+    ) -> list[Target]:
         scores = np.zeros((1, 0), np.float32)
         if any(isinstance(one, OfClasses) for one in wanted.wanted):
             scores = await asyncio.get_running_loop().run_in_executor(
                 self._explainer, self._model.class_scores, np.stack([image.pixels])
             )
-        return [await self._target(one, wanted, version, scores[0]) for one in wanted.wanted]
+        return [await self._target(one, explanation, wanted, version, scores[0]) for one in wanted.wanted]
 
-    async def _target(self, one: Wanted, wanted: DifferenceRequest, version: GalleryVersion, scores: Array) -> Target:
+    async def _target(
+        self, one: Wanted, explanation: Explanation, wanted: DifferenceRequest, version: GalleryVersion, scores: Array
+    ) -> Target:
         if isinstance(one, OfUnits):
             return one.target
         if isinstance(one, OfClasses):
@@ -201,7 +210,7 @@ class Differences:
             features = await self._images.features(one.source, version.head)
             return similarity(_name_of(one.source), features.embedding, version.head)
         features = await self._images.features(wanted.source, version.head)
-        return await asyncio.to_thread(_evidence, one.label, one.image, wanted.source, version, features)
+        return await asyncio.to_thread(_evidence, one.label, one.image, explanation.content, version, features)
 
 
 def _digest(request: pb.ExplainPredictionDifferenceRequest, gallery: Gallery, fingerprint: str, content: bytes) -> str:
@@ -229,6 +238,7 @@ def _work(explanation: Explanation) -> Iterator[bool]:
     """Go on with an explanation; after each batch yield whether there are new maps."""
     difference = explanation.difference
     assert difference
+    assert explanation.making
     drawn = -PARTIAL_S
     for _ in difference.steps():
         now = time.monotonic()
@@ -239,19 +249,20 @@ def _work(explanation: Explanation) -> Iterator[bool]:
     if not explanation.is_finished:
         explanation.maps = difference.maps()
         explanation.is_finished = True
+        explanation.making = replace(explanation.making, sampler=None)
         difference.release()
     yield True
 
 
 def _evidence(
-    label: str, image: ImageName | None, source: Source, version: GalleryVersion, features: Features
+    label: str, image: ImageName | None, content: bytes, version: GalleryVersion, features: Features
 ) -> Target:
     """Return the evidence for a label, or for one image, among the leading neighbors other than the image itself."""
     if image and image.gallery != version.gallery:
         raise BadTarget(f"image {image.image!r} is of gallery {image.gallery!r}; take one of {version.gallery!r}")
-    own = source.image if isinstance(source, ImageName) and source.gallery == version.gallery else None
+    own = sha256(content).hexdigest()
     [matches] = version.search(features.embedding[None], NEIGHBORS + 1)
-    found = [match.image for match in matches if match.image.name != own][:NEIGHBORS]
+    found = [match.image for match in matches if match.image.content_sha256 != own][:NEIGHBORS]
     embeddings = version.embeddings([one.name for one in found])
     if image:
         belongs, groups = np.array([one.name == image.image for one in found], bool), len(found)

@@ -61,18 +61,6 @@ class UnknownExplanation(WhymatchError):
         self.name = name
 
 
-class ExplanationUnfinished(WhymatchError):
-    """A call ends before its explanation does."""
-
-    reason = "DEADLINE_EXCEEDED"
-
-    def __init__(self, name: str, done: int, planned: int) -> None:
-        super().__init__(
-            f"the deadline came after {done} of {planned} evaluations; the maps sent so far are partial. Go on with "
-            f"{name!r}, which is kept for a while, and give the call more time"
-        )
-
-
 class ShuttingDown(WhymatchError):
     """The server is stopping."""
 
@@ -83,10 +71,6 @@ class ShuttingDown(WhymatchError):
 
 
 class DeadlineExceeded(WhymatchError):
-    """A call without a deadline of its own took longer than the server allows, or its client was silent for longer."""
+    """A call took longer than its deadline or than the server allows, or its client was silent for longer."""
 
     reason = "DEADLINE_EXCEEDED"
-
-    def __init__(self, what: str, limit_s: float) -> None:
-        super().__init__(f"{what} {limit_s:g} s, the server's limit")
-        self.limit_s = limit_s

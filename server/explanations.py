@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from whymatch.embed import Array
-from whymatch.explain import DifferenceMap, PredictionDifference
+from whymatch.explain import DifferenceMap, PredictionDifference, SamplerKind
 from whymatch.server.errors import UnknownExplanation
 from whymatch.server.patch_samplers import Making
 from whymatch.v1.explain_service_pb2 import PredictionTarget
@@ -30,6 +30,7 @@ class Explanation:
     """The image."""
     targets: tuple[PredictionTarget, ...]
     """As they were asked for."""
+    sampler: SamplerKind
     seed: int
     making: Making | None = None
     """How its sampler was made."""

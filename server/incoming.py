@@ -29,7 +29,7 @@ async def incoming(
                     return
                 yield one
             elif not stopped.done():
-                raise DeadlineExceeded("the stream sent nothing for", idle_s)
+                raise DeadlineExceeded(f"the stream sent nothing for {idle_s:g} s, the server's limit")
         raise ShuttingDown
     finally:
         stopped.cancel()

@@ -100,7 +100,7 @@ def _kept(path: Path) -> PatchNormal | None:
         return load_patch_normal(path)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as err:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as err:
         logger.warning("%s is broken and is made again: %s", path.name, err)
         return None
 

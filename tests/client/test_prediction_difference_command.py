@@ -104,8 +104,9 @@ def test_all_options_are_sent(ask, colors, world):
 
 def test_a_file_is_named_where_it_is_compared_with(ask, colors, save):
     other = save("other.png", "lime")
-    found = ask(*COMMAND, "image:red.png", "--target", f"similarity:{other}")
+    found = ask(*COMMAND, "image:red.png", "--target", f"similarity:{other}", "--maps", other.parent / "maps")
     assert found["target"] == f"similarity:{other}"
+    assert found["overlay"].endswith("/image_red.png-similarity_other.png-k10-conditional.png")
 
 
 def test_people_read_a_line_for_each_map(run, colors):
@@ -168,9 +169,9 @@ def test_red_is_for_blue_against_and_white_nothing():
     assert np.asarray(colored(np.zeros((1, 1), np.float32), 0)).tolist() == [[[255, 255, 255]]]
 
 
-def test_gray_ends_with_the_largest_value():
-    assert np.asarray(gray(np.array([[0, 1, 2]], np.float32))).tolist() == [[0, 128, 255]]
-    assert np.asarray(gray(np.zeros((1, 2), np.float32))).tolist() == [[0, 0]]
+def test_gray_ends_with_the_limit():
+    assert np.asarray(gray(np.array([[0, 1, 2, 9]], np.float32), 2)).tolist() == [[0, 128, 255, 255]]
+    assert np.asarray(gray(np.zeros((1, 2), np.float32), 0)).tolist() == [[0, 0]]
 
 
 def test_an_image_is_drawn_upright_or_not_at_all():

@@ -1,6 +1,8 @@
 """Prediction difference against algorithm 1 of the paper, word by word, on small networks."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from whymatch.explain import (
     unit,
 )
 
+PAGE = (Path(__file__).parents[2] / "docs" / "prediction-difference.md").read_text()
 SETTING = PredictionDifferenceSetting(window_px=3, context_px=5, sample_count=3, stride_px=2, seed=4)
 
 
@@ -149,7 +152,8 @@ class Black:
 
 
 def test_the_weight_of_evidence_of_a_network_of_two_classes_by_hand():
-    """Red of 4, 0, 0 and 0: the mean is 1, and 0 without the first pixel. p = e/(1 + e) falls to 1/2."""
+    """Red of 4, 0, 0 and 0: the mean is 1, and 0 without the first pixel. p = e/(1 + e) falls to 1/2: the example of
+    docs/prediction-difference.md."""
     pixels = np.zeros((2, 2, 3), np.uint8)
     pixels[0, 0, 0] = 4
     setting = PredictionDifferenceSetting(window_px=1, context_px=1, sample_count=2, stride_px=1)
@@ -160,6 +164,8 @@ def test_the_weight_of_evidence_of_a_network_of_two_classes_by_hand():
     p = (98 * np.e / (1 + np.e) + 1) / 100
     assert one.values == pytest.approx(np.array([[np.log2(p / (1 - p)), 0], [0, 0]]), abs=1e-5)
     assert one.plain == pytest.approx(np.e / (1 + np.e))
+    [stated] = re.findall(r"map  \[\[([\d.]+), 0\], \[0, 0\]\] bits", PAGE)
+    assert one.values[0, 0] == pytest.approx(float(stated), abs=5e-5)
     assert one.standard_errors == pytest.approx(np.zeros((2, 2)), abs=1e-6)
 
 

@@ -109,6 +109,12 @@ def test_evidence_is_a_softmax_over_neighbors_by_hand():
     assert target.difference(0.75, np.array([0.5])) == pytest.approx([np.log2(0.745 / 0.255)])
 
 
+def test_evidence_is_finite_where_all_neighbors_have_one_label():
+    target = evidence("cat", np.eye(2, dtype=np.float32), np.array([True, True]), 1, 98, NO_HEAD)
+    assert target.difference(1.0, np.array([1.0])) == pytest.approx([0])
+    assert np.isfinite(target.slope(torch.ones(1, 2)).item())
+
+
 def test_evidence_for_what_is_not_near_is_refused():
     with pytest.raises(BadTarget, match="'cat' is not among the 1 most similar"):
         evidence("cat", np.ones((1, 2), np.float32), np.array([False]), 1, 9, NO_HEAD)

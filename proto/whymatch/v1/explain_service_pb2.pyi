@@ -621,7 +621,9 @@ class ExplainPredictionDifferenceRequest(_message.Message):
     window_px: _builtins.int
     """k: a window of k x k pixels of the network's input is unknown at a time. 10 if it is not set."""
     context_px: _builtins.int
-    """l: it is told from the rest of the l x l pixels around it; k to k + 8, at most 32. k + 4 if it is not set."""
+    """l: it is told from the rest of the l x l pixels around it; k to k + 8, at most 32. If it is not set, k + 4, but at
+    most 32.
+    """
     sample_count: _builtins.int
     """S: how many samples replace each window, 1 to 1000. 20 if it is not set."""
     stride_px: _builtins.int
@@ -976,7 +978,9 @@ class PredictionDifference(_message.Message):
 
     @_builtins.property
     def standard_errors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """The standard error of each value, from the drawing of samples alone; empty after a single sample."""
+        """The standard error of each value, from the drawing of samples alone: zeros for the sampler `mean`, which draws none,
+        and empty after a single sample, which says nothing of it.
+        """
 
     @_builtins.property
     def sensitivities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
