@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
-from whymatch.client.connection import MAX_TIMEOUT_S, with_client
+from whymatch.client.connection import MAX_TIMEOUT_S, connect_to, with_client
 from whymatch.client.options import Json, Maps, either_source
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ ASKED = (
     "training_images",
     "refit",
     "sensitivity",
+    "also",
 )
 """The parameters that make an explanation what it is; one that is resumed has them already."""
 
@@ -170,12 +171,20 @@ def explain_prediction_difference(
         str | None,
         typer.Option(metavar="NAME", help="Go on with an explanation that was stopped, as it was asked for."),
     ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Ask this server, with another network, too; it needs a gallery of the same name. May be given "
+            "repeatedly.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Say what each part of an image is worth for what the model makes of it, by taking the part as unknown.
 
-    Several images, windows and samplers are all combined, each in a call of its own with all targets. A call that is
-    stopped prints and draws what it has come to, and --resume goes on there.
+    Several images, windows, samplers and servers are all combined, each in a call of its own with all targets. A call
+    that is stopped prints and draws what it has come to, and --resume goes on there.
     """
     from whymatch.client.difference_pictures import write_live
     from whymatch.client.difference_runs import follow
@@ -197,7 +206,8 @@ def explain_prediction_difference(
         named = [read(word) for word in targets or ()]
         kinds = cast("list[SamplerKind]", samplers or ["conditional"])
         settings = list(itertools.product(kinds, windows or [10]))
-        calls = planned(client, images or [], named, settings, context_px, refit, options)
+        clients = by_network([client, *(connect_to(address, context) for address in also)]) if also else {"": client}
+        calls = planned(clients, images or [], named, settings, context_px, refit, options)
     runs: list[DifferenceRun] = []
     draw = functools.partial(write_live, file=live) if live else None
     try:
@@ -237,8 +247,17 @@ def resumed(client: "Client", name: str, options: dict[str, Any]) -> "PlannedRun
     return PlannedRun(None, None, DifferenceSetting(), ask)
 
 
+def by_network(clients: "list[Client]") -> "dict[str, Client]":
+    """Return clients by the network of their server, and by its address where several have the same."""
+    names = [client.model().backbone for client in clients]
+    return {
+        name if names.count(name) == 1 else f"{name} at {client.address}": client
+        for name, client in zip(names, clients, strict=True)
+    }
+
+
 def planned(
-    client: "Client",
+    clients: "dict[str, Client]",
     images: list[str],
     targets: "list[PredictionTarget]",
     settings: "list[tuple[SamplerKind, int]]",
@@ -246,14 +265,14 @@ def planned(
     refit: bool,
     options: dict[str, Any],
 ) -> "list[PlannedRun]":
-    """Plan a call for each image, sampler and window; only those for the first image fit the sampler anew."""
+    """Plan a call for each image, network, sampler and window; only the first image's fit the sampler anew."""
     from whymatch.client.difference_runs import DifferenceSetting, PlannedRun
 
     sources = [either_source(image) for image in images]
     calls: list[PlannedRun] = []
     for number, (image, source) in enumerate(zip(images, sources, strict=True)):
-        picture = load(client, source) if options["overlays"] else None
-        for sampler, window_px in settings:
+        picture = load(next(iter(clients.values())), source) if options["overlays"] else None
+        for (network, client), (sampler, window_px) in itertools.product(clients.items(), settings):
             context = context_px or min(window_px + CONTEXT_MARGIN_PX, MAX_WINDOW_PX)
             samples = 1 if sampler == "mean" else options["sample_count"]
             setting = DifferenceSetting(window_px, context, samples, options["stride_px"])
@@ -267,7 +286,7 @@ def planned(
                 refit_sampler=refit and number == 0,
                 **options,
             )
-            calls.append(PlannedRun(image, picture, setting, ask))
+            calls.append(PlannedRun(image, picture, setting, ask, network))
     return calls
 
 

@@ -86,6 +86,12 @@ def connect(
     )
 
 
+def connect_to(address: str, context: typer.Context) -> "Client":
+    """Make a client like that of the command, of another server."""
+    options = {name: context.params[name] for name in inspect.signature(connect).parameters}
+    return connect(**options | {"address": address})
+
+
 def with_client(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of `connect` to `command`, and call it with the client they make as its first argument."""
     options = inspect.signature(connect).parameters

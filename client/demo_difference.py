@@ -35,12 +35,13 @@ def report(query: View, match: bytes, label: str, explanation: PredictionDiffere
     return f"""
 <h2>Prediction difference: evidence for and against</h2>
 <p>Each window of the query is replaced by samples of what it might hold, told from the pixels around it. Red places
-support the number below the map, which falls without them; blue ones speak against it; where nothing is colored, nothing
-changes. {explanation.evaluations} altered images went through the network, which computed only what each window
+support the number below the map, which falls without them; blue ones speak against it; where nothing is colored,
+nothing changes. {explanation.evaluations} altered images went through the network, which computed only what each window
 changes: {share} of the multiplications at the end.</p>
 <div class="card"><h3>{html.escape(query.name)}</h3><div class="row">
 <figure>{picture(query.content, "the query")}<figcaption>the query</figcaption></figure>
-<figure>{picture(match, "the best match")}<figcaption>the best match, of label {html.escape(label)}</figcaption></figure>
+<figure>{picture(match, "the best match")}
+<figcaption>the best match, of label {html.escape(label)}</figcaption></figure>
 {_figure(similar, "similarity to the best match")}
 {_figure(evident, f"probability of the label {label!r} among the neighbors")}
 </div><p class="soft">Windows of {WINDOW_PX} pixels of the network's input, {SAMPLES} samples each.</p></div>"""

@@ -132,9 +132,9 @@ def _stems(rows: Sequence[tuple[DifferenceRun, DifferenceMap]]) -> list[str]:
     stems: list[str] = []
     for run, one in rows:
         window_px, sampler = run.setting.window_px, run.explanation.sampler
-        made = [f"k{window_px}" if window_px else "", sampler.kind if sampler else ""]
+        made = [f"k{window_px}" if window_px else "", sampler.kind if sampler else "", run.network]
         target = re.sub(r"^similarity:.*[/\\]", "similarity:", one.target)
-        parts = [Path(run.title).name, target, *made]
+        parts = [Path(run.image or run.explanation.name).name, target, *made]
         stem = re.sub(r"[^\w.-]", "_", "-".join(part for part in parts if part))[:80]
         again = (f"{stem}-{number}" for number in range(2, len(rows) + 2))
         stems.append(stem if stem not in stems else next(other for other in again if other not in stems))

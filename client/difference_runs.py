@@ -37,11 +37,13 @@ class PlannedRun:
     setting: DifferenceSetting
     ask: Callable[..., object]
     """Makes the call; takes its `progress`."""
+    network: str = ""
+    """Which of several servers' networks is asked; empty where there is one server."""
 
     @property
     def title(self) -> str:
         """What the progress bar is of, without folders, so that there is room for the bar."""
-        return Path(self.image).name if self.image else "resuming"
+        return " ".join(filter(None, [Path(self.image).name if self.image else "resuming", self.network]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +57,12 @@ class DifferenceRun:
     """The last one with maps."""
     seconds: float
     """How long the call has taken."""
+    network: str = ""
 
     @property
     def title(self) -> str:
-        """The image, else the name of the explanation."""
-        return self.image or self.explanation.name
+        """The image, else the name of the explanation; and the network if there are several."""
+        return " ".join(filter(None, [self.image or self.explanation.name, self.network]))
 
     @property
     def progress(self) -> str:
@@ -120,7 +123,7 @@ class _Watch:
         self._show(explanation)
         if explanation.maps:
             plan, seconds = self._planned, time.monotonic() - self._start_s
-            self.run = DifferenceRun(plan.image, plan.picture, plan.setting, explanation, seconds)
+            self.run = DifferenceRun(plan.image, plan.picture, plan.setting, explanation, seconds, plan.network)
             if self._draw:
                 self._draw(self.run)
 

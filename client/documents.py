@@ -146,6 +146,8 @@ def prediction_difference(run: "DifferenceRun", one: results.DifferenceMap, over
         "multiplied_share": explanation.multiplied_share,
         "computed_whole": list(explanation.computed_whole),
     }
+    if run.network:
+        document["network"] = run.network
     return document | {"overlay": str(overlay)} if overlay else document
 
 

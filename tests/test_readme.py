@@ -50,6 +50,7 @@ def test_the_examples_run_one_after_the_other(folder):
     assert (folder / "point/sheet.png").exists()
     assert (folder / "cats/sheet.png").exists()
     assert (folder / "active/sheet.png").exists()
+    assert (folder / "evidence/sheet.png").exists()
     assert f"centering, {DIMENSIONS} dimensions, version 1, fitted to 4 images" in head
     assert (folder / "cat.png.map.png").exists()
     assert "cat.png stored" in python

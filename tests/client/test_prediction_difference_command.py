@@ -93,6 +93,13 @@ def test_images_samplers_windows_and_targets_are_all_combined(ask, colors, world
     assert sent[4].source.content == file.read_bytes()
 
 
+def test_several_servers_are_told_apart_by_their_networks(ask, colors, address, tmp_path):
+    other = address.replace("127.0.0.1", "localhost")
+    found = ask(*RED, "--also", other, "--maps", tmp_path)
+    assert [one["network"].partition(" at ")[2] for one in found] == [address, other]
+    assert len({one["overlay"] for one in found}) == 2
+
+
 def test_all_options_are_sent(ask, colors, world):
     options = ["--context", "12", "--max-standard-error", "0.5", "--batch-size", "9", "--training-images", "1000"]
     found = ask(*RED, *options, "--sensitivity")
