@@ -1,6 +1,9 @@
 """Whether prediction difference is useful early, and faithful: on photographs, with trained networks."""
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from benchmarks.cluttered import SHARED, has_shared
@@ -8,13 +11,14 @@ from benchmarks.report import Figure
 from whymatch.embed import Array, DecodeLimits, Model, Prepared, load_model
 from whymatch.explain import (
     ConditionalSampler,
+    MeanSampler,
     PredictionDifference,
     PredictionDifferenceSetting,
     class_score,
     fit_patches,
 )
 
-SETTING = PredictionDifferenceSetting(sample_count=10)
+SETTING = PredictionDifferenceSetting(sample_count=5)
 PARTIAL_SHARE = 0.15
 TRAINED = {
     "mobilenet_v2": "mobilenet_v2_imagenet.safetensors",
@@ -23,7 +27,10 @@ TRAINED = {
 PHOTOS = 3
 """Those of whose class a network is surest."""
 DELETED = np.linspace(0, 0.3, 7)
-"""Shares of the windows that are blurred."""
+"""Shares of the windows that are removed."""
+TOLD, BLURRED = "replaced by what their neighbors say", "blurred"
+Remove = Callable[[NDArray[np.uint8], int, int], NDArray[np.uint8]]
+"""What takes the place of the window from a row and a column of an image on."""
 
 
 def run() -> list[Figure]:
@@ -39,19 +46,16 @@ def _of_network(name: str, file: str) -> list[Figure]:
     gallery = [model.prepare(path.read_bytes(), DecodeLimits()) for path in files[::20]]
     *_, fit = fit_patches([one.pixels for one in gallery], len(gallery), SETTING.context_px)
     assert fit.normal
-    sampler = ConditionalSampler(fit.normal, SETTING.window_px, SETTING.seed)
-    useful, means = [], []
+    k = SETTING.window_px
+    sampler, told = ConditionalSampler(fit.normal, k, SETTING.seed), MeanSampler(fit.normal, k)
+    useful, scores = [], []
     for image in _photos(model):
         difference, partial = _explained(model, image, sampler)
         [final], [steep] = difference.maps(), difference.sensitivities()
         useful.append(float(np.corrcoef(partial.ravel(), final.values.ravel())[0, 1]))
-        orders = {
-            "map": final.values,
-            "sensitivity map": steep,
-            "random": np.random.default_rng(0).random(final.values.shape),
-        }
-        means.append({key: _mean_score(model, image, values) for key, values in orders.items()})
-    mean = {key: float(np.mean([each[key] for each in means])) for key in means[0]}
+        random = np.random.default_rng(0).random(final.values.shape, np.float32)
+        orders = {"map": final.values, "sensitivity map": steep, "random": random}
+        scores.append({way: _mean_scores(model, image, orders, remove) for way, remove in _ways(image, told).items()})
     return [
         Figure(
             f"correlation of the map after 15 % of the evaluations with the final one, {name}",
@@ -59,14 +63,30 @@ def _of_network(name: str, file: str) -> list[Figure]:
             at_least=0.8,
             detail="; ".join(f"{each:.3f}" for each in useful),
         ),
-        Figure(
-            f"mean class score while the most supportive windows go first, up to 30 % of the image, {name}",
-            mean["map"],
-            at_most=min(mean["sensitivity map"], mean["random"]),
-            detail=f"sensitivity map {mean['sensitivity map']:.2f}, random order {mean['random']:.2f}; "
-            f"{len(means)} photographs",
-        ),
+        *(_deletion(name, way, [each[way] for each in scores]) for way in (TOLD, BLURRED)),
     ]
+
+
+def _ways(image: Prepared, told: MeanSampler) -> dict[str, Remove]:
+    """Return ways to remove a window of an image."""
+    k = SETTING.window_px
+    blurred = np.asarray(Image.fromarray(image.pixels).filter(ImageFilter.GaussianBlur(k)))
+    return {
+        TOLD: lambda pixels, top, left: told.draw(pixels, top, left, 1)[0].round().astype(np.uint8),
+        BLURRED: lambda _, top, left: blurred[top : top + k, left : left + k],
+    }
+
+
+def _deletion(name: str, way: str, scores: list[dict[str, float]]) -> Figure:
+    mean = {key: float(np.mean([each[key] for each in scores])) for key in scores[0]}
+    goal = min(mean["sensitivity map"], mean["random"]) if way == TOLD else None
+    return Figure(
+        f"mean class score while the most supportive windows go first, up to 30 % of the image, {way}, {name}",
+        mean["map"],
+        at_most=goal,
+        detail=f"sensitivity map {mean['sensitivity map']:.2f}, random order {mean['random']:.2f}; "
+        f"{len(scores)} photographs",
+    )
 
 
 def _photos(model: Model) -> list[Prepared]:
@@ -88,20 +108,22 @@ def _explained(model: Model, image: Prepared, sampler: ConditionalSampler) -> tu
     return difference, partial
 
 
-def _mean_score(model: Model, image: Prepared, values: Array) -> float:
-    """Return the mean score of the image's class while windows are blurred in the order of a map."""
+def _mean_scores(model: Model, image: Prepared, orders: dict[str, Array], remove: Remove) -> dict[str, float]:
+    """Return the mean score of the image's class while windows are removed, for each map that gives the order."""
+    scores = {key: model.class_scores(_deleted(image.pixels, values, remove)) for key, values in orders.items()}
+    return {key: float(each[:, each[0].argmax()].mean()) for key, each in scores.items()}
+
+
+def _deleted(pixels: NDArray[np.uint8], values: Array, remove: Remove) -> NDArray[np.uint8]:
+    """Return the image without ever more of the windows that a map names first, (DELETED, h, w, 3)."""
     k = SETTING.window_px
-    height, width = values.shape[0] // k, values.shape[1] // k
-    tiles = values[: height * k, : width * k].reshape(height, k, width, k).mean(axis=(1, 3))
-    order = np.argsort(-tiles.ravel(), kind="stable")
-    rank = np.empty(order.size, int)
-    rank[order] = np.arange(order.size)
-    inside = rank.reshape(height, width).repeat(k, 0).repeat(k, 1)
-    rows, columns = (
-        np.minimum(np.arange(side), most * k - 1) for side, most in zip(values.shape, (height, width), strict=True)
-    )
-    inside = inside[rows[:, None], columns]
-    blurred = np.asarray(Image.fromarray(image.pixels).filter(ImageFilter.GaussianBlur(k)))
-    images = [np.where((inside < share * order.size)[..., None], blurred, image.pixels) for share in DELETED]
-    scores = model.class_scores(np.stack(images))
-    return float(scores[:, scores[0].argmax()].mean())
+    rows, columns = (side // k for side in values.shape)
+    windows = values[: rows * k, : columns * k].reshape(rows, k, columns, k).mean(axis=(1, 3))
+    order = np.argsort(-windows.ravel(), kind="stable")
+    current, images = pixels.copy(), []
+    for count, window in enumerate([-1, *order[: round(DELETED[-1] * order.size)]]):
+        if count:
+            top, left = (place * k for place in divmod(int(window), columns))
+            current[top : top + k, left : left + k] = remove(current, top, left)
+        images += [current.copy()] * int((DELETED * order.size).round().tolist().count(count))
+    return np.stack(images)
