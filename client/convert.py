@@ -255,6 +255,7 @@ def _difference_map(
         sensitivities=sensitivities,
         width_px=message.width_px,
         height_px=message.height_px,
+        area=_box(message.area),
         overlay_png=message.overlay_png,
         color_scale=_color_scale(message),
     )

@@ -52,7 +52,7 @@ def interrupted(
     error: errors.WhymatchError, name: str, partial: PredictionDifferenceExplanation | None
 ) -> errors.WhymatchError:
     """Return `error` with the maps there are, and with the way to go on with the explanation of that name."""
-    way = f"resume_prediction_difference({name!r}) goes on from there, or on the command line --resume {name}"
+    way = f"resume_prediction_difference({name!r}) goes on, or on the command line --resume {name}"
     longer = type(error)(f"{error}; {way}", reason=error.reason)
     longer.partial = partial
     return longer

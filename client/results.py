@@ -344,6 +344,8 @@ class DifferenceMap:
     width_px: int
     """Of the upright image, as is `height_px`."""
     height_px: int
+    area: Box
+    """The part of the image that the map covers."""
     overlay_png: bytes = field(default=b"", repr=False)
     """The map drawn over the image; empty unless asked for."""
     color_scale: ColorScale | None = None

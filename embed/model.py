@@ -136,8 +136,8 @@ class Model:
         """What makes class scores of feature maps. Raises NoClassScores."""
         if self.trunk.scorer is None:
             raise NoClassScores(
-                f"{self.backbone} has no class scores here: its weights lack its classifier; take weights that have "
-                "it, or explain a similarity, a label or a unit"
+                f"{self.backbone} has no class scores here: its weights lack its classifier, or that cannot be "
+                "followed; take others, or explain a similarity, a label or a unit"
             )
         return self.trunk.scorer
 

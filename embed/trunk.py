@@ -164,9 +164,15 @@ def _traced_head(network: Network) -> fx.GraphModule | None:
     tracer = _Tracer()
     tracer.traced_func_name = "forward_head"
     try:
-        return fx.GraphModule(network.module, tracer.trace(network.module, {"pre_logits": False}))
+        graph = tracer.trace(network.module, {"pre_logits": False})
     except (fx.proxy.TraceError, AssertionError, TypeError, AttributeError):
         return None
+    head = fx.GraphModule(network.module, graph)
+    for node in reversed(graph.nodes):  # the switch `pre_logits`, and the check that it is off
+        if node.target is torch._assert or (not node.users and node.op != "output"):
+            graph.erase_node(node)
+    head.recompile()
+    return head
 
 
 def _is_loaded(scorer: fx.GraphModule, network: Network) -> bool:

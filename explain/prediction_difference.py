@@ -45,20 +45,24 @@ class PredictionDifferenceSetting:
     batch_size: int = 100
     """Altered images at once; bounds memory, and changes nothing else."""
     max_standard_error: float | None = None
-    """Stop sooner, after some samples of every window, if no pixel's standard error is larger."""
+    """Stop sooner, after every 5 samples of all windows, if no pixel's standard error is larger in any map."""
 
     def check(self, height: int, width: int) -> None:
         """Raise BadWindow if this cannot be done to an input of that size in pixels."""
-        k, outer = self.window_px, self.context_px
+        k, outer, largest = self.window_px, self.context_px, min(MAX_CONTEXT_PX, height, width)
         for value, name in ((k, "window"), (self.stride_px, "stride"), (self.sample_count, "number of samples")):
             if value < 1:
                 raise BadWindow(f"the {name} is {value}; take 1 or more")
         if self.batch_size < 1:
             raise BadWindow(f"the batch size is {self.batch_size}; take 1 or more")
+        if k > largest:
+            raise BadWindow(f"the window of {k} px is too large for an input of {width} x {height}; at most {largest}")
         if k > outer:
-            raise BadWindow(f"the window of {k} px is larger than its context of {outer} px; take a context of {k + 4}")
-        if outer > min(MAX_CONTEXT_PX, height, width):
-            largest = min(MAX_CONTEXT_PX, height, width)
+            enough = min(k + 4, largest)
+            raise BadWindow(
+                f"the window of {k} px is larger than its context of {outer} px; take a context of {enough}"
+            )
+        if outer > largest:
             raise BadWindow(
                 f"the context of {outer} px is too large for an input of {width} x {height}; at most {largest}"
             )
@@ -83,7 +87,7 @@ class DifferenceMap:
     values: Array
     """(h, w) float32: weight of evidence in bits, or activation difference in the target's own unit."""
     standard_errors: Array | None
-    """(h, w) float32, of the sampling; None after a single sample, which says nothing of it."""
+    """(h, w) float32, of the sampling; None while no window has two samples, for one says nothing of it."""
     placement: Placement
     """Where the pixels of the input lie in the image."""
 
@@ -201,10 +205,10 @@ class PredictionDifference:
         means = self._plain[number] + change
         known = self._counts > 0
         values = self._grid.pixel_means(target.difference(self._plain[number], means), known)
-        errors = None
-        if self._samples > 1 or not self._is_drawn:
+        errors, measured = None, self._counts > (1 if self._is_drawn else 0)
+        if measured.any():
             variances = (self._squares[number] / counts - change**2).clip(min=0) / np.maximum(counts - 1, 1)
-            errors = self._grid.pixel_errors(target.error(means, np.sqrt(variances)), known)
+            errors = self._grid.pixel_errors(target.error(means, np.sqrt(variances)), measured)
         return DifferenceMap(target, self._plain[number], values, errors, self._image.placement)
 
 

@@ -89,10 +89,12 @@ def class_probability(model: Model, class_name: str, scores: Array, *, instances
         BadTarget: no such class.
     """
     number = find_class(model.classes, class_name, scores)
-    laplace = Laplace(instances, len(model.classes))
+    laplace = Laplace(instances, max(2, len(model.classes)))
     score = _entry(number)
     name = f"class:{model.classes[number]}"
-    return Target(name, BITS, ClassScores(), lambda all_scores: all_scores.softmax(1)[:, number], score, laplace)
+    return Target(
+        name, BITS, ClassScores(), lambda all_scores: all_scores.double().softmax(1)[:, number], score, laplace
+    )
 
 
 def class_score(model: Model, class_name: str, scores: Array) -> Target:
@@ -145,7 +147,10 @@ def evidence(
         BadTarget: none of the neighbors belongs.
     """
     if not belongs.any():
-        raise BadTarget(f"{name!r} is not among the {len(neighbors)} most similar images; explain a similarity to it")
+        raise BadTarget(
+            f"nothing of {name!r} is among the {len(neighbors)} most similar images; take what is, or explain the "
+            "similarity to an image"
+        )
     mine = torch.from_numpy(belongs)
     cosines = _similarities(neighbors, head)
 
@@ -159,7 +164,12 @@ def evidence(
     laplace = Laplace(instances, max(2, groups))
     slope = log_odds if not belongs.all() else lambda v: scores(v).logsumexp(1)
     return Target(
-        f"evidence:{name}", BITS, PooledVector(), lambda v: scores(v).softmax(1)[:, mine].sum(1), slope, laplace
+        f"evidence:{name}",
+        BITS,
+        PooledVector(),
+        lambda v: scores(v).double().softmax(1)[:, mine].sum(1).clamp(max=1),
+        slope,
+        laplace,
     )
 
 

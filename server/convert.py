@@ -133,7 +133,7 @@ def explain_response(
         channels=[explain_service_pb2.ChannelShare(channel=one.channel, score=one.score) for one in channels],
         correspondences=[
             explain_service_pb2.Correspondence(
-                query_box=_box(one.query_cell), match_box=_box(one.match_cell), score=one.score
+                query_box=box(one.query_cell), match_box=box(one.match_cell), score=one.score
             )
             for one in pairs
         ],
@@ -241,9 +241,9 @@ def _similarity_map(shown: ShownMap) -> similarity_pb2.SimilarityMap:
         total=shown.map.total,
         width_px=placement.width_px,
         height_px=placement.height_px,
-        area=_box(placement.area),
+        area=box(placement.area),
         overlay_png=shown.picture,
-        best_box=_box(shown.best_box) if shown.best_box else None,
+        best_box=box(shown.best_box) if shown.best_box else None,
     )
 
 
@@ -259,7 +259,8 @@ def _weight_map(weight_map: WeightMap, picture: bytes) -> explain_service_pb2.We
     )
 
 
-def _box(bounds: Bounds) -> similarity_pb2.PixelBox:
+def box(bounds: Bounds) -> similarity_pb2.PixelBox:
+    """Return a rectangle of pixels of the original."""
     left, top, right, bottom = bounds
     return similarity_pb2.PixelBox(left_px=left, top_px=top, right_px=right, bottom_px=bottom)
 

@@ -85,6 +85,7 @@ def _map(
     return pb.PredictionDifference(
         target=target,
         unit=one.target.unit,
+        area=convert.box(one.placement.area),
         value=one.plain,
         rows=one.values.shape[0],
         columns=one.values.shape[1],

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import replace
@@ -97,7 +97,9 @@ class Differences:
         gallery = await self._images.gallery(wanted.gallery)
         content = await self._images.content(wanted.source)
         fingerprint = gallery.version.fingerprint
-        name = await asyncio.to_thread(_digest, request, gallery, fingerprint, content)
+        stored = [one.source for one in wanted.wanted if isinstance(one, OfImage) and isinstance(one.source, ImageName)]
+        others = [(await self._images.found(name.gallery, [name.image]))[0].content_sha256 for name in stored]
+        name = await asyncio.to_thread(_digest, request, gallery, fingerprint, content, others)
         return self._explanations.keep(
             Explanation(name, fingerprint, content, tuple(request.targets), wanted.sampler, wanted.setting.seed)
         )
@@ -164,9 +166,8 @@ class Differences:
                     raise ShuttingDown
                 if ends_early:
                     raise DeadlineExceeded(
-                        f"the deadline came after {difference.done} of {difference.planned} evaluations; the maps sent "
-                        f"are partial. Go on with 'explanations/{explanation.name}', which is kept for a while, and "
-                        "give the call more time"
+                        f"the deadline came after {difference.done} of {difference.planned} evaluations, and the maps "
+                        f"that were sent are partial; 'explanations/{explanation.name}' is kept for a while"
                     )
 
     def _ends_early(self, context: Context, reserve_s: float) -> bool:
@@ -210,12 +211,20 @@ class Differences:
             features = await self._images.features(one.source, version.head)
             return similarity(_name_of(one.source), features.embedding, version.head)
         features = await self._images.features(wanted.source, version.head)
+        if one.image and one.image.gallery == wanted.gallery:  # raises UnknownImage
+            await self._images.found(one.image.gallery, [one.image.image])
         return await asyncio.to_thread(_evidence, one.label, one.image, explanation.content, version, features)
 
 
-def _digest(request: pb.ExplainPredictionDifferenceRequest, gallery: Gallery, fingerprint: str, content: bytes) -> str:
+def _digest(
+    request: pb.ExplainPredictionDifferenceRequest,
+    gallery: Gallery,
+    fingerprint: str,
+    content: bytes,
+    others: Sequence[str],
+) -> str:
     # A gallery that was deleted and made again may have the same number of changes behind it.
-    facts = (fingerprint, gallery.facts().create_time, gallery.generation(), sha256(content).hexdigest())
+    facts = (fingerprint, gallery.facts().create_time, gallery.generation(), sha256(content).hexdigest(), *others)
     return digest(request, *facts)
 
 

@@ -15,7 +15,9 @@ from whymatch.v1.explain_service_pb2 import PredictionTarget
 KEPT_S = 15 * 60
 """How long an explanation is kept after its last use."""
 KEPT_COUNT = 16
-"""How many are kept at most; those that are being used do not count."""
+"""How many finished ones are kept at most; those that are being used do not count."""
+KEPT_UNFINISHED = 4
+"""How many others are: they hold what the network makes of their images, 150 MB for resnet50."""
 
 
 @dataclass(eq=False)
@@ -78,10 +80,14 @@ class Explanations:
             explanation.used = time.monotonic()
             if not explanation.users and explanation.difference is None:
                 self._kept.pop(explanation.name, None)
+            self._forget()
+            asyncio.get_running_loop().call_later(KEPT_S + 1, self._forget)
 
     def _forget(self) -> None:
-        idle = sorted((one for one in self._kept.values() if not one.users), key=lambda one: one.used)
+        idle = sorted((one for one in self._kept.values() if not one.users), key=lambda one: -one.used)
         oldest = time.monotonic() - KEPT_S
-        for number, one in enumerate(idle):
-            if one.used < oldest or len(idle) - number > KEPT_COUNT:
-                del self._kept[one.name]
+        for finished, most in ((True, KEPT_COUNT), (False, KEPT_UNFINISHED)):
+            alike = [one for one in idle if one.is_finished == finished]
+            for number, one in enumerate(alike):
+                if one.used < oldest or number >= most:
+                    del self._kept[one.name]

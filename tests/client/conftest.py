@@ -169,6 +169,7 @@ def difference_maps(asked, share: float, overlays: bool) -> list[explain.Predict
                 sensitivities=np.arange(24) if asked.with_sensitivity and share == 1 else [],
                 width_px=60,
                 height_px=40,
+                area=similarity.PixelBox(right_px=60, bottom_px=40),
                 overlay_png=png("red", size=(8, 4)) if overlays else b"",
                 color_scale=similarity.ColorScale(low=-4, high=4, color_map="RdBu_r") if overlays else None,
             )

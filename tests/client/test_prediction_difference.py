@@ -7,6 +7,7 @@ import pytest
 
 from whymatch.client import (
     AsyncClient,
+    Box,
     ClassProbability,
     ClassScore,
     Client,
@@ -32,7 +33,7 @@ VALUES = (np.arange(24).reshape(4, 6) - 8) / 8
 
 
 def a_map(values) -> DifferenceMap:
-    return DifferenceMap("class:tabby", 0.5, "bits", np.array(values, np.float32), None, None, 2, 2)
+    return DifferenceMap("class:tabby", 0.5, "bits", np.array(values, np.float32), None, None, 2, 2, Box(0, 0, 2, 2))
 
 
 # Targets

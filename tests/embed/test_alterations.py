@@ -1,5 +1,7 @@
 """Alterations against the model itself, run on whole images with the windows pasted in."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -238,3 +240,25 @@ def test_scores_and_vectors_are_those_of_the_whole_network(name, whole):
     torch.testing.assert_close(alterations.plain[0], plain, rtol=1e-4, atol=1e-4 * float(plain.abs().max()))
     assert alterations.computed_whole == whole
     assert 0 < alterations.multiplied_share < 1
+
+
+@pytest.mark.parametrize("name", ["timm/resnet18", "timm/mobilenetv3_small_050"])
+def test_networks_of_timm_score_classes_too(name):
+    torch.manual_seed(0)
+    network = untrained_network(name)
+    model = model_of(network, side=64)
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    alterations = Alterations(model, image, [ClassScores(), PooledVector()])
+    [scores, _] = alterations.run([10], [10], np.zeros((1, 1, 44, 44, 3), np.float32))
+    image[10:54, 10:54] = 0
+    with torch.inference_mode():
+        assert_close(scores, network.module(model.inputs(np.stack([image]))), alterations.plain[0])
+
+
+def test_sampled_values_are_rounded_to_bfloat16_only_once_they_are_normalized():
+    model = dataclasses.replace(small(), precision="bfloat16")
+    pixels = np.full((1, 1, 1, 3), 127.4, np.float32)
+    exact = (127.4 / 255 - np.array(model.mean)) / np.array(model.std)
+    assert model.inputs(pixels).flatten().float().numpy() == pytest.approx(exact, rel=2**-8)
+    other = (127.0 / 255 - np.array(model.mean)) / np.array(model.std)
+    assert np.abs(exact / other - 1).max() > 2**-7

@@ -223,6 +223,24 @@ def test_a_single_sample_says_nothing_of_its_error():
     assert all(one.standard_errors is None for one in finished(model, targets(model), sampler(), setting).maps())
 
 
+def test_a_partial_map_says_nothing_of_its_error_before_a_window_has_two_samples():
+    setting = dataclasses.replace(SETTING, batch_size=1)
+    difference = PredictionDifference(small(), image(), [unit("conv1", 0)], sampler(), setting)
+    steps = difference.steps()
+    for _ in range(42):
+        next(steps)
+    assert difference.maps()[0].standard_errors is None
+    next(steps)
+    assert difference.maps()[0].standard_errors.max() > 0
+
+
+def test_the_size_of_batches_does_not_change_when_a_bound_is_looked_at():
+    model, bound = small(), dataclasses.replace(SETTING, sample_count=40, max_standard_error=1e9)
+    for batch_size in (1, 3, 100):
+        setting = dataclasses.replace(bound, batch_size=batch_size)
+        assert finished(model, targets(model), sampler(), setting).done == 5 * 42
+
+
 def test_a_bound_on_the_error_stops_sooner():
     model, many = small(), dataclasses.replace(SETTING, sample_count=40)
     target = targets(model)[1:2]

@@ -210,3 +210,10 @@ def test_a_missing_folder_and_a_missing_file_are_named(tmp_path):
         normal_of(2).save(tmp_path / "missing" / "patches.npz")
     with pytest.raises(FileNotFoundError):
         load_patch_normal(tmp_path / "patches.npz")
+
+
+def test_every_image_gives_patches_of_other_places():
+    """Two images that are the same gradient: the same places would give each patch twice."""
+    ramp = np.broadcast_to(np.arange(240, dtype=np.uint8)[:, None, None], (240, 240, 3))
+    one, two = fitted([ramp], 2), fitted([ramp, ramp], 2)
+    assert abs(one.mean - two.mean).max() > 1e-3

@@ -116,7 +116,7 @@ def test_evidence_is_finite_where_all_neighbors_have_one_label():
 
 
 def test_evidence_for_what_is_not_near_is_refused():
-    with pytest.raises(BadTarget, match="'cat' is not among the 1 most similar"):
+    with pytest.raises(BadTarget, match="nothing of 'cat' is among the 1 most similar"):
         evidence("cat", np.ones((1, 2), np.float32), np.array([False]), 1, 9, NO_HEAD)
 
 
@@ -125,3 +125,14 @@ def test_the_classes_of_imagenet_have_names(shared):
 
     model: Model = load_model("mobilenet_v2", weights=shared / "weights" / "mobilenet_v2_imagenet.safetensors")
     assert model.classes[281] == "tabby"
+
+
+def test_the_slope_of_a_probability_is_the_score():
+    target = class_probability(TwoClasses(), "dog", SCORES[:2])  # type: ignore[arg-type]
+    assert target.slope(torch.tensor([[5.0, -2.0]])).item() == -2
+
+
+def test_a_probability_of_many_neighbors_is_never_more_than_1():
+    target = evidence("cat", np.eye(100, 2, dtype=np.float32), np.ones(100, bool), 1, 5_000_000, NO_HEAD)
+    p = target.of(torch.rand(64, 2)).numpy()
+    assert np.isfinite(target.difference(1.0, p)).all()

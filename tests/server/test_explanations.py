@@ -93,7 +93,7 @@ def test_an_explanation_that_is_used_is_not_forgotten(clock):
 
 
 def test_of_many_explanations_those_that_were_used_last_are_kept(clock, monkeypatch):
-    monkeypatch.setattr(explanations, "KEPT_COUNT", 3)
+    monkeypatch.setattr(explanations, "KEPT_UNFINISHED", 3)
     kept = Explanations()
 
     async def use(name: str) -> None:
@@ -107,8 +107,35 @@ def test_of_many_explanations_those_that_were_used_last_are_kept(clock, monkeypa
     assert known(kept, *"abcde") == ["b", "d", "e"]
 
 
+def test_finished_ones_are_counted_apart(clock, monkeypatch):
+    monkeypatch.setattr(explanations, "KEPT_UNFINISHED", 1)
+    kept = Explanations()
+
+    async def use(name: str) -> None:
+        clock.now += 1
+        one = new(name)
+        one.is_finished = name in "ab"
+        await used(kept, one)
+
+    for name in "abcd":
+        asyncio.run(use(name))
+    assert known(kept, *"abcd") == ["a", "b", "d"]
+
+
+def test_an_explanation_is_forgotten_without_another_call(monkeypatch):
+    monkeypatch.setattr(explanations, "KEPT_S", -1)  # the clock looks a second later
+
+    async def scenario() -> None:
+        kept = Explanations()
+        await used(kept, new("a"))
+        await asyncio.sleep(0.05)
+        assert not kept._kept
+
+    asyncio.run(scenario())
+
+
 def test_explanations_that_are_used_take_no_place_of_others(clock, monkeypatch):
-    monkeypatch.setattr(explanations, "KEPT_COUNT", 2)
+    monkeypatch.setattr(explanations, "KEPT_UNFINISHED", 2)
 
     async def scenario() -> None:
         kept = Explanations()

@@ -286,7 +286,7 @@ def test_a_stored_image_is_no_neighbor_of_its_own(api, asked, explain, photos, s
     odds = np.exp((similar - similar.max()) / 0.05)
     assert found.value == pytest.approx(odds[np.array(others) % 2 == 1].sum() / odds.sum(), abs=1e-4)
     request = asked({"image_evidence": image(photos, 5)}, **own)
-    with pytest.raises(grpc.RpcError, match=r"'5\.png' is not among the 11 most similar images"):
+    with pytest.raises(grpc.RpcError, match=r"nothing of '5\.png' is among the 11 most similar"):
         list(api.explain_difference(request))
     assert failure(lambda: list(api.explain_difference(request))) == ("INVALID_ARGUMENT", "BAD_TARGET")
 
@@ -559,6 +559,18 @@ def test_a_gallery_that_is_made_again_has_other_explanations(api, asked):
     assert maps(found[0]) != maps(found[1])
 
 
+def test_a_stored_image_to_be_similar_to_is_the_one_that_is_there_now(api, asked):
+    other = api.create("elsewhere")
+    found = []
+    for n in (1, 2):
+        api.add(other, {"x.png": png(n)})
+        similar = {"similarity": {"image": f"{other}/images/x.png"}}
+        found.append(list(api.explain_difference(asked(similar)))[-1])
+        api.galleries.DeleteImage(DeleteImageRequest(name=f"{other}/images/x.png"))
+    assert found[0].name != found[1].name
+    assert maps(found[0]) != maps(found[1])
+
+
 def test_an_explanation_outlives_its_image(api, asked):
     parent = api.fill("leaving", range(5))
     request = asked(parent=parent, source={"image": image(parent, 4)}, batch_size=3)
@@ -616,9 +628,9 @@ MISTAKES = [
     ([{}], {}, REQUEST, "a target is empty; give it one of `class_probability`, .*`image_evidence`"),
     ([TOP, {}], {}, REQUEST, "a target is empty"),
     ([TOP], {"window_px": 7}, WINDOW, "the window of 7 px is larger than its context of 6 px"),
-    ([TOP], {"window_px": 25, "context_px": 25}, WINDOW, "context of 25 px is too large for an input of 40 x 24"),
-    ([TOP], {"window_px": 25, "context_px": None}, WINDOW, "context of 29 px is too large for an input of 40 x 24"),
-    ([TOP], {"window_px": 2**31 - 4, "context_px": 2**31 - 1}, WINDOW, "2147483647 px is too large"),
+    ([TOP], {"window_px": 25, "context_px": 25}, WINDOW, "window of 25 px is too large for an input of 40 x 24"),
+    ([TOP], {"window_px": 25, "context_px": None}, WINDOW, "window of 25 px is too large for an input of 40 x 24"),
+    ([TOP], {"window_px": 2**31 - 4, "context_px": 2**31 - 1}, WINDOW, "2147483644 px is too large"),
     ([TOP], {"window_px": 4, "context_px": 13}, WINDOW, "the context of 13 px is too wide for a window of 4 px"),
     ([TOP], {"window_px": 0}, WINDOW, "the window is 0; take 1 or more"),
     ([TOP], {"window_px": -3}, WINDOW, "the window is -3; take 1 or more"),
@@ -662,8 +674,8 @@ MISTAKES = [
     ([{"similarity": {"content": b"no image"}}], {}, "NOT_AN_IMAGE", "image"),
     ([{"similarity": {"image": "nowhere"}}], {}, "BAD_NAME", "'nowhere' names no image"),
     ([{"label_evidence": ""}], {}, REQUEST, "`label` is missing"),
-    ([{"label_evidence": "zebra"}], {}, TARGET, "'zebra' is not among the 12 most similar images"),
-    ([{"image_evidence": "galleries/photos/images/no.png"}], {}, TARGET, "'no.png' is not among the 12 most similar"),
+    ([{"label_evidence": "zebra"}], {}, TARGET, "nothing of 'zebra' is among the 12 most similar images"),
+    ([TOP], {"window_px": 20, "context_px": 25}, WINDOW, "context of 25 px is too large for an input of 40 x 24"),
     ([{"image_evidence": "galleries/other/images/1.png"}], {}, TARGET, "'1.png' is of gallery 'other'; .* 'photos'"),
     ([{"image_evidence": "1.png"}], {}, "BAD_NAME", "'1.png' names no image"),
 ]
@@ -684,6 +696,7 @@ def test_what_cannot_be_explained_is_refused_with_a_reason(api, asked, targets, 
         ({"source": {"image": "galleries/nowhere/images/1"}}, "UNKNOWN_GALLERY", "nowhere"),
         ({"source": {"image": "galleries/photos/images/no.png"}}, "UNKNOWN_IMAGE", "no.png"),
         ({"targets": [{"similarity": {"image": "galleries/photos/images/no.png"}}]}, "UNKNOWN_IMAGE", "no.png"),
+        ({"targets": [{"image_evidence": "galleries/photos/images/no.png"}]}, "UNKNOWN_IMAGE", "no.png"),
     ],
 )
 def test_what_is_not_there_is_named(api, asked, rest, reason, message):
@@ -721,6 +734,16 @@ def test_other_poolings_are_explained(asked, tmp_path, pooling):
         answer = list(api.explain_difference(asked({"similarity": {"content": png(4)}})))[-1]
     expected = similarity("", embedding(model, png(4)), NO_HEAD)
     assert_same(answer.maps, computed(model, [expected], ConditionalSampler(fitted(model), K, 0)).maps(), 1e-4)
+
+
+def test_a_model_that_crops_says_what_the_map_covers(asked, tmp_path):
+    model = dataclasses.replace(small(), geometry=Geometry("center-crop", 32, 1, 1))
+    with api_of(ServerConfig(data=tmp_path / "data", port=0), model) as api:
+        api.fill("photos", range(COUNT))
+        asks = asked(source={"content": png(51, 60, 40)}, sample_count=1)
+        [one] = list(api.explain_difference(asks))[-1].maps
+    assert (one.width_px, one.height_px, one.rows, one.columns) == (60, 40, 32, 32)
+    assert [one.area.left_px, one.area.top_px, one.area.right_px, one.area.bottom_px] == [10, 0, 50, 40]
 
 
 def test_a_call_without_reading_its_answers_can_be_dropped(api, asked):

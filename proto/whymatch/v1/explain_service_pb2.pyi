@@ -862,7 +862,7 @@ class ExplainPredictionDifferenceResponse(_message.Message):
     complete: _builtins.bool
     """True for the final maps, the last response."""
     multiplied_share: _builtins.float
-    """The network's multiplications, as a share of those that whole images would have taken."""
+    """The network's multiplications for the last batch, as a share of those that whole images would have taken."""
     @_builtins.property
     def maps(self) -> _containers.RepeatedCompositeFieldContainer[Global___PredictionDifference]:
         """The maps as they are now, one for each target in the order of the request; empty if this is only progress. A partial
@@ -954,6 +954,7 @@ class PredictionDifference(_message.Message):
     OVERLAY_PNG_FIELD_NUMBER: _builtins.int
     COLOR_SCALE_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
+    AREA_FIELD_NUMBER: _builtins.int
     value: _builtins.float
     """What it is for the unchanged image."""
     rows: _builtins.int
@@ -990,6 +991,10 @@ class PredictionDifference(_message.Message):
     def color_scale(self) -> _similarity_pb2.ColorScale:
         """The scale of the picture, set if there is one. Maps in the same unit share it."""
 
+    @_builtins.property
+    def area(self) -> _similarity_pb2.PixelBox:
+        """The part of the image that the map covers. The whole image, unless the model crops."""
+
     def __init__(
         self,
         *,
@@ -1005,10 +1010,11 @@ class PredictionDifference(_message.Message):
         overlay_png: _builtins.bytes = ...,
         color_scale: _similarity_pb2.ColorScale | None = ...,
         unit: _builtins.str = ...,
+        area: _similarity_pb2.PixelBox | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "target", b"target"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["area", b"area", "color_scale", b"color_scale", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "columns", b"columns", "height_px", b"height_px", "overlay_png", b"overlay_png", "rows", b"rows", "sensitivities", b"sensitivities", "standard_errors", b"standard_errors", "target", b"target", "unit", b"unit", "value", b"value", "values", b"values", "width_px", b"width_px"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area", b"area", "color_scale", b"color_scale", "columns", b"columns", "height_px", b"height_px", "overlay_png", b"overlay_png", "rows", b"rows", "sensitivities", b"sensitivities", "standard_errors", b"standard_errors", "target", b"target", "unit", b"unit", "value", b"value", "values", b"values", "width_px", b"width_px"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
