@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import fx, nn
 from torch.nn import functional
 
-from whymatch.embed.incremental import Incremental, Patches
+from whymatch.embed.incremental import Incremental
+from whymatch.embed.map_patches import Patches
 
 PLACES = [(0, 0), (7, 9), (12, 0), (0, 14), (12, 14), (3, 5)]
 """Corners, borders and the middle of an image of 17 rows and 19 columns, for windows of 5."""
