@@ -1,6 +1,5 @@
 """The layers of a network by name, and which layers read which."""
 
-import copy
 import difflib
 import itertools
 import operator
@@ -13,7 +12,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from whymatch.embed.errors import BadLayer, NoReluLayers
-from whymatch.embed.trunk import SCORES, Trunk
+from whymatch.embed.trunk import SCORES, Trunk, without_numbers
 
 RELUS = (nn.ReLU, nn.ReLU6)
 RELU_FUNCTIONS = (functional.relu, functional.relu6, functional.relu_, torch.relu, torch.relu_)
@@ -220,10 +219,8 @@ def _with_top(trunk: Trunk) -> fx.GraphModule:
 
 def _channels(module: fx.GraphModule) -> dict[fx.Node, int]:
     """Return how many channels the output of each node has, without computing any."""
-    tensors = [*module.parameters(), *module.buffers()]
-    memo: dict[int, Any] = {id(tensor): nn.Parameter(tensor.to("meta"), requires_grad=False) for tensor in tensors}
-    shapes = _Shapes(copy.deepcopy(module, memo))
-    shapes.run(torch.zeros(1, 3, 512, 512, device="meta", dtype=tensors[0].dtype))
+    shapes = _Shapes(without_numbers(module))
+    shapes.run(torch.zeros(1, 3, 512, 512, device="meta"))
     return {node: shapes.channels[node.name] for node in module.graph.nodes if node.name in shapes.channels}
 
 

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import fx, nn
@@ -12,6 +13,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from whymatch.embed.classifier import Classifier
 from whymatch.embed.errors import BadModel
 from whymatch.embed.networks import Network
+
+Module = TypeVar("Module", bound=nn.Module)
 
 SPATIAL_POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 SCORES = "scores"
@@ -76,10 +79,19 @@ def trainable_trunk(network: Network) -> tuple[nn.Module, int]:
 def output_shape(module: nn.Module, side: int) -> torch.Size | None:
     """Return the shape of the output for one side x side input, without computing it; None if it does not fit."""
     try:
-        output = copy.deepcopy(module).to("meta")(torch.zeros(1, 3, side, side, device="meta"))
+        output = without_numbers(module)(torch.zeros(1, 3, side, side, device="meta"))
     except (RuntimeError, AssertionError, ValueError):
         return None
     return output.shape if output.numel() else None
+
+
+def without_numbers(module: Module) -> Module:
+    """Return a float32 network of the same shapes on torch's meta device, to try sizes on, without copying numbers."""
+    memo: dict[int, object] = {
+        id(tensor): nn.Parameter(tensor.to("meta", torch.float32), requires_grad=False)
+        for tensor in (*module.parameters(), *module.buffers())
+    }
+    return copy.deepcopy(module, memo)
 
 
 def stride_and_min_side(trunk: Trunk) -> tuple[int, int]:

@@ -1,11 +1,7 @@
 """The two ways in which the paper hands images to a network."""
 
-import copy
 from dataclasses import replace
 from typing import Literal
-
-import torch
-from torch import nn
 
 from whymatch.embed import BadModel, Geometry, Model
 from whymatch.embed.trunk import output_shape
@@ -25,9 +21,8 @@ def with_inputs(model: Model, kind: InputKind, size_px: int) -> Model:
         BadModel: the inputs are too small for a layer of the network.
         NoReluLayers: the network has no ReLU.
     """
-    shapes = _shapes_of(model.layers.module)
     sides = [size_px] if kind == "warped" else range(STRIDE, size_px + 1, STRIDE)
-    enough = next((side for side in sides if output_shape(shapes, side) is not None), None)
+    enough = next((side for side in sides if output_shape(model.layers.module, side) is not None), None)
     if enough is None:
         raise BadModel(
             f"{kind} inputs of {size_px} px leave {model.layers.last.name}, the last layer of {model.backbone}, no "
@@ -35,12 +30,3 @@ def with_inputs(model: Model, kind: InputKind, size_px: int) -> Model:
         )
     geometry = Geometry("warp", size_px) if kind == "warped" else Geometry("keep", size_px, STRIDE, enough)
     return replace(model, geometry=geometry)
-
-
-def _shapes_of(module: nn.Module) -> nn.Module:
-    """Return a network of the same shapes without any numbers, to try sizes on."""
-    memo: dict[int, object] = {
-        id(tensor): nn.Parameter(tensor.to("meta", torch.float32), requires_grad=False)
-        for tensor in (*module.parameters(), *module.buffers())
-    }
-    return copy.deepcopy(module, memo)

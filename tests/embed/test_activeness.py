@@ -358,8 +358,10 @@ def test_layers_without_a_response_say_so():
 
 
 def test_a_network_without_relus_is_refused():
+    weigher = interactive("efficientnet_b0")
+    assert weigher.layers.all == []
     with pytest.raises(NoReluLayers, match="take one that has"):
-        interactive("efficientnet_b0")
+        weigher.weigh(inputs(64), [InterActiveSetting("features.1")])
 
 
 class Full(nn.Module):
