@@ -9,7 +9,7 @@ from whymatch.client.results import DifferenceMap, PredictionDifferenceExplanati
 from whymatch.client.targets import Evidence, Similarity
 
 SHOWN = "astronaut, brighter"
-WINDOW_PX, STRIDE_PX, SAMPLES = 16, 8, 8
+WINDOW_PX, STRIDE_PX, SAMPLES = 16, 10, 4
 """Coarse, so that the demo takes seconds."""
 
 

@@ -59,7 +59,7 @@ class Alterations:
             BadLayer: no layer has that name, or it has no such cell.
         """
         self._model = model
-        self._network = _Network(model)
+        self._network = NetworkGraph(model)
         self._inputs = model.inputs(np.stack([pixels]))
         self._ends = [(end, self._network.node(end)) for end in ends]
         with torch.inference_mode():
@@ -133,7 +133,7 @@ class Alterations:
         return vectors.cpu()
 
 
-class _Network:
+class NetworkGraph:
     """The graph of a model's network from its input to its class scores, if it has any."""
 
     def __init__(self, model: Model) -> None:

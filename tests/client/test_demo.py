@@ -108,6 +108,7 @@ def test_the_report_is_one_file_with_its_pictures_inside(picture):
     assert 'class="bad">wrong' in page
 
 
+@pytest.mark.timeout(180)  # all of it: 61 queries, and a few seconds of every explanation
 def test_the_whole_demo_finds_the_photographs_and_cleans_up(photos, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     monkeypatch.setattr("tempfile.tempdir", None)

@@ -1,0 +1,98 @@
+"""A layer of a model's network in the graph of all of it, and the shapes of the maps, without computing any."""
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from whymatch.embed import BadLayer, Model
+from whymatch.embed.alterations import NetworkGraph, Responses
+from whymatch.embed.incremental import SAME_EVERYWHERE, SAME_EVERYWHERE_FUNCTIONS
+from whymatch.embed.layers import CONCATENATIONS
+from whymatch.embed.trunk import without_numbers
+
+POINTWISE = (*SAME_EVERYWHERE, nn.LocalResponseNorm)
+"""Layers in which a place of the output hangs on that place of the input alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerMap:
+    """A layer with rows and columns of units."""
+
+    name: str
+    module: fx.GraphModule
+    """The network, from its input to its class scores."""
+    node: fx.Node
+    """What gives the layer's map."""
+    shapes: dict[fx.Node, torch.Size]
+    """Of what each node of the network gives for one input; empty for what is no tensor."""
+
+    @property
+    def units(self) -> int:
+        """How many channels it has."""
+        return self.shapes[self.node][1]
+
+    @property
+    def map_size(self) -> tuple[int, int]:
+        """Rows and columns."""
+        shape = self.shapes[self.node]
+        return shape[2], shape[3]
+
+    def called(self, node: fx.Node) -> nn.Module | None:
+        """Return the module that a node calls."""
+        return self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+    def is_pointwise(self, node: fx.Node) -> bool:
+        """Say whether a node changes each value for itself, or by those of other channels at its place."""
+        return isinstance(self.called(node), POINTWISE) or node.target in SAME_EVERYWHERE_FUNCTIONS
+
+    def joins_channels(self, node: fx.Node) -> bool:
+        """Say whether a node puts the channels of maps one behind the other."""
+        axis = [*node.args[1:], *node.kwargs.values()]
+        return node.target in CONCATENATIONS and axis == [1] and len(self.shapes[node]) == 4
+
+    def picks_channels(self, node: fx.Node) -> bool:
+        """Say whether a node takes some channels of a map, or takes a single one for a map again."""
+        if node.target in (torch.unsqueeze, "unsqueeze"):
+            return node.args[1:] == (1,) and len(self.shapes[node]) == 4
+        index = (
+            node.args[1] if node.target is operator.getitem and len(self.shapes[node.all_input_nodes[0]]) == 4 else 0
+        )
+        return isinstance(index, tuple) and len(index) == 2 and index[0] == slice(None) and index[1] is not None
+
+
+def layer_map(model: Model, layer: str, height_px: int, width_px: int) -> LayerMap:
+    """Find a layer and what its map is like for inputs of one size.
+
+    layer: by any name that `Alterations` takes.
+
+    Raises:
+        BadLayer: no layer has that name, or it has no rows and columns.
+    """
+    network = NetworkGraph(model)
+    node = network.node(Responses(layer))
+    shapes = _shapes(network.module, height_px, width_px)
+    if len(shapes[node]) != 4:
+        raise BadLayer(
+            f"the units of {layer!r} have no place in the image; take a layer before the fully connected ones"
+        )
+    return LayerMap(layer, network.module, node, shapes)
+
+
+def _shapes(module: fx.GraphModule, height_px: int, width_px: int) -> dict[fx.Node, torch.Size]:
+    recorder = _Recorder(without_numbers(module))
+    recorder.run(torch.zeros(1, 3, height_px, width_px, device="meta"))
+    return {node: recorder.shapes[node.name] for node in module.graph.nodes}
+
+
+class _Recorder(fx.Interpreter):
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.shapes: dict[str, torch.Size] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        self.shapes[n.name] = result.shape if isinstance(result, torch.Tensor) else torch.Size()
+        return result

@@ -1,0 +1,150 @@
+"""The colors of a picture of a filter in opponent space, and the class they put its unit in (Rafegas, Vanrell, 3).
+
+Opponent colors are intensity, red against green, and yellow against blue, each of -1 to 1: for R, G, B of 0 to 1
+
+    O1 = (R + G + B - 1.5) / 1.5,  O2 = R - G,  O3 = (R + G - 2 B) / 2
+
+Middle gray, which a filter of zeros is drawn as, is the origin.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whymatch.explain.patches import Wide
+from whymatch.explain.units.color_names import COLOR_NAMES, color_memberships
+
+Alignment = Literal["aligned", "dispersed"]
+Position = Literal["centered", "shifted"]
+Tone = Literal["black-white", "chromatic"]
+
+_MATRIX = np.array([[2 / 3, 2 / 3, 2 / 3], [1, -1, 0], [0.5, 0.5, -1]])
+_BLACK = np.array([-1.0, 0, 0])
+_GRAY = COLOR_NAMES.index("gray")
+
+
+@dataclass(frozen=True)
+class ColorThresholds:
+    """Where the classes of filters part; the paper gives no numbers."""
+
+    flat_spread: float = 0.004
+    """Colors whose standard deviation in opponent space is no larger are one color; 1 / 255 is a level of 8 bits."""
+    aligned_share: float = 0.8
+    """Least share of the variance along the axis of an aligned filter; its colors stray by half of what they spread."""
+    centered_distance: float = 0.2
+    """Largest distance of a centered axis from the origin, in opponent space: a tenth of the range of its values."""
+    black_white_share: float = 0.75
+    """Least share of the variance in intensity of a black-white filter; at 0.75 an axis is within 30 degrees of it."""
+    name_share: float = 0.2
+    """Least share of the pixels that are not gray, for a color name to count; what lies between two colors has less."""
+    gray_share: float = 0.98
+    """From this share of gray pixels on, gray is the one color; below, it does not count, being a filter's zero."""
+
+
+DEFAULT_THRESHOLDS = ColorThresholds()
+
+
+@dataclass(frozen=True, eq=False)
+class ColorAxis:
+    """The principal components of colors in opponent space; the axis is the line through the mean along the first."""
+
+    mean: Wide
+    """(3,)."""
+    directions: Wide
+    """(3, 3), a row of length 1 for each component, whose largest value is positive."""
+    variances: Wide
+    """(3,), largest first."""
+
+    @property
+    def distance(self) -> float:
+        """How far the axis passes from the origin, middle gray."""
+        return float(np.linalg.norm(self.mean - (self.mean @ self.directions[0]) * self.directions[0]))
+
+
+@dataclass(frozen=True, eq=False)
+class FilterColor:
+    """The class of a filter by its colors, with what it follows from."""
+
+    content: Literal["varied", "constant", "dead"]
+    """Whether there is more than one color; dead is nothing but middle gray, a filter of zeros."""
+    axis: ColorAxis
+    axis_share: float | None
+    """Of the variance, along the axis. None, like what follows from it, if the content is not varied."""
+    alignment: Alignment | None
+    position: Position | None
+    """Whether the axis passes near middle gray; the paper asks it of aligned filters only."""
+    intensity_share: float | None
+    """Of the variance, in intensity, O1. Where it is high, a shifted filter may have shades of a color."""
+    tone: Tone | None
+    name_shares: Wide
+    """(11,), the share of pixels whose leading name is that of `COLOR_NAMES`; sums to 1."""
+    names: tuple[str, ...]
+    """The names that count, leading first."""
+    thresholds: ColorThresholds
+
+    @property
+    def colors(self) -> Literal["single", "double", "multiple"]:
+        """How many names count; where none does, each has too little."""
+        return "single" if len(self.names) == 1 else "double" if len(self.names) == 2 else "multiple"
+
+
+def to_opponent(rgb: NDArray[Any]) -> Wide:
+    """Return opponent colors (..., 3) of -1 to 1 of RGB (..., 3) of 0 to 1."""
+    return np.asarray(np.einsum("...c,oc->...o", rgb, _MATRIX) + _BLACK)
+
+
+def from_opponent(opponent: Wide) -> Wide:
+    """Return RGB (..., 3) of opponent colors (..., 3); outside of 0 to 1 where there is no such color."""
+    return np.asarray(np.einsum("...o,co->...c", opponent - _BLACK, np.linalg.inv(_MATRIX)))
+
+
+def color_axis(rgb: NDArray[Any]) -> ColorAxis:
+    """Return the principal components of the opponent colors of RGB (..., 3) of 0 to 1."""
+    colors = to_opponent(rgb).reshape(-1, 3)
+    away = colors - colors.mean(axis=0)
+    variances, columns = np.linalg.eigh(np.einsum("nc,nd->cd", away, away) / len(away))
+    directions = columns.T[::-1]
+    largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1)
+    return ColorAxis(colors.mean(axis=0), directions * np.sign(largest), variances[::-1].clip(min=0))
+
+
+def classify_filter(picture: NDArray[Any], thresholds: ColorThresholds = DEFAULT_THRESHOLDS) -> FilterColor:
+    """Return the class of a filter by the colors of its picture.
+
+    picture: (h, w, 3) RGB of 0 to 1, where 0.5 is a weight of zero.
+
+    Raises:
+        ValueError: another shape, no pixels, or values that are not of 0 to 1.
+    """
+    _check(picture)
+    axis = color_axis(picture)
+    total = axis.variances.sum()
+    leading = color_memberships(picture * 255).argmax(axis=-1)
+    shares = np.bincount(leading.ravel(), minlength=len(COLOR_NAMES)) / leading.size
+    seen = shares, _counted(shares, thresholds), thresholds
+    if total <= thresholds.flat_spread**2:
+        dead = np.linalg.norm(axis.mean) <= thresholds.flat_spread
+        return FilterColor("dead" if dead else "constant", axis, None, None, None, None, None, *seen)
+    along, intensity = float(axis.variances[0] / total), float(to_opponent(picture)[..., 0].var() / total)
+    alignment: Alignment = "aligned" if along >= thresholds.aligned_share else "dispersed"
+    position: Position = "centered" if axis.distance <= thresholds.centered_distance else "shifted"
+    tone: Tone = "black-white" if intensity >= thresholds.black_white_share else "chromatic"
+    return FilterColor("varied", axis, along, alignment, position, intensity, tone, *seen)
+
+
+def _check(picture: NDArray[Any]) -> None:
+    if picture.ndim != 3 or picture.shape[-1] != 3 or not picture.size:
+        raise ValueError(f"a picture of shape {picture.shape} has no pixels in three channels; give (h, w, 3)")
+    if not ((picture >= 0) & (picture <= 1)).all():
+        raise ValueError("the picture has values that are not of 0 to 1; scale it so that a weight of zero is 0.5")
+
+
+def _counted(shares: Wide, thresholds: ColorThresholds) -> tuple[str, ...]:
+    """Return the names that count of shares (11,), leading first."""
+    if shares[_GRAY] >= thresholds.gray_share:
+        return ("gray",)
+    others = np.where(np.arange(len(shares)) == _GRAY, 0, shares) / (1 - shares[_GRAY])
+    order = np.argsort(-others, kind="stable")
+    return tuple(COLOR_NAMES[index] for index in order if others[index] >= thresholds.name_share)
