@@ -262,3 +262,17 @@ def test_sampled_values_are_rounded_to_bfloat16_only_once_they_are_normalized():
     assert model.inputs(pixels).flatten().float().numpy() == pytest.approx(exact, rel=2**-8)
     other = (127.0 / 255 - np.array(model.mean)) / np.array(model.std)
     assert np.abs(exact / other - 1).max() > 2**-7
+
+
+def test_a_network_in_bfloat16_agrees_with_itself():
+    model = dataclasses.replace(small(), precision="bfloat16")
+    for module in (model.trunk.module, model.scorer):
+        module.to(torch.bfloat16)
+    ends = [ClassScores(), PooledVector(), Responses("conv1")]
+    alterations, new = Alterations(model, picture(), ends), contents()
+    images = model.inputs(altered(picture(), new))
+    with torch.inference_mode():
+        maps = model.trunk.module(images)
+        expected = [model.scorer(maps).float(), maps.float().mean((2, 3))]
+    for result, whole, plain in zip(alterations.run(TOPS, LEFTS, new), expected, alterations.plain, strict=False):
+        assert_close(result, whole, plain, error=2**-7)
