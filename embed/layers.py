@@ -55,7 +55,8 @@ class Layers:
         self.module = _with_top(trunk)
         self.nodes = list(self.module.graph.nodes)
         self.position = {node: number for number, node in enumerate(self.nodes)}
-        self._channels = _channels(self.module)
+        shapes = shapes_of(self.module, 512, 512)
+        self._channels = {node: shape[1] for node, shape in shapes.items() if len(shape) == 4}
         self._end = trunk.layer
         self._responses = self._find_responses()
         named = self._named()
@@ -217,22 +218,21 @@ def _with_top(trunk: Trunk) -> fx.GraphModule:
     return fx.GraphModule({name: part for named in parts for name, part in named}, graph)
 
 
-def _channels(module: fx.GraphModule) -> dict[fx.Node, int]:
-    """Return how many channels the output of each node has, without computing any."""
-    shapes = _Shapes(without_numbers(module))
-    shapes.run(torch.zeros(1, 3, 512, 512, device="meta"))
-    return {node: shapes.channels[node.name] for node in module.graph.nodes if node.name in shapes.channels}
+def shapes_of(module: fx.GraphModule, height: int, width: int) -> dict[fx.Node, torch.Size]:
+    """Return the shape of what each node gives for one input, without computing any; empty for what is no tensor."""
+    recorder = _Recorder(without_numbers(module))
+    recorder.run(torch.zeros(1, 3, height, width, device="meta"))
+    return dict(zip(module.graph.nodes, recorder.shapes, strict=True))  # a copy's nodes may have other names
 
 
-class _Shapes(fx.Interpreter):
+class _Recorder(fx.Interpreter):
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
-        self.channels: dict[str, int] = {}
+        self.shapes: list[torch.Size] = []
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
-        if isinstance(result, torch.Tensor) and result.ndim == 4:
-            self.channels[n.name] = result.shape[1]
+        self.shapes.append(result.shape if isinstance(result, torch.Tensor) else torch.Size())
         return result
 
 

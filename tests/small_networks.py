@@ -1,6 +1,7 @@
 """Models of small networks, as if they were trained."""
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -27,6 +28,17 @@ class Small(nn.Module):
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.conv2(x) + x)
         return self.fc(self.avgpool(x).flatten(1))
+
+
+class Calls(nn.Module):
+    """A layer that is a function, so that a network of them reads as its formula; `parts` are its own layers."""
+
+    def __init__(self, function: Callable[..., torch.Tensor], *parts: nn.Module) -> None:
+        super().__init__()
+        self.function, self.parts = function, nn.ModuleList(parts)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x, *self.parts)
 
 
 def small(*, pooling: Pooling = AVERAGE, relu: bool = True, tap: str | None = None, lacking: str = " ") -> Model:

@@ -2,7 +2,6 @@
 
 import operator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import fx, nn
@@ -10,8 +9,7 @@ from torch import fx, nn
 from whymatch.embed import BadLayer, Model
 from whymatch.embed.alterations import NetworkGraph, Responses
 from whymatch.embed.incremental import SAME_EVERYWHERE, SAME_EVERYWHERE_FUNCTIONS
-from whymatch.embed.layers import CONCATENATIONS
-from whymatch.embed.trunk import without_numbers
+from whymatch.embed.layers import CONCATENATIONS, shapes_of
 
 POINTWISE = (*SAME_EVERYWHERE, nn.LocalResponseNorm)
 """Layers in which a place of the output hangs on that place of the input alone."""
@@ -73,26 +71,9 @@ def layer_map(model: Model, layer: str, height_px: int, width_px: int) -> LayerM
     """
     network = NetworkGraph(model)
     node = network.node(Responses(layer))
-    shapes = _shapes(network.module, height_px, width_px)
+    shapes = shapes_of(network.module, height_px, width_px)
     if len(shapes[node]) != 4:
         raise BadLayer(
             f"the units of {layer!r} have no place in the image; take a layer before the fully connected ones"
         )
     return LayerMap(layer, network.module, node, shapes)
-
-
-def _shapes(module: fx.GraphModule, height_px: int, width_px: int) -> dict[fx.Node, torch.Size]:
-    recorder = _Recorder(without_numbers(module))
-    recorder.run(torch.zeros(1, 3, height_px, width_px, device="meta"))
-    return {node: recorder.shapes[node.name] for node in module.graph.nodes}
-
-
-class _Recorder(fx.Interpreter):
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.shapes: dict[str, torch.Size] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        self.shapes[n.name] = result.shape if isinstance(result, torch.Tensor) else torch.Size()
-        return result

@@ -1,11 +1,12 @@
 """Incremental against the whole network, run on images into which the windows were pasted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_networks import Calls
 from torch import fx, nn
 from torch.nn import functional
 
@@ -14,17 +15,6 @@ from whymatch.embed.map_patches import Patches
 
 PLACES = [(0, 0), (7, 9), (12, 0), (0, 14), (12, 14), (3, 5)]
 """Corners, borders and the middle of an image of 17 rows and 19 columns, for windows of 5."""
-
-
-class Calls(nn.Module):
-    """A layer that is a function, so that a network of them reads as its formula; `parts` are its own layers."""
-
-    def __init__(self, function: Callable[..., torch.Tensor], *parts: nn.Module) -> None:
-        super().__init__()
-        self.function, self.parts = function, nn.ModuleList(parts)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.function(x, *self.parts)
 
 
 def traced(net: nn.Module) -> fx.GraphModule:

@@ -1,11 +1,9 @@
 """Decoded filters by hand, against the gradient where the network is linear, and of real networks."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
-from small_networks import model_of
+from small_networks import Calls, model_of
 from torch import nn
 
 from whymatch.embed import BadLayer, Model
@@ -14,17 +12,6 @@ from whymatch.explain import BadTarget
 from whymatch.explain.units import decoded
 from whymatch.explain.units.decoded import DecodedFilter, decode_filters
 from whymatch.explain.units.receptive_field import receptive_field
-
-
-class Calls(nn.Module):
-    """A layer that is a function of its input and its own layers."""
-
-    def __init__(self, function: Callable[..., torch.Tensor], *parts: nn.Module) -> None:
-        super().__init__()
-        self.function, self.parts = function, nn.ModuleList(parts)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.function(x, *self.parts)
 
 
 def chain(*layers: nn.Module) -> Model:

@@ -1,12 +1,11 @@
 """Receptive fields by hand, against gradients, and against occluding whole images one by one."""
 
 import itertools
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-from small_networks import model_of
+from small_networks import Calls, model_of
 from torch import nn
 
 from whymatch.embed import BadLayer, Model, Placement, TooFewImages
@@ -15,17 +14,6 @@ from whymatch.explain import BadTarget, BadWindow, Box
 from whymatch.explain.units.empirical_field import EmpiricalField, empirical_field
 from whymatch.explain.units.occluders import OccluderSetting
 from whymatch.explain.units.receptive_field import ReceptiveField, Sight, receptive_field
-
-
-class Calls(nn.Module):
-    """A layer that is a function of its input and its own layers."""
-
-    def __init__(self, function: Callable[..., torch.Tensor], *parts: nn.Module) -> None:
-        super().__init__()
-        self.function, self.parts = function, nn.ModuleList(parts)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.function(x, *self.parts)
 
 
 def chain(*layers: nn.Module) -> Model:
