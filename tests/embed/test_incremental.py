@@ -232,6 +232,11 @@ def test_a_layer_that_writes_into_what_others_read(write, order):
     check(nn.Sequential(conv(3, 3, 3), Calls(forward, *parts), conv(3, 2, 1)), ends=["0"])
 
 
+def test_what_an_average_over_each_cell_alone_was_made_of_stays_as_it_is():
+    net = nn.Sequential(conv(3, 3, 3, padding=1), nn.AdaptiveAvgPool2d((17, 19)), nn.ReLU(inplace=True), conv(3, 2, 1))
+    assert not check(net, ends=["0"]).computed_whole
+
+
 def test_ends_are_not_overwritten_by_the_layers_behind_them():
     net = nn.Sequential(
         *(conv(3, 4, 3), nn.ReLU(inplace=True), nn.BatchNorm2d(4), nn.ReLU6(inplace=True), nn.Dropout(inplace=True)),
