@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from whymatch.embed.classifier import Classifier, classifier_of
+from whymatch.embed.cnn_m import CnnM
 from whymatch.embed.errors import BadModel
 from whymatch.embed.model_file import Triple, read_model_file
 from whymatch.embed.pooling import Pooling
@@ -128,7 +129,7 @@ def _regnet_x_200mf() -> nn.Module:
     return module
 
 
-_OWN: dict[str, Callable[[], nn.Module]] = {"regnet_x_200mf": _regnet_x_200mf}
+_OWN: dict[str, Callable[[], nn.Module]] = {"cnn_m": CnnM, "regnet_x_200mf": _regnet_x_200mf}
 
 # Without these both networks warn and draw their random weights very slowly; the trained weights expect the transform.
 _GOOGLE: dict[str, Any] = {"aux_logits": False, "init_weights": False, "transform_input": True}

@@ -58,10 +58,10 @@ def cut_trunk(network: Network) -> Trunk:
     module, layer, scorer = _traced(network)
     channels = _channels(module, network)
     _require_weights(module, network)
-    weights_sha256 = _hash(module)
+    weights_sha256 = weights_hash(module)
     _fold_batch_norms(module)
     top = _top(network, channels)
-    top_sha256 = hashlib.sha256("".join(_hash(part) for _, part in top).encode()).hexdigest()
+    top_sha256 = hashlib.sha256("".join(weights_hash(part) for _, part in top).encode()).hexdigest()
     classifier = network.classifier if top else None
     return Trunk(module, layer, weights_sha256, channels, top, top_sha256, classifier, scorer)
 
@@ -283,7 +283,8 @@ def _fold_batch_norms(traced: fx.GraphModule) -> None:
     traced.recompile()
 
 
-def _hash(module: nn.Module) -> str:
+def weights_hash(module: nn.Module) -> str:
+    """Return the SHA-256 of all parameters and buffers that an output depends on, in hexadecimal."""
     digest = hashlib.sha256()
     for name, tensor in _state(module).items():
         digest.update(f"{name} {tuple(tensor.shape)} ".encode())

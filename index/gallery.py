@@ -117,6 +117,10 @@ class Gallery:
         """Return the names of `count` images drawn at random, of all if there are not more, in the order of adding."""
         return self._store.sample_names(count, seed)
 
+    def distinct_images(self) -> list[StoredImage]:
+        """Return the images in the order of adding, of those with the same content only the first."""
+        return self._store.distinct_images()
+
     def derived_file(self, name: str) -> Path:
         """Return where others may keep what they derive from the images; it goes when the gallery does."""
         return self._store.folder / name

@@ -283,6 +283,11 @@ class Store:
         """Return images by name, those after `after`."""
         return [_image(row) for row in self._read(f"{IMAGE} WHERE name > ? ORDER BY name LIMIT ?", (after, limit))]
 
+    def distinct_images(self) -> list[StoredImage]:
+        """Return the images in the order of adding, of those with the same content only the first."""
+        first = "SELECT min(id) FROM images GROUP BY content_id"
+        return [_image(row) for row in self._read(f"{IMAGE} WHERE images.id IN ({first}) ORDER BY images.id")]
+
     def by_id(self, ids: Iterable[int]) -> dict[int, StoredImage]:
         """Return the images that still have these row ids."""
         rows = self._read(f"{IMAGE} WHERE images.id IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),))

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from sample_pictures import encoded, picture, png
 
 from whymatch.embed import BadModel, BadVector, DecodeLimits, Embedder, Pooling, check_embedding, load_model, unit
-from whymatch.embed.networks import Network
+from whymatch.embed.networks import Network, untrained_network
 from whymatch.embed.torchvision_models import import_models
 from whymatch.embed.trunk import cut_trunk, stride_and_min_side
 
@@ -229,3 +229,14 @@ def test_pandas_find_pandas(shared, embed):
 def test_mean_and_std_are_read_from_the_weights_file(shared):
     model = load_model("mobilenet_v2", weights=shared / "weights/mobilenet_v2_imagenet.safetensors")
     assert (model.mean, model.std, model.dimensions) == ((0.5,) * 3, (0.5,) * 3, 1280)
+
+
+def test_cnn_m_is_that_of_table_1():
+    network = untrained_network("cnn_m")
+    network = replace(network, loaded=frozenset(network.module.state_dict()))
+    kernels = [tuple(part.weight.shape) for part in network.module.features if isinstance(part, torch.nn.Conv2d)]
+    assert kernels == [(96, 3, 7, 7), (256, 96, 5, 5), (512, 256, 3, 3), (512, 512, 3, 3), (512, 512, 3, 3)]
+    trunk = cut_trunk(network)
+    with torch.inference_mode():
+        assert trunk.module(torch.rand(1, 3, 224, 224)).shape == (1, 512, 6, 6)
+        assert network.module(torch.rand(2, 3, 64, 96)).shape == (2, 1000)

@@ -168,19 +168,27 @@ class ChannelShare(_message.Message):
 
     CHANNEL_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
     channel: _builtins.int
     """Index of the channel or, behind a head, of the dimension of the embedding, from 0."""
     score: _builtins.float
     """Its part of the score."""
+    @_builtins.property
+    def unit(self) -> Global___Unit:
+        """The unit of the network that it is, which DescribeUnits describes; not set behind a head that mixes channels, or where
+        the channels of a layer are weighed.
+        """
+
     def __init__(
         self,
         *,
         channel: _builtins.int = ...,
         score: _builtins.float = ...,
+        unit: Global___Unit | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["unit", b"unit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "score", b"score", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,122 @@
+"""Minimal images: what is left of an image when all that its prediction can do without is removed (Zhou et al.).
+
+The image is divided into parts. Each time that part is removed which costs least of the prediction's value, among those
+without which the prediction still holds; when there is no such part, the image is minimal.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from whymatch.embed import Array, Model
+from whymatch.explain.errors import BadTarget
+from whymatch.explain.segments import Segments
+
+Fill = Literal["gray", "blur"]
+Pixels = NDArray[np.uint8]
+BATCH = 16
+BLURRED = 8
+"""A blurred image loses what is smaller than its longer side divided by this, about."""
+
+
+class Prediction(Protocol):
+    """Something that a model says of an image."""
+
+    @property
+    def name(self) -> str:
+        """What is predicted."""
+
+    def __call__(self, pixels: Pixels) -> tuple[Array, NDArray[np.bool_]]:
+        """Return how strongly each of some images (B, h, w, 3) is predicted to be that, (B,), and whether it holds."""
+
+
+@dataclass(frozen=True, eq=False)
+class MinimalImageStep:
+    """An image with some parts removed."""
+
+    removed: tuple[int, ...]
+    """The parts that are gone, in the order in which they went; none at first."""
+    value: float
+    """How strongly the prediction is made of what is left."""
+    pixels: Pixels
+    """(h, w, 3), what is left."""
+    is_minimal: bool
+    """Whether the prediction would hold without no other part."""
+
+
+@dataclass(frozen=True, eq=False)
+class MinimalImageProgress:
+    """How far the search is."""
+
+    evaluations: int
+    """Altered images that were predicted so far."""
+    planned: int
+    """How many there will be at most."""
+    step: MinimalImageStep | None = None
+    """A step that was just taken."""
+
+
+def minimal_image(
+    pixels: Pixels, segments: Segments, filled: Pixels, prediction: Prediction
+) -> Iterator[MinimalImageProgress]:
+    """Remove parts of an image one by one, as long as the prediction holds; one part at least is left.
+
+    Yields after each batch of evaluations, and each step: first the whole image, and last the minimal one once again.
+
+    pixels: (h, w, 3), as `Model.prepare` makes them.
+    segments: (h, w), the number of the part of each pixel, from 0 on without gaps.
+    filled: (h, w, 3), what removed parts look like.
+
+    Raises:
+        BadTarget: the prediction does not hold for the whole image.
+    """
+    left = list(range(int(segments.max()) + 1))
+    planned = _most(len(left)) + 1
+    values, holds = prediction(np.stack([pixels]))
+    if not holds[0]:
+        raise BadTarget(f"{prediction.name!r} is not what the model predicts of this image; take what it does")
+    done, removed, value = 1, list[int](), float(values[0])
+    yield MinimalImageProgress(done, planned, MinimalImageStep((), value, pixels, is_minimal=len(left) == 1))
+    while len(left) > 1:
+        found: list[tuple[float, int]] = []
+        for start in range(0, len(left), BATCH):
+            some = left[start : start + BATCH]
+            values, holds = prediction(np.stack([_without(pixels, segments, filled, [*removed, one]) for one in some]))
+            found += [(float(v), -one) for v, one, is_held in zip(values, some, holds, strict=True) if is_held]
+            done += len(some)
+            yield MinimalImageProgress(done, planned)
+        if not found:
+            break
+        value, least = max(found)  # of equals the first part
+        removed.append(-least)
+        left.remove(-least)
+        planned = done + _most(len(left))
+        rest = _without(pixels, segments, filled, removed)
+        yield MinimalImageProgress(done, planned, MinimalImageStep(tuple(removed), value, rest, is_minimal=False))
+    rest = _without(pixels, segments, filled, removed)
+    yield MinimalImageProgress(done, done, MinimalImageStep(tuple(removed), value, rest, is_minimal=True))
+
+
+def fill(pixels: Pixels, kind: Fill, model: Model) -> Pixels:
+    """Return what removed parts of an image (h, w, 3) look like.
+
+    `gray` is the mean color of the network's training images, to which its input is 0; `blur` the image out of focus.
+    """
+    if kind == "gray":
+        color = np.array(model.mean) * 255
+        return np.broadcast_to(color.round().astype(np.uint8), pixels.shape)
+    radius = max(pixels.shape) / BLURRED / 2
+    return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius)))
+
+
+def _most(parts: int) -> int:
+    """Return how many evaluations it takes at most to go from that many parts to one."""
+    return parts * (parts + 1) // 2 - 1
+
+
+def _without(pixels: Pixels, segments: Segments, filled: Pixels, removed: list[int]) -> Pixels:
+    return np.where(np.isin(segments, removed)[..., None], filled, pixels)

@@ -1,0 +1,90 @@
+"""Segments an image by the response of a unit (Zhou et al., "Object detectors emerge in deep scene CNNs")."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whymatch.embed import Array, Placement
+from whymatch.explain.units.receptive_field import ReceptiveField, Sight
+
+Bits = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class SegmentThreshold:
+    """Where the segment of a unit begins."""
+
+    kind: Literal["share", "quantile"] = "share"
+    """`share` of the unit's largest response over the gallery; or the response that this share of the cells of all its
+    images does not exceed."""
+    value: float = 0.5
+    """Above 0 and up to 1, for a quantile below 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class UnitSegment:
+    """Where in an image a unit responds."""
+
+    unit: int
+    responses: Array
+    """(H, W) float32, of its cells."""
+    threshold: float | None
+    """The response at which the segment begins; None for a dead unit, which has no segment."""
+    mask: Bits
+    """(h, w), of the network's input."""
+
+    @property
+    def area_share(self) -> float:
+        """The share of the input inside."""
+        return float(self.mask.mean())
+
+
+def segment(unit: int, responses: Array, field: ReceptiveField, threshold: float | None) -> UnitSegment:
+    """Return where the responses of a unit (H, W), upsampled to the input, reach a threshold and are above 0."""
+    if threshold is None:
+        return UnitSegment(unit, responses, None, np.zeros(field.input_px, bool))
+    upsampled = upsample(responses, field)
+    return UnitSegment(unit, responses, threshold, (upsampled >= threshold) & (upsampled > 0))
+
+
+def upsample(responses: Array, field: ReceptiveField) -> Array:
+    """Return responses (H, W) at every pixel of the input, (h, w) float32.
+
+    Each response is that of the center of what its cell sees; between the centers it is interpolated linearly, beyond
+    the outermost ones it stays.
+    """
+    rows, columns = (
+        _centers(sight, count, size)
+        for sight, count, size in zip((field.rows, field.columns), responses.shape, field.input_px, strict=True)
+    )
+    down = _interpolation(rows, field.input_px[0])
+    across = _interpolation(columns, field.input_px[1])
+    upsampled: Array = (down @ responses @ across.T).astype(np.float32)
+    return upsampled
+
+
+def on_original(mask: Bits, placement: Placement) -> Bits:
+    """Return a mask (h, w) of the input as one of the upright original image; what was cropped away is outside."""
+    left, top, right, bottom = placement.area
+    y = np.arange(placement.height_px) + 0.5
+    x = np.arange(placement.width_px) + 0.5
+    rows = np.floor((y - top) / (bottom - top) * mask.shape[0]).astype(int)
+    columns = np.floor((x - left) / (right - left) * mask.shape[1]).astype(int)
+    seen = ((rows >= 0) & (rows < mask.shape[0]))[:, None] & ((columns >= 0) & (columns < mask.shape[1]))
+    whole: Bits = mask[rows.clip(0, mask.shape[0] - 1)[:, None], columns.clip(0, mask.shape[1] - 1)] & seen
+    return whole
+
+
+def _centers(sight: Sight, count: int, size: int) -> NDArray[np.float64]:
+    """Return the centers of what the cells along one axis see, in pixels; evenly spaced where all see everything."""
+    if sight.stride_px == 0:
+        return (np.arange(count) + 0.5) * size / count
+    return sight.center_px + np.arange(count, dtype=float) * sight.stride_px
+
+
+def _interpolation(centers: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Return weights (size, cells): the share of each cell in each pixel, whose own center is half a pixel in."""
+    pixels = np.arange(size) + 0.5
+    return np.stack([np.interp(pixels, centers, row) for row in np.eye(len(centers))], axis=1)
