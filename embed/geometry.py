@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 GeometryMode = Literal["keep", "warp", "center-crop"]
 
 
@@ -23,12 +26,27 @@ class Placement:
         width, height = (right - left) / columns, (bottom - top) / rows
         return left + column * width, top + row * height, left + (column + 1) * width, top + (row + 1) * height
 
+    def scaled(self, width_px: int, height_px: int) -> "Placement":
+        """Return the same for a picture of the whole original in another size."""
+        x, y = width_px / self.width_px, height_px / self.height_px
+        left, top, right, bottom = self.area
+        return Placement(width_px, height_px, (left * x, top * y, right * x, bottom * y))
+
     def cell_at(self, x_px: float, y_px: float, rows: int, columns: int) -> tuple[int, int] | None:
         """Return the row and column of the cell over a point of the original, None where the network sees nothing."""
         left, top, right, bottom = self.area
         if not (left <= x_px < right and top <= y_px < bottom):
             return None
         return int((y_px - top) / (bottom - top) * rows), int((x_px - left) / (right - left) * columns)
+
+    def on_original(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return a mask (h, w) of the network's input as one of the original; what was cropped away is False."""
+        left, top, right, bottom = self.area
+        rows = np.floor((np.arange(self.height_px) + 0.5 - top) / (bottom - top) * mask.shape[0]).astype(int)
+        columns = np.floor((np.arange(self.width_px) + 0.5 - left) / (right - left) * mask.shape[1]).astype(int)
+        seen = ((rows >= 0) & (rows < mask.shape[0]))[:, None] & ((columns >= 0) & (columns < mask.shape[1]))
+        whole: NDArray[np.bool_] = mask[np.ix_(rows.clip(0, len(mask) - 1), columns.clip(0, mask.shape[1] - 1))] & seen
+        return whole
 
 
 @dataclass(frozen=True)

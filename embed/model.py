@@ -70,6 +70,18 @@ class Model:
         """Name of the layer whose feature map is pooled, or the text of the tap."""
         return self.tap.text if self.tap else self.trunk.layer
 
+    def unit_of(self, channel: int) -> tuple[str, int] | None:
+        """Return the layer and the channel of the unit that a channel of the feature map is; None for a weighed one."""
+        if self.tap is None:
+            return self.layer, channel
+        for term in self.tap.terms:
+            layer = term if isinstance(term, str) else term.layer
+            count = self.layers.find(layer).channels
+            if channel < count:
+                return (layer, channel) if isinstance(term, str) else None
+            channel -= count
+        return None
+
     @functools.cached_property
     def description(self) -> dict[str, object]:
         """Everything that decides what vector an image gets, ready for JSON."""

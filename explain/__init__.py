@@ -1,4 +1,4 @@
-"""Says where and why images match: maps, regions, InterActive, prediction difference, minimal images, pictures."""
+"""Says where and why images match: similarity maps, regions, InterActive, prediction difference, and pictures."""
 
 from whymatch.explain.errors import BadRegion, BadTarget, BadWindow, EmptyRegion, NoLabeledPairs
 from whymatch.explain.interactive import (
@@ -19,7 +19,6 @@ from whymatch.explain.leading import (
     correspondences,
     leading_channels,
 )
-from whymatch.explain.minimal_image import Fill, MinimalImageProgress, MinimalImageStep, Prediction, fill, minimal_image
 from whymatch.explain.patches import PatchNormal, fit_patches, load_patch_normal
 from whymatch.explain.prediction_difference import (
     MAX_CONTEXT_PX,
@@ -27,11 +26,9 @@ from whymatch.explain.prediction_difference import (
     PredictionDifference,
     PredictionDifferenceSetting,
 )
-from whymatch.explain.predictions import BestMatch, TopClass
 from whymatch.explain.regions import Box, Mask, Point, Polygon, Region, cell_weights, check_count, read_mask
 from whymatch.explain.rendering import ColorScale, load_picture, render_overlay, shared_scale, signed_scale
 from whymatch.explain.samplers import ConditionalSampler, MarginalSampler, MeanSampler, Sampler, SamplerKind
-from whymatch.explain.segments import Segmentation, Segments, segments_of
 from whymatch.explain.similarity import MatchExplanation, SimilarityMap, explain_match, region_vector, similarity_map
 from whymatch.explain.targets import (
     IMAGENET_IMAGES,
@@ -54,7 +51,6 @@ __all__ = [
     "BadRegion",
     "BadTarget",
     "BadWindow",
-    "BestMatch",
     "Bounds",
     "Box",
     "ChannelShare",
@@ -63,29 +59,22 @@ __all__ = [
     "Correspondence",
     "DifferenceMap",
     "EmptyRegion",
-    "Fill",
     "InterActiveExplanation",
     "MarginalSampler",
     "Mask",
     "MatchExplanation",
     "MeanSampler",
-    "MinimalImageProgress",
-    "MinimalImageStep",
     "NoLabeledPairs",
     "PatchNormal",
     "Point",
     "Polygon",
-    "Prediction",
     "PredictionDifference",
     "PredictionDifferenceSetting",
     "Region",
     "Sampler",
     "SamplerKind",
-    "Segmentation",
-    "Segments",
     "SimilarityMap",
     "Target",
-    "TopClass",
     "WeightMap",
     "best_box",
     "cell_weights",
@@ -97,17 +86,14 @@ __all__ = [
     "evidence",
     "explain_interactive",
     "explain_match",
-    "fill",
     "fit_patches",
     "leading_channels",
     "load_patch_normal",
     "load_picture",
-    "minimal_image",
     "read_mask",
     "region_vector",
     "render_overlay",
     "reweighted_scores",
-    "segments_of",
     "shared_scale",
     "signed_scale",
     "similarity",

@@ -19,9 +19,19 @@ from whymatch.explain.units.description import (
     describe_units,
 )
 from whymatch.explain.units.empirical_field import EmpiricalField, FieldProgress, empirical_field
+from whymatch.explain.units.gallery_field import FIELD_IMAGES, UnitField, field_in_gallery
 from whymatch.explain.units.gallery_peaks import Passing, TopImage, UnitTops
 from whymatch.explain.units.labels import LABEL_IMAGES, LabelShare, label_shares
 from whymatch.explain.units.layer_colors import LayerFilters, LayerSelectivity, layer_filters, layer_selectivity
+from whymatch.explain.units.minimal_image import (
+    Fill,
+    MinimalImageProgress,
+    MinimalImageStep,
+    Prediction,
+    draw_without,
+    fill,
+    minimal_image,
+)
 from whymatch.explain.units.occluders import OccluderSetting
 from whymatch.explain.units.opponent import (
     ColorAxis,
@@ -32,9 +42,11 @@ from whymatch.explain.units.opponent import (
     from_opponent,
     to_opponent,
 )
+from whymatch.explain.units.predictions import BestMatch, TopClass
 from whymatch.explain.units.receptive_field import ReceptiveField, Sight, receptive_field
 from whymatch.explain.units.responses import LayerResponses
-from whymatch.explain.units.segmentation import SegmentThreshold, UnitSegment, on_original, segment
+from whymatch.explain.units.segmentation import SegmentThreshold, UnitSegment, darkened, segment
+from whymatch.explain.units.segments import Segmentation, Segments, segments_of
 from whymatch.explain.units.selectivity import (
     ColorSelectivity,
     SelectivityCurve,
@@ -46,9 +58,11 @@ from whymatch.explain.units.selectivity import (
 
 __all__ = [
     "COLOR_NAMES",
+    "FIELD_IMAGES",
     "LABEL_IMAGES",
     "TOP_IMAGES",
     "AxisSettings",
+    "BestMatch",
     "ColorAxis",
     "ColorSelectivity",
     "ColorThresholds",
@@ -56,6 +70,7 @@ __all__ = [
     "DescriptionSetting",
     "EmpiricalField",
     "FieldProgress",
+    "Fill",
     "FilterColor",
     "LabelShare",
     "LayerAxes",
@@ -63,17 +78,24 @@ __all__ = [
     "LayerFilters",
     "LayerResponses",
     "LayerSelectivity",
+    "MinimalImageProgress",
+    "MinimalImageStep",
     "OccluderSetting",
     "Passing",
+    "Prediction",
     "Quantiles",
     "ReceptiveField",
     "SegmentThreshold",
+    "Segmentation",
+    "Segments",
     "SelectivityCurve",
     "SelectivitySettings",
     "Sight",
     "TooFewUnits",
+    "TopClass",
     "TopImage",
     "UnitDescription",
+    "UnitField",
     "UnitSegment",
     "UnitTops",
     "UnitsOfGallery",
@@ -83,17 +105,22 @@ __all__ = [
     "color_label",
     "color_memberships",
     "color_selectivity",
+    "darkened",
     "decode_filters",
     "describe_units",
+    "draw_without",
     "empirical_field",
+    "field_in_gallery",
+    "fill",
     "find_axes",
     "from_opponent",
     "label_shares",
     "layer_filters",
     "layer_selectivity",
-    "on_original",
+    "minimal_image",
     "receptive_field",
     "segment",
+    "segments_of",
     "selectivity_curve",
     "to_opponent",
 ]

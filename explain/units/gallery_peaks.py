@@ -19,6 +19,8 @@ from whymatch.index import Gallery, StoredImage, UnknownImage
 
 LOGGER = logging.getLogger(__name__)
 
+AT_ONCE = 16
+"""Stored feature maps whose peaks are kept together."""
 READ_AT_ONCE = 512
 """Images whose peaks are in memory at once."""
 
@@ -162,12 +164,17 @@ class GalleryPeaks:
         return self._of_stored(missing) if keeps_maps and self._responses.is_pooled else self._of_images(missing)
 
     def _of_stored(self, missing: Mapping[str, str]) -> Iterator[dict[str, Peaks]]:
+        found: dict[str, Peaks] = {}
         for digest, name in missing.items():
             with suppress(UnknownImage):  # deleted meanwhile
                 [features] = self._gallery.features([name])
                 assert features
                 maps = torch.from_numpy(features.feature_map)[None].permute(0, 3, 1, 2)
-                yield {digest: peaks_of(maps, [_seed(digest)])[0]}
+                [found[digest]] = peaks_of(maps, [_seed(digest)])
+            if len(found) == AT_ONCE:
+                yield found
+                found = {}
+        yield found
 
     def _of_images(self, missing: Mapping[str, str]) -> Iterator[dict[str, Peaks]]:
         for batch, broken in prepared_batches(self._model, self._contents(missing), self._limits):

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from whymatch.embed import Array, Placement
 from whymatch.explain.units.receptive_field import ReceptiveField, Sight
@@ -65,16 +66,12 @@ def upsample(responses: Array, field: ReceptiveField) -> Array:
     return upsampled
 
 
-def on_original(mask: Bits, placement: Placement) -> Bits:
-    """Return a mask (h, w) of the input as one of the upright original image; what was cropped away is outside."""
-    left, top, right, bottom = placement.area
-    y = np.arange(placement.height_px) + 0.5
-    x = np.arange(placement.width_px) + 0.5
-    rows = np.floor((y - top) / (bottom - top) * mask.shape[0]).astype(int)
-    columns = np.floor((x - left) / (right - left) * mask.shape[1]).astype(int)
-    seen = ((rows >= 0) & (rows < mask.shape[0]))[:, None] & ((columns >= 0) & (columns < mask.shape[1]))
-    whole: Bits = mask[rows.clip(0, mask.shape[0] - 1)[:, None], columns.clip(0, mask.shape[1] - 1)] & seen
-    return whole
+def darkened(picture: Image.Image, mask: Bits, placement: Placement) -> Image.Image:
+    """Return a picture of the whole upright image with what lies outside a mask (h, w) of the input nearly black."""
+    outside = ~placement.scaled(*picture.size).on_original(mask)
+    pixels = np.asarray(picture.convert("RGB")).copy()
+    pixels[outside] = pixels[outside] // 5
+    return Image.fromarray(pixels)
 
 
 def _centers(sight: Sight, count: int, size: int) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ The image is divided into parts. Each time that part is removed which costs leas
 without which the prediction still holds; when there is no such part, the image is minimal.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from whymatch.embed import Array, Model
+from whymatch.embed import Array, Model, Placement
 from whymatch.explain.errors import BadTarget
-from whymatch.explain.segments import Segments
+from whymatch.explain.units.segments import Segments
 
 Fill = Literal["gray", "blur"]
 Pixels = NDArray[np.uint8]
@@ -111,6 +111,15 @@ def fill(pixels: Pixels, kind: Fill, model: Model) -> Pixels:
         return np.broadcast_to(color.round().astype(np.uint8), pixels.shape)
     radius = max(pixels.shape) / BLURRED / 2
     return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius)))
+
+
+def draw_without(
+    picture: Image.Image, segments: Segments, removed: Sequence[int], filled: Fill, model: Model, placement: Placement
+) -> Image.Image:
+    """Return a picture of the whole upright image without some of its parts; what was cropped away is gone, too."""
+    kept = placement.scaled(*picture.size).on_original(~np.isin(segments, removed))
+    pixels = np.asarray(picture.convert("RGB"))
+    return Image.fromarray(np.where(kept[..., None], pixels, fill(pixels, filled, model)))
 
 
 def _most(parts: int) -> int:
