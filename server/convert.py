@@ -118,10 +118,10 @@ def explain_response(
     explanation: MatchExplanation,
     evidence: Evidence,
     scale: ColorScale | None,
-    channels: Sequence[ChannelShare],
+    channels: Sequence[tuple[ChannelShare, tuple[str, int] | None]],
     pairs: Sequence[Correspondence],
 ) -> explain_service_pb2.ExplainMatchResponse:
-    """Return why two images match."""
+    """Return why two images match; each channel comes with layer and channel of the unit that it is, if it is one."""
     return explain_service_pb2.ExplainMatchResponse(
         model=model,
         score=explanation.score,
@@ -130,7 +130,10 @@ def explain_response(
         residual=explanation.residual,
         color_scale=color_scale(scale),
         image_score=explanation.image_score,
-        channels=[explain_service_pb2.ChannelShare(channel=one.channel, score=one.score) for one in channels],
+        channels=[
+            explain_service_pb2.ChannelShare(channel=one.channel, score=one.score, unit=_unit(unit))
+            for one, unit in channels
+        ],
         correspondences=[
             explain_service_pb2.Correspondence(
                 query_box=box(one.query_cell), match_box=box(one.match_cell), score=one.score
@@ -257,6 +260,10 @@ def _weight_map(weight_map: WeightMap, picture: bytes) -> explain_service_pb2.We
         height_px=weight_map.placement.height_px,
         overlay_png=picture,
     )
+
+
+def _unit(unit: tuple[str, int] | None) -> explain_service_pb2.Unit | None:
+    return explain_service_pb2.Unit(layer=unit[0], channel=unit[1]) if unit else None
 
 
 def box(bounds: Bounds) -> similarity_pb2.PixelBox:

@@ -69,7 +69,9 @@ class ExplainServicer(ExplainServiceServicer):
         if size_px is not None:
             scaled_by = _scaled_by(explanation, weights)
             [evidence], scale = await draw(self._images, query, [(evidence, match)], size_px, scaled_by)
-        return convert.explain_response(fingerprint, explanation, evidence, scale, leading, cells)
+        units = [None if head.matrix is not None else self._model.unit_of(one.channel) for one in leading]
+        channels_of = list(zip(leading, units, strict=True))
+        return convert.explain_response(fingerprint, explanation, evidence, scale, channels_of, cells)
 
     async def ExplainLabel(self, request: pb.ExplainLabelRequest, context: Context) -> pb.ExplainLabelResponse:
         """Return the mean of the query's maps with all images of a label."""

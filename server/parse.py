@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from google.protobuf.message import Message
@@ -58,6 +58,17 @@ DEFAULT_BOX_SHARE = 0.5
 MAX_SETTINGS = 64
 MAX_DRAWN = 100
 """Matches of one answer that can have pictures; a picture takes about 50 ms and up to some MB."""
+
+
+class WithOverlays(Protocol):
+    """A request that may ask for pictures."""
+
+    @property
+    def overlays(self) -> similarity_pb2.OverlayOptions:
+        """How to draw them."""
+
+    def HasField(self, field_name: Any) -> bool:
+        """Say whether a field is set."""
 
 
 @dataclass(frozen=True)
@@ -299,14 +310,7 @@ def page_size(size: int) -> int:
     return min(size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
 
 
-def overlay_px(
-    request: search_service_pb2.SearchRequest
-    | search_service_pb2.RerankRequest
-    | explain_service_pb2.ExplainMatchRequest
-    | explain_service_pb2.ExplainLabelRequest
-    | explain_service_pb2.ExplainInterActiveRequest
-    | explain_service_pb2.ExplainPredictionDifferenceRequest,
-) -> int | None:
+def overlay_px(request: WithOverlays) -> int | None:
     """Return the longer side of the pictures, None if there shall be none. Raises BadRequest."""
     if not request.HasField("overlays"):
         return None

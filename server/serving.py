@@ -29,6 +29,7 @@ from whymatch.server.metrics import Metrics, MetricsPage
 from whymatch.server.search_batcher import SearchBatcher
 from whymatch.server.search_servicer import SearchServicer
 from whymatch.server.tls import server_credentials
+from whymatch.server.unit_servicer import UnitServicer
 from whymatch.v1 import (
     embed_service_pb2,
     embed_service_pb2_grpc,
@@ -38,6 +39,8 @@ from whymatch.v1 import (
     gallery_service_pb2_grpc,
     search_service_pb2,
     search_service_pb2_grpc,
+    unit_service_pb2,
+    unit_service_pb2_grpc,
 )
 
 THREADS = 16
@@ -51,6 +54,7 @@ SERVICES = (
     search_service_pb2.DESCRIPTOR.services_by_name["SearchService"],
     explain_service_pb2.DESCRIPTOR.services_by_name["ExplainService"],
     embed_service_pb2.DESCRIPTOR.services_by_name["EmbedService"],
+    unit_service_pb2.DESCRIPTOR.services_by_name["UnitService"],
 )
 
 
@@ -190,6 +194,8 @@ def _add_services(
     explain = ExplainServicer(images, model, explainer, stopping)
     explain_service_pb2_grpc.add_ExplainServiceServicer_to_server(explain, server)
     embed_service_pb2_grpc.add_EmbedServiceServicer_to_server(EmbedServicer(model, images), server)
+    units = UnitServicer(images, model, explainer, stopping, max_limit=config.max_limit)
+    unit_service_pb2_grpc.add_UnitServiceServicer_to_server(units, server)
 
 
 async def _add_health_and_reflection(server: grpc.aio.Server) -> Any:

@@ -23,6 +23,7 @@ from whymatch.v1 import (
     explain_service_pb2_grpc,
     gallery_service_pb2_grpc,
     search_service_pb2_grpc,
+    unit_service_pb2_grpc,
 )
 from whymatch.v1.gallery_service_pb2 import AddImagesRequest, AddImagesResponse, CreateGalleryRequest
 
@@ -31,7 +32,7 @@ Outcome = TypeVar("Outcome")
 
 
 class Api:
-    """The four services on one channel."""
+    """The services on one channel."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self.channel = channel
@@ -45,6 +46,7 @@ class Api:
         self.explain_difference = explain.ExplainPredictionDifference
         embed = embed_service_pb2_grpc.EmbedServiceStub(channel)
         self.embed, self.model = embed.EmbedImage, embed.GetModel
+        self.units = unit_service_pb2_grpc.UnitServiceStub(channel)
 
     def create(self, name: str, **settings: object) -> str:
         return self.galleries.CreateGallery(CreateGalleryRequest(gallery_id=name, gallery=settings)).name

@@ -13,9 +13,9 @@ from whymatch.explain.units.decoded import DecodedFilter, decode_filters
 from whymatch.explain.units.description import (
     TOP_IMAGES,
     DescriptionSetting,
-    Quantiles,
     UnitDescription,
     UnitsOfGallery,
+    UnitThreshold,
     describe_units,
 )
 from whymatch.explain.units.empirical_field import EmpiricalField, FieldProgress, empirical_field
@@ -83,7 +83,6 @@ __all__ = [
     "OccluderSetting",
     "Passing",
     "Prediction",
-    "Quantiles",
     "ReceptiveField",
     "SegmentThreshold",
     "Segmentation",
@@ -97,6 +96,7 @@ __all__ = [
     "UnitDescription",
     "UnitField",
     "UnitSegment",
+    "UnitThreshold",
     "UnitTops",
     "UnitsOfGallery",
     "chromatic_angle",

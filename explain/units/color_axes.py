@@ -35,6 +35,15 @@ class AxisSettings:
     seed: int = 0
     """Of the first guesses; the same one finds the same axes."""
 
+    def check(self) -> None:
+        """Raise ValueError for settings that are none."""
+        if self.bin_deg < 1 or 180 % self.bin_deg:
+            raise ValueError(f"bins of {self.bin_deg} degrees do not fill 180; take a divisor of 180")
+        if not 1 <= self.min_components <= self.max_components:
+            raise ValueError(f"{self.min_components} to {self.max_components} components are none; take at least 1")
+        if not self.min_spread_deg > 0:
+            raise ValueError(f"a least spread of {self.min_spread_deg} degrees makes needles; take more than 0")
+
 
 DEFAULT_AXES = AxisSettings()
 
@@ -99,7 +108,9 @@ def find_axes(angles_deg: Sequence[float], settings: AxisSettings = DEFAULT_AXES
         TooFewUnits: there are not enough for the fewest components.
         ValueError: settings or angles that are none.
     """
-    _check(angles_deg, settings)
+    settings.check()
+    if not np.isfinite(angles_deg).all():
+        raise ValueError("there are angles that are no numbers; leave out units without an angle")
     angles = np.round(np.asarray(angles_deg, dtype=float) % 180, 2) % 180  # what differs by less is the same to k-means
     fewest, different = settings.min_components, len(np.unique(angles))
     most = min(settings.max_components, len(angles) // 3, different)  # n // 3 is the largest K with 3 K - 1 < n
@@ -114,19 +125,6 @@ def find_axes(angles_deg: Sequence[float], settings: AxisSettings = DEFAULT_AXES
         aic, shift, axes = min(tries, key=lambda fit: round(fit[0], 6))  # of equal ones the first cut
     histogram = np.histogram(angles, bins=180 // settings.bin_deg, range=(0, 180))[0].astype(float)
     return LayerAxes(axes, aic, float(shift), len(angles), histogram, (counts[0], counts[-1]), settings)
-
-
-def _check(angles_deg: Sequence[float], settings: AxisSettings) -> None:
-    if settings.bin_deg < 1 or 180 % settings.bin_deg:
-        raise ValueError(f"bins of {settings.bin_deg} degrees do not fill 180; take a divisor of 180")
-    if not 1 <= settings.min_components <= settings.max_components:
-        raise ValueError(f"{settings.min_components} to {settings.max_components} components are none; take at least 1")
-    if not settings.min_spread_deg > 0:
-        raise ValueError(
-            f"a least spread of {settings.min_spread_deg} degrees lets Gaussians be needles; take more than 0"
-        )
-    if not np.isfinite(angles_deg).all():
-        raise ValueError("there are angles that are no numbers; leave out units without an angle")
 
 
 def _fit(angles: Wide, shift: int, components: int, settings: AxisSettings) -> tuple[float, int, tuple[LayerAxis, ...]]:

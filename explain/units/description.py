@@ -8,13 +8,14 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from whymatch.embed import Array, DecodeLimits, Model, Prepared, TooFewImages
+from whymatch.embed import DecodeLimits, Model, Prepared, TooFewImages
 from whymatch.explain.errors import BadTarget
 from whymatch.explain.regions import Box
 from whymatch.explain.units.gallery_peaks import GalleryPeaks, LayerPeaks, Passing, TopImage, UnitTops
 from whymatch.explain.units.labels import LABEL_IMAGES, LabelShare, label_shares
 from whymatch.explain.units.receptive_field import ReceptiveField, receptive_field
 from whymatch.explain.units.responses import LayerResponses
+from whymatch.explain.units.segmentation import SegmentThreshold
 from whymatch.explain.units.selectivity import ColorSelectivity, SelectivitySettings, color_selectivity
 from whymatch.index import Gallery
 
@@ -59,16 +60,16 @@ class UnitDescription:
     """Of the patches; only if asked for, and not of a dead unit."""
 
 
-@dataclass(frozen=True, eq=False)
-class Quantiles:
-    """A quantile of the responses of some units to all cells of a gallery's images."""
+@dataclass(frozen=True)
+class UnitThreshold:
+    """Where the segment of a unit begins."""
 
-    tops: list[UnitTops]
-    """The largest response of each."""
-    responses: Array
-    """(units,) float32, the quantile of each."""
-    cell_count: int
-    """From how many cells, drawn at random, it was estimated."""
+    tops: UnitTops
+    """Its largest response over the gallery."""
+    response: float
+    """The response at which it begins; of no meaning for a dead unit."""
+    cell_count: int = 0
+    """For a quantile, from how many cells of the gallery's images, drawn at random, it was estimated."""
 
 
 class UnitsOfGallery:
@@ -112,9 +113,17 @@ class UnitsOfGallery:
         """
         return self._read(lambda peaks: peaks.tops(units, count), at_least)
 
-    def quantiles(self, units: Sequence[int], share: float) -> Iterator[Passing[Quantiles]]:
-        """Find the largest response of units, and the quantile of their responses; yields as `tops` does."""
-        return self._read(lambda peaks: Quantiles(peaks.tops(units, 1), *peaks.quantiles(units, share)), 1)
+    def thresholds(self, units: Sequence[int], threshold: SegmentThreshold) -> Iterator[Passing[list[UnitThreshold]]]:
+        """Find where the segments of units begin; yields how far the pass over the gallery is, and last where."""
+
+        def read(peaks: LayerPeaks) -> list[UnitThreshold]:
+            tops = peaks.tops(units, 1)
+            if threshold.kind == "share":
+                return [UnitThreshold(one, threshold.value * one.maximum) for one in tops]
+            quantiles, cell_count = peaks.quantiles(units, threshold.value)
+            return [UnitThreshold(*both, cell_count) for both in zip(tops, quantiles.tolist(), strict=True)]
+
+        return self._read(read, 1)
 
     def _read(self, read: Callable[[LayerPeaks], Read], at_least: int) -> Iterator[Passing[Read]]:
         def read_enough(peaks: LayerPeaks) -> Read:

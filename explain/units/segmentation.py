@@ -31,23 +31,14 @@ class UnitSegment:
     unit: int
     responses: Array
     """(H, W) float32, of its cells."""
-    threshold: float | None
-    """The response at which the segment begins; None for a dead unit, which has no segment."""
     mask: Bits
     """(h, w), of the network's input."""
 
-    @property
-    def area_share(self) -> float:
-        """The share of the input inside."""
-        return float(self.mask.mean())
 
-
-def segment(unit: int, responses: Array, field: ReceptiveField, threshold: float | None) -> UnitSegment:
+def segment(unit: int, responses: Array, field: ReceptiveField, threshold: float) -> UnitSegment:
     """Return where the responses of a unit (H, W), upsampled to the input, reach a threshold and are above 0."""
-    if threshold is None:
-        return UnitSegment(unit, responses, None, np.zeros(field.input_px, bool))
     upsampled = upsample(responses, field)
-    return UnitSegment(unit, responses, threshold, (upsampled >= threshold) & (upsampled > 0))
+    return UnitSegment(unit, responses, (upsampled >= threshold) & (upsampled > 0))
 
 
 def upsample(responses: Array, field: ReceptiveField) -> Array:

@@ -11,7 +11,7 @@ from unit_galleries import add, gallery_of
 from whymatch.embed import BadLayer, DecodeLimits, Model, TooFewImages
 from whymatch.embed.networks import Network
 from whymatch.explain import BadTarget
-from whymatch.explain.units import LayerResponses, UnitsOfGallery, UnitTops
+from whymatch.explain.units import LayerResponses, SegmentThreshold, UnitsOfGallery, UnitTops
 from whymatch.explain.units.peak_store import FILE
 from whymatch.explain.units.peaks import SAMPLE, peaks_of
 from whymatch.index import Gallery, ReadOnlyStorage
@@ -171,16 +171,16 @@ def test_a_quantile_is_near_that_of_all_cells(tmp_path):
     images = {f"{n}.png": png(n) for n in range(60)}
     with gallery_of(tmp_path, model) as gallery:
         add(gallery, model, images)
-        *_, last = UnitsOfGallery(gallery, model, "conv1", LIMITS).quantiles([0, 3], 0.8)
-        found = last.result
-        assert found.cell_count == 60 * SAMPLE
-        for unit, value in zip([0, 3], found.responses, strict=True):
+        units = UnitsOfGallery(gallery, model, "conv1", LIMITS)
+        *_, last = units.thresholds([0, 3], SegmentThreshold("quantile", 0.8))
+        for unit, found in zip([0, 3], last.result, strict=True):
             every = np.concatenate([responses(model, "conv1", content)[unit].ravel() for content in images.values()])
             low, high = np.quantile(every, [0.73, 0.87])
-            assert low <= value <= high
-        assert [one.maximum for one in found.tops] == pytest.approx(
-            [max(responses(model, "conv1", content)[unit].max() for content in images.values()) for unit in (0, 3)]
-        )
+            assert low <= found.response <= high
+            assert found.cell_count == 60 * SAMPLE
+            assert found.tops.maximum == pytest.approx(every.max())
+        *_, last = units.thresholds([0, 3], SegmentThreshold("share", 0.25))
+        assert [one.response for one in last.result] == [one.tops.maximum / 4 for one in last.result]
 
 
 def test_what_lies_above_the_trunk_is_known_by_its_weights():
@@ -209,7 +209,7 @@ def test_what_is_not_there_says_so(tmp_path):
         with pytest.raises(TooFewImages, match="'default' has 0 different images, and 1 are needed; add some"):
             list(units.tops([0], 3))
         with pytest.raises(TooFewImages):
-            list(units.quantiles([0], 0.5))
+            list(units.thresholds([0], SegmentThreshold("quantile", 0.5)))
         add(gallery, model, {"a": png(1)})
         with pytest.raises(TooFewImages, match="has 1 different images, and 4 are needed; ask for fewer"):
             list(units.tops([0], 3, at_least=4))

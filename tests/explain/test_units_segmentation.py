@@ -36,17 +36,14 @@ def test_where_all_units_see_everything_their_cells_are_spread_evenly():
 def test_a_segment_begins_at_the_threshold():
     responses = np.array([[0.0, 4], [8, 12]], np.float32)
     found = segment(7, responses, field(4, 2.5, 2, 9), 12.0)
-    assert (found.unit, found.threshold) == (7, 12.0)
-    assert np.argwhere(found.mask).min(axis=0).tolist() == [6, 6]
-    assert found.area_share == pytest.approx(9 / 81)
-    assert segment(7, responses, field(4, 2.5, 2, 9), 0.0).area_share < 1  # no response is no segment
-    assert segment(7, responses - 20, field(4, 2.5, 2, 9), -15.0).area_share == 0
+    assert found.unit == 7
+    assert np.argwhere(found.mask).tolist() == [[row, column] for row in (6, 7, 8) for column in (6, 7, 8)]
 
 
-def test_a_dead_unit_has_no_segment():
-    found = segment(0, np.zeros((2, 2), np.float32), field(4, 2.5, 2, 9), None)
-    assert found.threshold is None
-    assert not found.mask.any()
+def test_no_response_is_no_segment():
+    responses = np.array([[0.0, 4], [8, 12]], np.float32)
+    assert not segment(7, responses, field(4, 2.5, 2, 9), 0.0).mask[0, 0]
+    assert not segment(7, responses - 20, field(4, 2.5, 2, 9), -15.0).mask.any()
 
 
 def test_a_mask_comes_back_to_the_original_by_nearest_pixel():

@@ -31,7 +31,7 @@ class UnitProgress(_message.Message):
     DONE_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
     counted: _builtins.str
-    """What is counted: `images` of the pass over a gallery, `evaluations` of the network, or `units`."""
+    """What is counted: `images` of the pass over a gallery, `evaluations` of the network, `filters` or `units`."""
     done: _builtins.int
     """How many are done."""
     total: _builtins.int

@@ -1,0 +1,151 @@
+"""UnitService: what the units of the network respond to. Every call is a stream that says how far it is."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from concurrent.futures import Executor
+from contextlib import aclosing
+from typing import TypeVar
+
+import numpy as np
+
+from whymatch.embed import Array, Model
+from whymatch.explain import load_picture
+from whymatch.explain.units import TOP_IMAGES, UnitsOfGallery
+from whymatch.index import BadRequest
+from whymatch.server import convert, parse, unit_request, unit_work
+from whymatch.server.calls import Context
+from whymatch.server.errors import ShuttingDown
+from whymatch.server.images import Images
+from whymatch.server.streams import steps
+from whymatch.v1 import unit_service_pb2 as pb
+from whymatch.v1.unit_service_pb2_grpc import UnitServiceServicer
+
+Answer = TypeVar(
+    "Answer",
+    pb.DescribeUnitsResponse,
+    pb.DecodeFiltersResponse,
+    pb.DescribeLayerColorsResponse,
+    pb.FindReceptiveFieldResponse,
+    pb.SegmentUnitsResponse,
+    pb.FindMinimalImageResponse,
+)
+
+
+class UnitServicer(UnitServiceServicer):
+    """Looks into the network."""
+
+    def __init__(
+        self, images: Images, model: Model, explainer: Executor, stopping: asyncio.Event, *, max_limit: int
+    ) -> None:
+        """Serve. `explainer` has the one thread that all of this runs in."""
+        self._images = images
+        self._model = model
+        self._explainer = explainer
+        self._stopping = stopping
+        self._max_limit = max_limit
+
+    async def DescribeUnits(
+        self, request: pb.DescribeUnitsRequest, context: Context
+    ) -> AsyncIterator[pb.DescribeUnitsResponse]:
+        """Stream what units respond to."""
+        layer, channels = unit_request.layer(request.layer), unit_request.channels(request.channels)
+        setting = unit_request.description(request)
+        gallery = await self._images.gallery(parse.gallery_name(request.parent))
+        work = unit_work.describing(gallery, self._model, layer, channels, setting, self._images.limits)
+        async for answer in self._answers(work, pb.DescribeUnitsResponse()):
+            yield answer
+
+    async def DecodeFilters(
+        self, request: pb.DecodeFiltersRequest, context: Context
+    ) -> AsyncIterator[pb.DecodeFiltersResponse]:
+        """Stream what units look for."""
+        layer, channels = unit_request.layer(request.layer), unit_request.channels(request.channels)
+        thresholds = unit_request.thresholds(request.thresholds)
+        work = unit_work.decoding(self._model, layer, channels, thresholds, with_values=request.with_values)
+        async for answer in self._answers(work, pb.DecodeFiltersResponse()):
+            yield answer
+
+    async def DescribeLayerColors(
+        self, request: pb.DescribeLayerColorsRequest, context: Context
+    ) -> AsyncIterator[pb.DescribeLayerColorsResponse]:
+        """Stream how a layer is about color."""
+        layer = unit_request.layer(request.layer)
+        if not (request.with_axes or request.with_selectivity):
+            raise BadRequest("nothing is asked for; set `with_axes`, `with_selectivity` or both")
+        settings, top_count = unit_request.selectivity(request.selectivity), unit_request.top_count(request, TOP_IMAGES)
+        filters = unit_request.thresholds(request.thresholds), unit_request.axes(request.axis_setting)
+        selectivity = None
+        if request.with_selectivity:
+            gallery = await self._images.gallery(parse.gallery_name(request.parent))
+            selectivity = gallery, settings, top_count, self._images.limits
+        work = unit_work.coloring(self._model, layer, filters if request.with_axes else None, selectivity)
+        async for answer in self._answers(work, pb.DescribeLayerColorsResponse()):
+            yield answer
+
+    async def FindReceptiveField(
+        self, request: pb.FindReceptiveFieldRequest, context: Context
+    ) -> AsyncIterator[pb.FindReceptiveFieldResponse]:
+        """Stream what pixels a unit really responds to."""
+        layer, channel = unit_request.unit(request.unit)
+        count, setting = unit_request.field_images(request), unit_request.occluder(request.occluder)
+        gallery = await self._images.gallery(parse.gallery_name(request.parent))
+        work = unit_work.occluding(gallery, self._model, layer, channel, count, setting, self._images.limits)
+        async for answer in self._answers(work, pb.FindReceptiveFieldResponse()):
+            yield answer
+
+    async def SegmentUnits(
+        self, request: pb.SegmentUnitsRequest, context: Context
+    ) -> AsyncIterator[pb.SegmentUnitsResponse]:
+        """Stream where in an image units respond, and its matches."""
+        layer, channels = unit_request.layer(request.layer), unit_request.segmented(request)
+        threshold, source = unit_request.segment_threshold(request), parse.source(request.source, "source")
+        limit, size_px = unit_request.match_limit(request, self._max_limit), parse.overlay_px(request)
+        gallery = await self._images.gallery(parse.gallery_name(request.parent))
+        version, limits = gallery.version, self._images.limits
+        content = await self._images.content(source)
+        prepared = await asyncio.to_thread(self._model.prepare, content, limits)
+        picture = await asyncio.to_thread(load_picture, content, size_px=size_px, limits=limits) if size_px else None
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._explainer, UnitsOfGallery, gallery, self._model, layer, limits
+        )
+        maps: Array | None = None
+        embedding: Array | None = None
+        if limit or found.responses.is_pooled:  # one pass through the network is enough for both
+            features = await self._images.features(source, version.head)
+            embedding = features.embedding
+            maps = features.feature_map if found.responses.is_pooled else None
+        work = unit_work.segmenting(found, channels, threshold, prepared, maps, picture)
+        async for answer in self._answers(work, pb.SegmentUnitsResponse()):
+            yield answer
+        if limit and embedding is not None:
+            [matches] = await asyncio.to_thread(version.search, np.stack([embedding]), limit)
+            scored = convert.matches(gallery.name, matches, [match.score for match in matches])
+            yield pb.SegmentUnitsResponse(model=version.fingerprint, matches=pb.SegmentMatches(matches=scored))
+
+    async def FindMinimalImage(
+        self, request: pb.FindMinimalImageRequest, context: Context
+    ) -> AsyncIterator[pb.FindMinimalImageResponse]:
+        """Stream an image as parts of it are removed."""
+        wanted, source = unit_request.minimal_image(request), parse.source(request.source, "source")
+        size_px = parse.overlay_px(request)
+        version = None
+        if wanted.class_name is None:
+            version = await self._images.version(parse.gallery_name(request.parent))
+        content = await self._images.content(source)
+        work = unit_work.simplifying(self._model, version, content, wanted, size_px, self._images.limits)
+        fingerprint = version.fingerprint if version else self._model.fingerprint
+        async for answer in self._answers(work, pb.FindMinimalImageResponse(), fingerprint):
+            yield answer
+
+    async def _answers(self, work: Iterator[Answer], alive: Answer, model: str = "") -> AsyncGenerator[Answer]:
+        """Do the work in the thread of explanations, and yield its answers; where one takes long, how far it was."""
+        alive.progress.SetInParent()
+        async with aclosing(steps(work, self._explainer)) as answers:
+            async for answer in answers:
+                if self._stopping.is_set():
+                    raise ShuttingDown
+                answer = answer or alive
+                if answer.WhichOneof("answer") == "progress":
+                    alive = answer
+                answer.model = model or self._model.fingerprint
+                yield answer
