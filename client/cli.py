@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whymatch.client import cli_compare, cli_explain, cli_gallery, cli_search
+from whymatch.client import cli_compare, cli_explain, cli_gallery, cli_search, cli_units
 from whymatch.client.connection import with_client
 from whymatch.client.options import Json, file_or_stdin, named_gallery, source
 
@@ -244,6 +244,7 @@ def demo(
 app.command()(cli_compare.compare)
 app.add_typer(cli_explain.app, name="explain")
 app.add_typer(cli_gallery.app, name="gallery")
+app.add_typer(cli_units.app, name="units")
 
 
 def run_room(module: str, context: typer.Context) -> None:

@@ -26,11 +26,13 @@ from whymatch.client.following import Following
 from whymatch.client.inputs import HeadKind, ImageInput, NewImage, Query, RegionInput, SamplerKind, Stored
 from whymatch.client.pace import Pace
 from whymatch.client.targets import PredictionTarget
+from whymatch.client.units import Units
 from whymatch.v1 import embed_service_pb2, explain_service_pb2, gallery_service_pb2
 from whymatch.v1.embed_service_pb2_grpc import EmbedServiceStub
 from whymatch.v1.explain_service_pb2_grpc import ExplainServiceStub
 from whymatch.v1.gallery_service_pb2_grpc import GalleryServiceStub
 from whymatch.v1.search_service_pb2_grpc import SearchServiceStub
+from whymatch.v1.unit_service_pb2_grpc import UnitServiceStub
 
 Response = TypeVar("Response")
 
@@ -75,6 +77,8 @@ class Client:
         self._search = SearchServiceStub(self._channel)
         self._explain = ExplainServiceStub(self._channel)
         self._embed = EmbedServiceStub(self._channel)
+        self.units = Units(UnitServiceStub(self._channel), self._stream, gallery)
+        """What the units of the network respond to."""
 
     def __enter__(self) -> Self:
         return self
@@ -477,13 +481,9 @@ class Client:
         Until it returns, searches find the old embeddings, which stay if it fails.
         """
         request = requests.set_head(gallery or self.gallery, kind, dimensions=dimensions, weight=weight, bias=bias)
-        pace = Pace()
-        pace.send()
         changed = None
-        call = self._galleries.SetHead(request, metadata=self._metadata)
-        with closing(self._answers(call, pace)) as answers:
+        with closing(self._stream(self._galleries.SetHead, request)) as answers:
             for answer in answers:
-                pace.send()  # one request has many answers: the next is now due
                 if answer.HasField("gallery"):
                     changed = convert.gallery(answer.gallery)
                 elif progress:
@@ -506,13 +506,10 @@ class Client:
         deadline_s: float | None,
     ) -> results.PredictionDifferenceExplanation:
         """Ask for prediction difference, and return what it is in the end."""
-        pace = Pace()
-        pace.send()
-        call = self._explain.ExplainPredictionDifference(request, timeout=deadline_s, metadata=self._metadata)
+        stream = self._stream(self._explain.ExplainPredictionDifference, request, deadline_s)
         try:
-            with closing(self._answers(call, pace, deadline_s)) as answers:
+            with closing(stream) as answers:
                 for answer in answers:
-                    pace.send()  # one request has many answers: the next is now due
                     following.take(answer)
         except WhymatchError as error:
             raise following.failure(error) from None
@@ -524,6 +521,21 @@ class Client:
             return method(request, timeout=self.timeout_s, metadata=self._metadata)
         except grpc.RpcError as failure:
             raise from_grpc(failure, self.address) from None
+
+    def _stream(
+        self,
+        method: Callable[..., grpc.CallIterator[Response]],
+        request: Any,
+        deadline_s: float | None = None,
+    ) -> Generator[Response, None, None]:
+        """Yield the many answers to one request."""
+        pace = Pace()
+        pace.send()
+        call = method(request, timeout=deadline_s, metadata=self._metadata)
+        with closing(self._answers(call, pace, deadline_s)) as answers:
+            for answer in answers:
+                pace.send()  # the next one is now due
+                yield answer
 
     def _answers(
         self, call: grpc.CallIterator[Response], pace: Pace, deadline_s: float | None = None

@@ -81,9 +81,20 @@ def search_result(
 ) -> results.SearchResult:
     """Read the matches of a search, or the candidates in their new order."""
     return results.SearchResult(
-        matches=tuple(_match(match) for match in message.matches),
+        matches=tuple(map(match, message.matches)),
         model=message.model,
         color_scale=_color_scale(message),
+    )
+
+
+def match(message: search_service_pb2.Match) -> results.Match:
+    """Read one match."""
+    return results.Match(
+        image=image(message.image),
+        score=message.score,
+        image_score=message.image_score,
+        query_map=_similarity_map(message.query_map) if message.HasField("query_map") else None,
+        match_map=_similarity_map(message.match_map) if message.HasField("match_map") else None,
     )
 
 
@@ -203,24 +214,14 @@ def _head(message: gallery_service_pb2.Head) -> results.Head:
     )
 
 
-def _match(message: search_service_pb2.Match) -> results.Match:
-    return results.Match(
-        image=image(message.image),
-        score=message.score,
-        image_score=message.image_score,
-        query_map=_similarity_map(message.query_map) if message.HasField("query_map") else None,
-        match_map=_similarity_map(message.match_map) if message.HasField("match_map") else None,
-    )
-
-
 def _similarity_map(message: similarity_pb2.SimilarityMap) -> results.SimilarityMap:
     return results.SimilarityMap(
         values=np.array(message.values, np.float32).reshape(message.rows, message.columns),
         total=message.total,
         width_px=message.width_px,
         height_px=message.height_px,
-        area=_box(message.area),
-        best_box=_box(message.best_box) if message.HasField("best_box") else None,
+        area=box(message.area),
+        best_box=box(message.best_box) if message.HasField("best_box") else None,
         overlay_png=message.overlay_png,
     )
 
@@ -255,7 +256,7 @@ def _difference_map(
         sensitivities=sensitivities,
         width_px=message.width_px,
         height_px=message.height_px,
-        area=_box(message.area),
+        area=box(message.area),
         overlay_png=message.overlay_png,
         color_scale=_color_scale(message),
     )
@@ -284,14 +285,17 @@ def _patch_sampler(message: explain_service_pb2.PatchSampler) -> results.PatchSa
 
 
 def _channel_share(message: explain_service_pb2.ChannelShare, score: float) -> results.ChannelShare:
-    return results.ChannelShare(message.channel, message.score, message.score / score if score > 0 else 0.0)
+    share = message.score / score if score > 0 else 0.0
+    unit = (message.unit.layer, message.unit.channel) if message.HasField("unit") else None
+    return results.ChannelShare(message.channel, message.score, share, unit)
 
 
 def _correspondence(message: explain_service_pb2.Correspondence) -> results.Correspondence:
-    return results.Correspondence(_box(message.query_box), _box(message.match_box), message.score)
+    return results.Correspondence(box(message.query_box), box(message.match_box), message.score)
 
 
-def _box(message: similarity_pb2.PixelBox) -> results.Box:
+def box(message: similarity_pb2.PixelBox) -> results.Box:
+    """Read a rectangle of pixels."""
     return results.Box(message.left_px, message.top_px, message.right_px, message.bottom_px)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from whymatch.client import Client
 from whymatch.client.demo_photos import View
 from whymatch.client.html_parts import picture
+from whymatch.client.layer_choice import blocks
 from whymatch.client.results import Activeness, InterActiveExplanation, InterActiveSetting, Layer
 
 SHOWN = "motorcycle, brighter"
@@ -27,10 +28,8 @@ def active_neurons(client: Client, query: View) -> str:
 
 def spread(layers: Sequence[Layer]) -> list[str]:
     """Return the names of three layers below the last one, preferably of whole blocks."""
-    names = [layer.name for layer in layers[:-1]]
-    shallow = min(name.count(".") for name in names[len(names) // 2 :])
-    blocks = [name for name in names if name.count(".") <= shallow]
-    return [blocks[len(blocks) * place // 12] for place in (3, 6, 10)]
+    names = blocks(layers[:-1])
+    return [names[len(names) * place // 12] for place in (3, 6, 10)]
 
 
 def report(query: View, explanation: InterActiveExplanation) -> str:

@@ -83,7 +83,7 @@ def explanation(
         "residual": explanation.residual,
         "query_map": _similarity_map(explanation.query_map, overlays.get("query")),
         "match_map": _similarity_map(explanation.match_map, overlays.get("match")),
-        "channels": [asdict(channel) for channel in explanation.channels],
+        "channels": [_channel(channel) for channel in explanation.channels],
         "correspondences": [asdict(pair) for pair in explanation.correspondences],
     }
 
@@ -129,11 +129,11 @@ def prediction_difference(run: "DifferenceRun", one: results.DifferenceMap, over
         "target": one.target,
         "value": one.value,
         "unit": one.unit,
-        "map": _grid(one.values),
-        "standard_error": None if one.standard_errors is None else _grid(one.standard_errors),
+        "map": grid(one.values),
+        "standard_error": None if one.standard_errors is None else grid(one.standard_errors),
     }
     if one.sensitivities is not None:
-        document["sensitivity"] = _grid(one.sensitivities)
+        document["sensitivity"] = grid(one.sensitivities)
     document |= {
         "evaluations": explanation.evaluations,
         "planned_evaluations": explanation.planned_evaluations,
@@ -212,17 +212,23 @@ def _activeness(
         "supervision": one.setting.supervision,
         "norm": one.setting.norm if math.isfinite(one.setting.norm) else "inf",
         "input": {"width": explanation.input_width_px, "height": explanation.input_height_px},
-        "map": _grid(one.map.values),
+        "map": grid(one.map.values),
     }
     if one.descriptor is not None:
         document["descriptor"] = one.descriptor.tolist()
     return document | {"overlay": str(overlay)} if overlay else document
 
 
-def _grid(values: NDArray[np.float32]) -> dict[str, object]:
+def grid(values: NDArray[np.float32] | NDArray[np.int32]) -> dict[str, object]:
     """Return values[row][column]."""
     rows, columns = values.shape
     return {"rows": rows, "columns": columns, "values": values.tolist()}
+
+
+def _channel(channel: results.ChannelShare) -> dict[str, object]:
+    """Return a channel and, if it is one, the unit that it is."""
+    unit = {"layer": channel.unit[0], "unit": channel.unit[1]} if channel.unit else None
+    return {"channel": channel.channel, "score": channel.score, "share": channel.share, "unit": unit}
 
 
 def _similarity_map(similarity_map: results.SimilarityMap, overlay: Path | None) -> dict[str, object]:

@@ -72,7 +72,7 @@ def search(
         regions=_regions("regions", regions),
         best_per_label=best_per_label,
         with_maps=with_maps,
-        overlays=_overlay_options(overlays, overlay_size_px),
+        overlays=overlay_options(overlays, overlay_size_px),
         box_share=box_share,
     )
     if isinstance(query, Embedding):
@@ -111,7 +111,7 @@ def rerank(
         limit=limit,
         labels=_several("labels", labels),
         with_maps=with_maps,
-        overlays=_overlay_options(overlays, overlay_size_px),
+        overlays=overlay_options(overlays, overlay_size_px),
         box_share=box_share,
     )
 
@@ -138,7 +138,7 @@ def explain_match(
         match_regions=_regions("match_regions", match_regions),
         channel_limit=channel_limit,
         correspondence_limit=correspondence_limit,
-        overlays=_overlay_options(overlays, overlay_size_px),
+        overlays=overlay_options(overlays, overlay_size_px),
         box_share=box_share,
         parent=_parent(head_of),
     )
@@ -152,7 +152,7 @@ def explain_label(
         parent=gallery_path(gallery),
         query=image_source(query, gallery),
         label=label,
-        overlays=_overlay_options(overlays, overlay_size_px),
+        overlays=overlay_options(overlays, overlay_size_px),
         box_share=box_share,
     )
 
@@ -185,7 +185,7 @@ def explain_interactive(
         size_px=size_px,
         warp=warp,
         descriptor=descriptor or "",
-        overlays=_overlay_options(overlays, overlay_size_px),
+        overlays=overlay_options(overlays, overlay_size_px),
     )
 
 
@@ -226,7 +226,7 @@ def prediction_difference(
         training_image_count=training_image_count,
         refit_sampler=refit_sampler,
         with_sensitivity=with_sensitivity,
-        overlays=_overlay_options(overlays, overlay_size_px),
+        overlays=overlay_options(overlays, overlay_size_px),
     )
 
 
@@ -235,7 +235,7 @@ def resume_prediction_difference(
 ) -> explain_service_pb2.ExplainPredictionDifferenceRequest:
     """Ask to go on with an explanation."""
     return explain_service_pb2.ExplainPredictionDifferenceRequest(
-        name=f"explanations/{name.removeprefix('explanations/')}", overlays=_overlay_options(overlays, overlay_size_px)
+        name=f"explanations/{name.removeprefix('explanations/')}", overlays=overlay_options(overlays, overlay_size_px)
     )
 
 
@@ -379,7 +379,8 @@ def _unit(layer: str, channel: int, cell: tuple[int, int] | None) -> explain_ser
     return explain_service_pb2.Unit(layer=layer, channel=channel, cell=where)
 
 
-def _overlay_options(overlays: bool, size_px: int) -> similarity_pb2.OverlayOptions | None:
+def overlay_options(overlays: bool, size_px: int) -> similarity_pb2.OverlayOptions | None:
+    """Ask for pictures, or for none."""
     return similarity_pb2.OverlayOptions(size_px=size_px) if overlays else None
 
 

@@ -201,6 +201,8 @@ class ChannelShare:
     """Its part of the score."""
     share: float
     """Its part as a share of the score; 0 if the score is not positive."""
+    unit: tuple[str, int] | None = None
+    """Layer and channel of the unit that it is, for `units.describe`; None behind a head that mixes channels."""
 
     def __str__(self) -> str:
         return f"{self.score:.4f} ({self.share:.1%})" if self.share else f"{self.score:.4f}"

@@ -16,6 +16,7 @@ from whymatch.explain.units import (
     DescriptionSetting,
     FieldProgress,
     LayerFilters,
+    LayerResponses,
     LayerSelectivity,
     OccluderSetting,
     Passing,
@@ -65,9 +66,11 @@ def decoding(
     model: Model, layer: str, channels: Sequence[int], thresholds: ColorThresholds, *, with_values: bool
 ) -> Iterator[pb.DecodeFiltersResponse]:
     """Decode filters."""
-    for one in decode_filters(model, layer, channels or None):
+    total = len(channels) or LayerResponses(model, layer).channels
+    for done, one in enumerate(decode_filters(model, layer, channels or None), start=1):
         color = classify_filter(one.shown(), thresholds)
         yield pb.DecodeFiltersResponse(filter=convert.decoded_filter(one, color, with_values=with_values))
+        yield pb.DecodeFiltersResponse(progress=_progress("filters", done, total))
 
 
 def coloring(

@@ -7,16 +7,8 @@ import pytest
 from PIL import Image
 
 from whymatch.client import Box, ColorScale, ComponentShares, Mask, Point, Polygon, Region, SimilarityMap
-from whymatch.client.curves import (
-    BAND,
-    BOTTOM_PX,
-    LEFT_PX,
-    RIGHT_PX,
-    TOP_PX,
-    components_picture,
-    count_ticks,
-    share_ticks,
-)
+from whymatch.client.chart import BOTTOM_PX, LEFT_PX, RIGHT_PX, TOP_PX, even_ticks
+from whymatch.client.curves import BAND, components_picture, count_ticks
 from whymatch.client.outlines import PAIR_COLORS, draw_best_box, draw_numbered, draw_regions
 from whymatch.client.tiles import scale_panel
 
@@ -118,5 +110,5 @@ def test_one_channel_makes_a_picture_too():
 def test_ticks_are_round_numbers():
     assert count_ticks(512) == [1, 100, 200, 300, 400, 500]
     assert count_ticks(3) == [1, 2, 3]
-    assert share_ticks(0, 1) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
-    assert share_ticks(-0.1, 1.3) == pytest.approx([-0.5, 0, 0.5, 1, 1.5])
+    assert even_ticks(0, 1) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
+    assert even_ticks(-0.1, 1.3) == pytest.approx([-0.5, 0, 0.5, 1, 1.5])

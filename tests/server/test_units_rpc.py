@@ -110,7 +110,8 @@ def test_filters_are_decoded(api, model):
     assert found.color.thresholds.aligned_share == 0.8
     plain = list(api.units.DecodeFilters(DecodeFiltersRequest(layer="features.0")))
     assert len([one for one in plain if one.WhichOneof("answer") == "filter"]) == 64
-    assert not plain[-1].filter.values
+    assert not plain[0].filter.values
+    assert (plain[-1].progress.counted, plain[-1].progress.done, plain[-1].progress.total) == ("filters", 64, 64)
 
 
 def test_the_colors_of_a_layer(api, gallery):

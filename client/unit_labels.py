@@ -1,0 +1,55 @@
+"""Which labels the units of a layer prefer, and which units detect a label, for one network or several side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from whymatch.client.unit_results import UnitDescription
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkLabels:
+    """The labels that the units of one network's layer prefer."""
+
+    network: str
+    layer: str
+    model: str
+    """The fingerprint of the model."""
+    units: Sequence[UnitDescription]
+    precision: float
+    """The least precision of a unit that detects a label."""
+
+    @property
+    def dead_count(self) -> int:
+        """Units that respond to no image."""
+        return sum(unit.is_dead for unit in self.units)
+
+    @property
+    def detectors(self) -> dict[str, list[int]]:
+        """The units that detect each label, the most precise first; the label of most units first."""
+        found: dict[str, list[tuple[float, int]]] = {}
+        for unit in self.units:
+            if unit.labels and unit.labels[0].precision >= self.precision:
+                found.setdefault(unit.labels[0].label, []).append((-unit.labels[0].precision, unit.channel))
+        ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+        return {label: [channel for _, channel in sorted(units)] for label, units in ordered}
+
+    def text(self) -> str:
+        """Say it in a line."""
+        detecting, labels = sum(map(len, self.detectors.values())), len(self.detectors)
+        each = f", {detecting / labels:.1f} units each" if labels else ""
+        return (
+            f"{self.network} {self.layer}: {detecting} of {len(self.units)} units detect {labels} labels{each}; "
+            f"{self.dead_count} are dead"
+        )
+
+
+def side_by_side(networks: Sequence[NetworkLabels], most: int = 8) -> list[str]:
+    """Return a line for each label that is detected, with its units in each network, separated by tabs."""
+    labels = dict.fromkeys(label for one in networks for label in one.detectors)
+    return ["\t".join([label, *(_units(one.detectors.get(label, []), most) for one in networks)]) for label in labels]
+
+
+def _units(channels: Sequence[int], most: int) -> str:
+    shown = " ".join(map(str, channels[:most]))
+    more = f" and {len(channels) - most} more" if len(channels) > most else ""
+    return f"{len(channels)}: {shown}{more}" if channels else "-"

@@ -1,0 +1,229 @@
+"""What a client knows of the units of the server's network, with coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from whymatch.client import convert, results, unit_convert, unit_requests, unit_results
+from whymatch.client.failures import unfinished
+from whymatch.client.inputs import ImageInput, Stored
+from whymatch.v1.unit_service_pb2_grpc import UnitServiceStub
+
+Progress = Callable[[unit_results.UnitProgress], None]
+Stream = Callable[..., AsyncGenerator[Any]]
+"""Yields the many answers to one request: `stream(method, request)`."""
+
+
+class AsyncUnits:
+    """The units of a network: channels of its layers.
+
+    Every method takes a `layer` by one of the names in `Model.layers`, or by the name of a module of the network, and
+    `progress`, which is called with how far it is, every second at least. What a gallery says of a layer takes one pass
+    over its images, which the server keeps: only new images are looked at again.
+    """
+
+    def __init__(self, stub: UnitServiceStub, stream: Stream, gallery: str) -> None:
+        """Call a server. `gallery`: of every call that names no other."""
+        self._stub = stub
+        self._stream = stream
+        self._gallery = gallery
+
+    async def describe(
+        self,
+        layer: str,
+        channels: Sequence[int] = (),
+        *,
+        top_count: int | None = None,
+        label_image_count: int | None = None,
+        with_patches: bool = False,
+        with_colors: bool = False,
+        selectivity: unit_results.SelectivitySetting | None = None,
+        progress: Progress | None = None,
+        gallery: str | None = None,
+    ) -> AsyncIterator[unit_results.UnitDescription]:
+        """Yield what units respond to: their top images, and the labels of these.
+
+        channels: empty for all of the layer.
+        top_count: how many top images; None means 9, or as many as there are.
+        label_image_count: over how many of them labels are counted; None means 60, or as many as there are.
+        with_patches: ask for what the units see of their top images.
+        with_colors: ask for the colors of these patches; `selectivity` says how they are measured.
+        """
+        request = unit_requests.describe(
+            layer,
+            channels,
+            gallery or self._gallery,
+            top_count=top_count,
+            label_image_count=label_image_count,
+            with_patches=with_patches,
+            with_colors=with_colors,
+            selectivity=selectivity,
+        )
+        async with aclosing(self._answers(self._stub.DescribeUnits, request, progress)) as answers:
+            async for answer in answers:
+                yield unit_convert.description(answer.unit, answer.model)
+
+    async def filters(
+        self,
+        layer: str,
+        channels: Sequence[int] = (),
+        *,
+        with_values: bool = False,
+        thresholds: unit_results.ColorThresholds | None = None,
+        progress: Progress | None = None,
+    ) -> AsyncIterator[unit_results.DecodedFilter]:
+        """Yield what units look for, projected to image space without any image, and the class of its colors.
+
+        channels: empty for all of the layer.
+        with_values: ask for the numbers, beside the picture.
+        """
+        request = unit_requests.filters(layer, channels, with_values=with_values, thresholds=thresholds)
+        async with aclosing(self._answers(self._stub.DecodeFilters, request, progress)) as answers:
+            async for answer in answers:
+                yield unit_convert.decoded_filter(answer.filter, answer.model)
+
+    async def layer_colors(
+        self,
+        layer: str,
+        *,
+        with_axes: bool = True,
+        with_selectivity: bool = True,
+        top_count: int | None = None,
+        thresholds: unit_results.ColorThresholds | None = None,
+        axes: unit_results.AxisSetting | None = None,
+        selectivity: unit_results.SelectivitySetting | None = None,
+        progress: Progress | None = None,
+        gallery: str | None = None,
+    ) -> unit_results.LayerColors:
+        """Return how a layer is about color.
+
+        with_axes: ask for the classes of all decoded filters, and the color axes that follow.
+        with_selectivity: ask how selective all units are, by the patches of `top_count` images each; None means 9.
+        """
+        request = unit_requests.layer_colors(
+            layer,
+            gallery or self._gallery,
+            with_axes=with_axes,
+            with_selectivity=with_selectivity,
+            top_count=top_count,
+            thresholds=thresholds,
+            axes=axes,
+            selectivity=selectivity,
+        )
+        async with aclosing(self._answers(self._stub.DescribeLayerColors, request, progress)) as answers:
+            async for answer in answers:
+                return unit_convert.layer_colors(answer.layer, answer.model)
+        raise unfinished("it had looked at the layer")
+
+    async def receptive_field(
+        self,
+        layer: str,
+        channel: int,
+        *,
+        image_count: int | None = None,
+        occluder: unit_results.OccluderSetting | None = None,
+        progress: Progress | None = None,
+        gallery: str | None = None,
+    ) -> unit_results.EmpiricalField:
+        """Return what pixels a unit really responds to, found by occluding parts of its top images.
+
+        image_count: K, how many top images; None means 10, or as many as there are.
+        """
+        request = unit_requests.receptive_field(
+            layer, channel, gallery or self._gallery, image_count=image_count, occluder=occluder
+        )
+        async with aclosing(self._answers(self._stub.FindReceptiveField, request, progress)) as answers:
+            async for answer in answers:
+                return unit_convert.field(answer.field, answer.model)
+        raise unfinished("it had found the field")
+
+    async def segment(
+        self,
+        image: ImageInput | Stored,
+        layer: str,
+        channels: Sequence[int],
+        *,
+        share: float | None = None,
+        quantile: float | None = None,
+        match_limit: int = 0,
+        overlays: bool = False,
+        overlay_size_px: int = 512,
+        progress: Progress | None = None,
+        gallery: str | None = None,
+    ) -> unit_results.Segmentation:
+        """Return where in an image units respond.
+
+        share: a segment begins at this share of the unit's largest response over the gallery; None means 0.5.
+        quantile: it begins at the response that this share of the cells of the gallery's images does not exceed.
+        match_limit: how many matches of the image to return, too.
+        """
+        request = await asyncio.to_thread(
+            unit_requests.segment,
+            image,
+            layer,
+            channels,
+            gallery or self._gallery,
+            share=share,
+            quantile=quantile,
+            match_limit=match_limit,
+            overlays=overlays,
+            overlay_size_px=overlay_size_px,
+        )
+        model = ""
+        segments: list[unit_results.UnitSegment] = []
+        matches: list[results.Match] = []
+        async with aclosing(self._answers(self._stub.SegmentUnits, request, progress)) as answers:
+            async for answer in answers:
+                model = answer.model
+                if answer.HasField("segment"):
+                    segments.append(unit_convert.segment(answer.segment))
+                matches += map(convert.match, answer.matches.matches)
+        return unit_results.Segmentation(model, tuple(segments), tuple(matches))
+
+    async def minimal_image(
+        self,
+        image: ImageInput | Stored,
+        *,
+        class_name: str | None = None,
+        segmentation: str = "slic",
+        segment_count: int | None = None,
+        fill: str = "gray",
+        overlays: bool = False,
+        overlay_size_px: int = 512,
+        progress: Progress | None = None,
+        gallery: str | None = None,
+    ) -> AsyncIterator[unit_results.MinimalImageStep]:
+        """Simplify an image as far as its prediction holds, and yield each step: first the whole, last the minimal one.
+
+        class_name: the most likely class must stay the same, which is this one, or `top1` whichever it is; None means
+            that the best match in the gallery must.
+        segmentation: `slic`, parts of about the same size, or `felzenszwalb`, along edges.
+        segment_count: about how many parts; None means 40. The network runs about as often as half its square.
+        fill: `gray`, the mean color of the network's training images, or `blur`, the image out of focus.
+        """
+        request = await asyncio.to_thread(
+            unit_requests.minimal_image,
+            image,
+            gallery or self._gallery,
+            class_name=class_name,
+            segmentation=segmentation,
+            segment_count=segment_count,
+            fill=fill,
+            overlays=overlays,
+            overlay_size_px=overlay_size_px,
+        )
+        async with aclosing(self._answers(self._stub.FindMinimalImage, request, progress)) as answers:
+            async for answer in answers:
+                yield unit_convert.minimal_image_step(answer.step, answer.model)
+
+    async def _answers(self, method: Any, request: Any, progress: Progress | None) -> AsyncGenerator[Any]:
+        """Yield the answers of a call, and tell how far it is."""
+        async with aclosing(self._stream(method, request)) as answers:
+            async for answer in answers:
+                if answer.WhichOneof("answer") != "progress":
+                    yield answer
+                elif progress:
+                    progress(unit_convert.progress(answer.progress))
