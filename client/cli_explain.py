@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from whymatch.client import cli_prediction_difference
+from whymatch.client import cli_prediction_difference, cli_units
 from whymatch.client import region_options as region
 from whymatch.client.connection import with_client
 from whymatch.client.options import BoxShare, Json, Maps, Match, Query, either_source, named_gallery
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from whymatch.client import Box, Client, ComponentShares, Explanation, Region
 
 
@@ -46,6 +48,15 @@ def explain_match(
     correspondences: Correspondences = 10,
     box_share: BoxShare = 0.5,
     maps: Maps = None,
+    cards: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=100,
+            metavar="N",
+            help="Write what the units of the N leading channels respond to in the gallery, too (with --maps).",
+        ),
+    ] = 0,
     json: Json = False,
 ) -> None:
     """Say where the similarity of two images lies, in which channels, and which cells correspond.
@@ -53,6 +64,8 @@ def explain_match(
     If --gallery is given, both go through the head of that gallery; if not, through the head of a stored match's own
     gallery, else of a stored query's, and for two files through none.
     """
+    if cards and not maps:
+        raise typer.BadParameter("--cards needs --maps DIR, the folder that they are written into")
     query_regions = region.boxes(query_boxes, "--query-region")
     match_regions = region.boxes(match_boxes, "--match-region")
     explanation = client.explain_match(
@@ -60,13 +73,15 @@ def explain_match(
         either_source(match),
         query_regions=query_regions,
         match_regions=match_regions,
-        channel_limit=channels,
+        channel_limit=max(channels, cards),
         correspondence_limit=correspondences,
         overlays=maps is not None,
         box_share=box_share,
         gallery=named_gallery(context),
     )
-    show(explanation, query, match, maps, json, query_regions=query_regions, match_regions=match_regions)
+    written = cli_units.leading_cards(client, explanation, cards, maps) if cards and maps else {}
+    regions = {"query_regions": query_regions, "match_regions": match_regions}
+    show(explanation, query, match, maps, json, **regions, cards=written)
 
 
 @app.command("point")
@@ -250,6 +265,7 @@ def show(
     *,
     query_regions: "list[Region]",
     match_regions: "list[Region]",
+    cards: "Mapping[int, Path] | None" = None,
 ) -> None:
     """Write the pictures if there is a folder for them, and print why two images match."""
     from whymatch.client import documents
@@ -263,11 +279,11 @@ def show(
         )
         print(folder / "sheet.png", file=sys.stderr)
     if json:
-        documents.print_document(documents.explanation(query, match, explanation, overlays))
+        documents.print_document(documents.explanation(query, match, explanation, overlays, cards or {}))
         return
     print_explanation(explanation, by_region=bool(query_regions or match_regions))
-    for overlay in overlays.values():
-        print(overlay)
+    for file in [*overlays.values(), *(cards or {}).values()]:
+        print(file)
 
 
 def print_explanation(explanation: "Explanation", *, by_region: bool) -> None:

@@ -14,7 +14,7 @@ from whymatch.client.options import Json, either_source
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from whymatch.client import Client, DecodedFilter, UnitProgress
+    from whymatch.client import Client, DecodedFilter, Explanation, UnitProgress
     from whymatch.client.unit_cards import UnitCard
     from whymatch.client.unit_labels import NetworkLabels
 
@@ -78,7 +78,7 @@ def show(
 
     with bar(layer) as progress:
         cards = list(fetch_cards(client, layer, units, top_count=top, label_image_count=labels_of, progress=progress))
-    files = write_cards(cards, pictures) if pictures else [None] * len(cards)
+    files: list[Path | None] = [*write_cards(cards, pictures)] if pictures else [None] * len(cards)
     if json:
         found = [unit_documents.card(card, file) for card, file in zip(cards, files, strict=True)]
         documents.print_document(found[0] if len(found) == 1 else found)
@@ -416,6 +416,16 @@ def report(
     field_images: Annotated[
         int, typer.Option(min=1, max=100, metavar="K", help="On how many of their top images.")
     ] = 5,
+    labels_of: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1000,
+            metavar="N",
+            help="Over how many top images labels are counted.",
+            show_default="60, or as many as there are",
+        ),
+    ] = None,
 ) -> None:
     """Write the whole audit of a network as pages to browse: layers, colors, detectors, a card of each unit.
 
@@ -423,7 +433,7 @@ def report(
     """
     from whymatch.client.unit_report import ReportMismatch, ReportSetting, choose_layers, write_report
 
-    setting = ReportSetting(choose_layers(client, layers or ()), units, fields, field_images)
+    setting = ReportSetting(choose_layers(client, layers or ()), units, fields, field_images, labels_of)
     if not setting.layers:
         raise typer.BadParameter("this network has no layers with a ReLU to choose from; name some with --layer")
     with progress_of_many() as tell:
@@ -479,17 +489,34 @@ def save(sheet: "Image", folder: Path) -> None:
     print(folder / "sheet.png", file=sys.stderr)
 
 
-def write_cards(cards: "list[UnitCard]", folder: Path) -> list[Path | None]:
+def write_cards(cards: "list[UnitCard]", folder: Path) -> list[Path]:
     """Write a picture of each unit, and return the files."""
     from whymatch.client.unit_pictures import card_picture
 
     folder.mkdir(parents=True, exist_ok=True)
-    files: list[Path | None] = []
+    files: list[Path] = []
     for card in cards:
         file = folder / f"{card.stem}.png"
         card_picture(card).save(file)
         files.append(file)
     return files
+
+
+def leading_cards(client: "Client", explanation: "Explanation", count: int, folder: Path) -> dict[int, Path]:
+    """Write cards of the units of the leading channels, and return the files by channel."""
+    from whymatch.client.unit_cards import fetch_cards
+
+    leading = [(one.channel, one.unit) for one in explanation.channels[:count] if one.unit]
+    if not leading:
+        print("no cards: the head of the gallery mixes channels, or their layer is weighed", file=sys.stderr)
+    written: dict[int, Path] = {}
+    for layer in dict.fromkeys(unit[0] for _, unit in leading):
+        channels = {unit[1]: channel for channel, unit in leading if unit[0] == layer}
+        with bar(layer) as progress:
+            cards = list(fetch_cards(client, layer, list(channels), progress=progress))
+        for card, file in zip(cards, write_cards(cards, folder), strict=True):
+            written[channels[card.unit.channel]] = file
+    return written
 
 
 def write_filters(found: "list[DecodedFilter]", folder: Path) -> list[Path | None]:

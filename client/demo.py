@@ -22,6 +22,7 @@ from whymatch.client import (
     demo_points,
     demo_regions,
     demo_report,
+    demo_units,
 )
 from whymatch.client.demo_photos import View
 from whymatch.client.html_parts import page
@@ -154,6 +155,12 @@ def evidence_maps(demo: Demo) -> str:
     return "".join(demo_difference.evidence_maps(demo.client, query) for query in shown)
 
 
+def leading_units(demo: Demo) -> str:
+    """Show what the channels respond to that lead in the score of one query and its best match."""
+    shown = [answer.query for answer in demo.answers if answer.query.name == demo_units.SHOWN]
+    return "".join(demo_units.leading_units(demo.client, query) for query in shown)
+
+
 def misses(demo: Demo) -> str:
     """Show every query that did not find its photograph first."""
     missed = [(answer.query, answer.result) for answer in demo.answers if not answer.found]
@@ -170,6 +177,7 @@ SECTIONS: list[Callable[[Demo], str]] = [
     class_maps,
     active_neurons,
     evidence_maps,
+    leading_units,
     misses,
 ]
 """The report, part by part."""

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
@@ -71,9 +71,13 @@ def search(
 
 
 def explanation(
-    query: str, match: str, explanation: results.Explanation, overlays: dict[str, Path]
+    query: str,
+    match: str,
+    explanation: results.Explanation,
+    overlays: dict[str, Path],
+    cards: Mapping[int, Path],
 ) -> dict[str, object]:
-    """Return why two images match."""
+    """Return why two images match; `cards` are pictures of units, by their channels."""
     return {
         "query": query,
         "match": match,
@@ -83,7 +87,7 @@ def explanation(
         "residual": explanation.residual,
         "query_map": _similarity_map(explanation.query_map, overlays.get("query")),
         "match_map": _similarity_map(explanation.match_map, overlays.get("match")),
-        "channels": [_channel(channel) for channel in explanation.channels],
+        "channels": [_channel(channel, cards.get(channel.channel)) for channel in explanation.channels],
         "correspondences": [asdict(pair) for pair in explanation.correspondences],
     }
 
@@ -225,10 +229,16 @@ def grid(values: NDArray[np.float32] | NDArray[np.int32]) -> dict[str, object]:
     return {"rows": rows, "columns": columns, "values": values.tolist()}
 
 
-def _channel(channel: results.ChannelShare) -> dict[str, object]:
+def _channel(channel: results.ChannelShare, card: Path | None) -> dict[str, object]:
     """Return a channel and, if it is one, the unit that it is."""
     unit = {"layer": channel.unit[0], "unit": channel.unit[1]} if channel.unit else None
-    return {"channel": channel.channel, "score": channel.score, "share": channel.share, "unit": unit}
+    document: dict[str, object] = {
+        "channel": channel.channel,
+        "score": channel.score,
+        "share": channel.share,
+        "unit": unit,
+    }
+    return document | {"card": str(card)} if card else document
 
 
 def _similarity_map(similarity_map: results.SimilarityMap, overlay: Path | None) -> dict[str, object]:

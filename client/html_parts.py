@@ -47,6 +47,7 @@ p { max-width: 72ch; margin: 8px 0; }
 figure { margin: 0; }
 img { width: 100%; height: 180px; object-fit: contain; background: #eceff3; border-radius: 6px; display: block; }
 .pair img { height: 360px; }
+.whole img { width: auto; max-width: 100%; height: auto; background: none; }
 .small .both { display: grid; grid-template-columns: 1fr 1fr; gap: 6px; }
 .small img { height: 110px; }
 figure img + img { margin-top: 8px; }

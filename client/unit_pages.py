@@ -40,7 +40,8 @@ Model {html.escape(subject["model"])}.</p>
 empirical one, where random occluders on a unit's top {subject["field_images"]} images change its response by more than
 half of the most, the median over the units that were tried. <b>S</b> is the share of the colors of a unit's top nine
 patches in its three largest categories; the columns say how many units are above. A unit is a <b>detector</b> if at
-least {DETECTS:.0%} of its leading images have the same label. All of it holds for the images of this gallery.</p>""",
+least {DETECTS:.0%} of its {_counted(layers)} leading images have the same label. All of it holds for the images of this
+gallery.</p>""",
     )
 
 
@@ -201,6 +202,11 @@ def _settings(setting: Document) -> str:
 
 def _box(box: Document) -> str:
     return f"{box['left_px']:.0f}, {box['top_px']:.0f} to {box['right_px']:.0f}, {box['bottom_px']:.0f}"
+
+
+def _counted(layers: Sequence[Document]) -> int:
+    """Return how many leading images labels were counted over, of units that respond to so many."""
+    return max((unit["label_image_count"] for layer in layers for unit in layer["units"]), default=0)
 
 
 def _first_curve(layers: Sequence[Document]) -> Sequence[Document]:

@@ -45,6 +45,8 @@ class ReportSetting:
     """How many of them get their receptive field found."""
     field_images: int = 5
     """K, of how many top images."""
+    labels_of: int | None = None
+    """Over how many top images labels are counted; None lets the server choose."""
 
 
 def choose_layers(client: Client, named: Sequence[str]) -> tuple[str, ...]:
@@ -100,7 +102,7 @@ def _layer(client: Client, layer: str, folder: Path, setting: ReportSetting, tel
     chosen = _chosen(len(colors["units"]), setting.units)
     missing = [channel for channel in chosen if not _file(folder, channel).exists()]
     if missing:
-        for card in fetch_cards(client, layer, missing, progress=tell(layer)):
+        for card in fetch_cards(client, layer, missing, label_image_count=setting.labels_of, progress=tell(layer)):
             _write_card(card, folder)
     units = [_read(_file(folder, channel)) for channel in chosen]
     fields = _fields(client, layer, units, folder, setting, tell)

@@ -80,7 +80,8 @@ def minimal_image(
     if not holds[0]:
         raise BadTarget(f"{prediction.name!r} is not what the model predicts of this image; take what it does")
     done, removed, value = 1, list[int](), float(values[0])
-    yield MinimalImageProgress(done, planned, MinimalImageStep((), value, pixels, is_minimal=len(left) == 1))
+    is_one_part = len(left) == 1
+    yield MinimalImageProgress(done, planned, MinimalImageStep((), value, pixels, is_minimal=is_one_part))
     while len(left) > 1:
         found: list[tuple[float, int]] = []
         for start in range(0, len(left), BATCH):

@@ -85,9 +85,14 @@ def test_progress_counts_evaluations_and_never_more_than_planned():
 
 
 def test_one_part_alone_is_minimal_at_once():
-    [first, last] = steps(Sees([1] * 9, bound=1), segments=np.zeros((24, 24), np.int32))
-    assert first.step.is_minimal
-    assert last.step.is_minimal
+    [only] = steps(Sees([1] * 9, bound=1), segments=np.zeros((24, 24), np.int32))
+    assert only.step.is_minimal
+
+
+def test_an_image_without_a_part_to_spare_is_minimal_as_it_is():
+    found = steps(Sees([1] * 9, bound=9))
+    assert [one.step.removed for one in found if one.step] == [(), ()]
+    assert found[-1].step.is_minimal
 
 
 def test_a_prediction_that_does_not_hold_is_refused():
