@@ -98,8 +98,9 @@ def minimal_image(
         planned = done + _most(len(left))
         rest = _without(pixels, segments, filled, removed)
         yield MinimalImageProgress(done, planned, MinimalImageStep(tuple(removed), value, rest, is_minimal=False))
-    rest = _without(pixels, segments, filled, removed)
-    yield MinimalImageProgress(done, done, MinimalImageStep(tuple(removed), value, rest, is_minimal=True))
+    if not is_one_part:
+        rest = _without(pixels, segments, filled, removed)
+        yield MinimalImageProgress(done, done, MinimalImageStep(tuple(removed), value, rest, is_minimal=True))
 
 
 def fill(pixels: Pixels, kind: Fill, model: Model) -> Pixels:
