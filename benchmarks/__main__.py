@@ -19,6 +19,7 @@ from benchmarks import (
     regions,
     retrieving,
     searching,
+    units,
 )
 from benchmarks.report import Figure, table
 
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "interactive": interactive.run,
     "differences": differences.run,
     "difference-maps": difference_maps.run,
+    "units": units.run,
     "localizing": localizing.run,
     "faithfulness": faithfulness.run,
     "memory": memory.run,

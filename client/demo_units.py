@@ -8,10 +8,10 @@ from whymatch.client.demo_photos import View
 from whymatch.client.html_parts import picture
 from whymatch.client.results import ChannelShare
 from whymatch.client.unit_cards import UnitCard, fetch_cards
-from whymatch.client.unit_pictures import card_picture
 
 SHOWN = "astronaut, brighter"
 CARDS = 3
+PATCH_PX = 96
 LABELED = 9
 """Of how many top images labels are counted; a label has five images here."""
 
@@ -39,6 +39,9 @@ says this, and more, of any unit.</p>{figures}"""
 
 
 def _card(share: ChannelShare, card: UnitCard) -> str:
-    drawn = picture(card_picture(card), "card of a unit", size_px=900)
+    patches = "".join(picture(top.patch(), top.name, size_px=PATCH_PX) for top in card.unit.top_images)
+    decoded = picture(card.filter.picture(), "decoded filter", size_px=PATCH_PX) if card.filter else ""
+    words = "".join(f"<li>{html.escape(line)}</li>" for line in card.lines()[: -len(card.unit.top_images)])
     return f"""<div class="card"><h3>{html.escape(card.unit.layer)} / {card.unit.channel}: {share} of the score</h3>
-<figure class="whole">{drawn}</figure></div>"""
+<div class="unit"><div class="patches">{patches}</div><div class="patches">{decoded}</div><ul>{words}</ul></div>
+</div>"""

@@ -231,13 +231,9 @@ def grid(values: NDArray[np.float32] | NDArray[np.int32]) -> dict[str, object]:
 
 def _channel(channel: results.ChannelShare, card: Path | None) -> dict[str, object]:
     """Return a channel and, if it is one, the unit that it is."""
-    unit = {"layer": channel.unit[0], "unit": channel.unit[1]} if channel.unit else None
-    document: dict[str, object] = {
-        "channel": channel.channel,
-        "score": channel.score,
-        "share": channel.share,
-        "unit": unit,
-    }
+    document: dict[str, object] = {"channel": channel.channel, "score": channel.score, "share": channel.share}
+    if channel.unit:
+        document["unit"] = {"layer": channel.unit[0], "unit": channel.unit[1]}
     return document | {"card": str(card)} if card else document
 
 

@@ -47,7 +47,10 @@ p { max-width: 72ch; margin: 8px 0; }
 figure { margin: 0; }
 img { width: 100%; height: 180px; object-fit: contain; background: #eceff3; border-radius: 6px; display: block; }
 .pair img { height: 360px; }
-.whole img { width: auto; max-width: 100%; height: auto; background: none; }
+.unit { display: grid; grid-template-columns: 310px 100px 1fr; gap: 16px; }
+.unit ul { margin: 0; padding-left: 18px; font-size: 14px; }
+.patches { display: flex; flex-wrap: wrap; gap: 4px; align-content: flex-start; }
+.patches img { width: 96px; height: 96px; }
 .small .both { display: grid; grid-template-columns: 1fr 1fr; gap: 6px; }
 .small img { height: 110px; }
 figure img + img { margin-top: 8px; }
@@ -80,7 +83,7 @@ def page(sections: Sequence[str], *, title: str) -> str:
     return _PAGE.substitute(title=html.escape(title), sections="\n".join(sections))
 
 
-def picture(content: bytes | Image.Image, text: str, *, size_px: int = 640) -> str:
+def picture(content: bytes | Image.Image, text: str, *, size_px: int = 480) -> str:
     """Return an <img> that holds its own picture, no larger than `size_px`, as a page of many wants it."""
     file = io.BytesIO()
     fitted_down(content, size_px).save(file, "JPEG", quality=75)

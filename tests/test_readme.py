@@ -42,7 +42,7 @@ def test_the_examples_run_one_after_the_other(folder):
             done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
             said.append(done.stdout)
-    command_line, by_parts, head, python, models, rooms = said
+    command_line, by_parts, units, head, python, models, rooms = said
     assert "cats~cat.png" in command_line
     assert '"score"' in command_line
     assert (folder / "maps/sheet.png").exists()
@@ -51,6 +51,10 @@ def test_the_examples_run_one_after_the_other(folder):
     assert (folder / "cats/sheet.png").exists()
     assert (folder / "active/sheet.png").exists()
     assert (folder / "evidence/sheet.png").exists()
+    assert "labels of the top 4 images: " in units
+    assert "is enough for cats~cat.png" in units
+    assert len(list((folder / "why").glob("features.12-*.png"))) == 3
+    assert (folder / "segment/sheet.png").exists()
     assert f"centering, {DIMENSIONS} dimensions, version 1, fitted to 4 images" in head
     assert (folder / "cat.png.map.png").exists()
     assert "cat.png stored" in python

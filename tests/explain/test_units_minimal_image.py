@@ -119,9 +119,9 @@ def test_the_best_match_stays_the_same(tmp_path):
         pixels = model.prepare(png(3), LIMITS).pixels
         prediction = BestMatch(model, gallery.version, png(3), pixels)
         assert prediction.name not in ("3.png", "twin.png")  # an image is no match of itself
-        segments = segments_of(pixels, "slic", 8)
+        segments = segments_of(pixels, "slic", 24)
         *_, last = minimal_image(pixels, segments, fill(pixels, "blur", model), prediction)
-        values, holds = prediction(last.step.pixels[None])
+        values, holds = prediction(last.step.pixels[None].copy())
         assert holds[0]
         assert values[0] == pytest.approx(last.step.value, abs=1e-6)
 
