@@ -86,7 +86,7 @@ def page(sections: Sequence[str], *, title: str) -> str:
 def picture(content: bytes | Image.Image, text: str, *, size_px: int = 480) -> str:
     """Return an <img> that holds its own picture, no larger than `size_px`, as a page of many wants it."""
     file = io.BytesIO()
-    fitted_down(content, size_px).save(file, "JPEG", quality=75)
+    fitted_down(content, size_px).save(file, "JPEG", quality=70)
     data = base64.b64encode(file.getvalue()).decode()
     return f'<img alt="{html.escape(text)}" src="data:image/jpeg;base64,{data}">'
 
