@@ -8,13 +8,14 @@ from whymatch.client.results import Layer
 
 SCORES = "scores"
 """The layer of class scores, which has no features."""
+ENOUGH = 5
 
 
 def blocks(layers: Sequence[Layer]) -> list[str]:
-    """Return the names of the outermost layers, preferably of whole blocks."""
+    """Return the names of the outermost layers, of whole blocks where there are enough; five at least, if there are."""
     names = [layer.name for layer in layers if layer.name != SCORES]
-    shallow = min((name.count(".") for name in names[len(names) // 2 :]), default=0)
-    return [name for name in names if name.count(".") <= shallow]
+    depths = sorted(name.count(".") for name in names)
+    return [name for name in names if name.count(".") <= depths[min(ENOUGH, len(names)) - 1]]
 
 
 def spread(layers: Sequence[Layer], count: int) -> list[str]:

@@ -22,13 +22,15 @@ from whymatch.client import (
     Client,
     ColorThresholds,
     InvalidArgument,
+    Layer,
     NewImage,
     OccluderSetting,
     SelectivitySetting,
     Stored,
 )
 from whymatch.client.cli import app
-from whymatch.client.unit_report import ReportMismatch, ReportSetting, write_report
+from whymatch.client.layer_choice import spread
+from whymatch.client.unit_report import ReportMismatch, ReportSetting, choose_layers, write_report
 from whymatch.server import ServerConfig
 
 LAYER = "conv1"
@@ -357,7 +359,18 @@ def test_a_report_of_something_else_is_not_mixed_in(run, server_client, tmp_path
 
 
 def test_a_report_chooses_layers_itself(server_client):
-    from whymatch.client.unit_report import choose_layers
-
     assert choose_layers(server_client, ()) == ("conv1", "relu")
     assert choose_layers(server_client, ["relu"]) == ("relu",)
+
+
+def test_layers_are_chosen_of_whole_blocks_where_there_are_enough():
+    def named(*names: str) -> list[Layer]:
+        return [Layer(name, (), 8) for name in names]
+
+    parts = [f"features.{number}{part}" for number in range(3, 9) for part in (".squeeze", "")]
+    assert spread(named("features.1", *parts, "scores"), 3) == ["features.1", "features.5", "features.8"]
+    parts = [f"features.{number}.conv.{part}" for number in range(1, 5) for part in (0, 1)]
+    chosen = ["features.0", "features.1.conv.1", "features.2.conv.1", "features.4.conv.0", "features.18.2"]
+    assert spread(named("features.0", *parts, "features.18.2"), 5) == chosen
+    assert spread(named("a", "b"), 5) == ["a", "b"]
+    assert spread([], 5) == []
