@@ -85,23 +85,20 @@ def _upsampled(values: torch.Tensor, stride: tuple[int, int], window: tuple[int,
 
     Returns (..., (h - 1) stride + window, ...), as many as all windows cover; beyond the outermost centers as there.
     """
-    rows, columns = (
-        _interpolation(size, step, extent, values)
-        for size, step, extent in zip(values.shape[-2:], stride, window, strict=True)
-    )
-    for axis, weights in ((-2, rows), (-1, columns)):
-        if weights is not None:
-            values = (values.transpose(axis, -1) @ weights).transpose(axis, -1)
+    for axis, step, extent in zip((-2, -1), stride, window, strict=True):
+        if step > 1 or extent > 1:
+            values = _interpolated(values, axis, step, extent)
     return values
 
 
-def _interpolation(size: int, stride: int, window: int, like: torch.Tensor) -> torch.Tensor | None:
-    """Return weights (size, (size - 1) stride + window), None where nothing is to be done."""
-    if stride == window == 1:
-        return None
-    places = torch.arange((size - 1) * stride + window, device=like.device, dtype=like.dtype)
+def _interpolated(values: torch.Tensor, axis: int, stride: int, window: int) -> torch.Tensor:
+    size = values.shape[axis]
+    places = torch.arange((size - 1) * stride + window, device=values.device, dtype=values.dtype)
     centers = ((places - (window - 1) / 2) / stride).clamp(0, size - 1)
-    return (1 - (centers - torch.arange(size, device=like.device)[:, None]).abs()).clamp(min=0)
+    before = centers.long()
+    after = (before + 1).clamp(max=size - 1)
+    share = (centers - before).reshape(-1, *[1] * (-1 - axis))
+    return torch.lerp(values.index_select(axis, before), values.index_select(axis, after), share)
 
 
 def _factor_of(norm: nn.BatchNorm2d) -> torch.Tensor:
