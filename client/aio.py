@@ -71,7 +71,7 @@ class AsyncClient:
         self._search = SearchServiceStub(self._channel)
         self._explain = ExplainServiceStub(self._channel)
         self._embed = EmbedServiceStub(self._channel)
-        self.units = AsyncUnits(UnitServiceStub(self._channel), self._stream, gallery)
+        self.units = AsyncUnits(UnitServiceStub(self._channel), self._stream, lambda: self.gallery)
         """What the units of the network respond to."""
 
     async def __aenter__(self) -> Self:

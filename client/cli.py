@@ -164,7 +164,10 @@ def embed(
 @app.command()
 @with_client
 def layers(client: "Client", json: Json = False) -> None:
-    """List the layers of the server's network that `explain interactive` can weigh, from the image upward."""
+    """List the layers of the server's network, from the image upward: `explain interactive` can weigh all of them.
+
+    `units` looks at the channels of those with rows and columns.
+    """
     from whymatch.client import documents
 
     model = client.model()
@@ -172,7 +175,8 @@ def layers(client: "Client", json: Json = False) -> None:
         documents.print_document(documents.layers(model))
         return
     for layer in model.layers:
-        print(f"{layer.name}\t{layer.channels} channels\t{' '.join(layer.aliases)}")
+        words = [f"{layer.channels} channels", *layer.aliases, *([] if layer.has_units else ["(no rows and columns)"])]
+        print(f"{layer.name}\t{words[0]}\t{' '.join(words[1:])}")
     if not model.layers:
         print(f"{model.backbone} has no layers with a ReLU", file=sys.stderr)
 

@@ -1,18 +1,21 @@
 """The commands `explain match`, `point`, `label`, `components` and `interactive`; more are added from other files."""
 
+import functools
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from whymatch.client import cli_prediction_difference, cli_units
+from whymatch.client import cli_prediction_difference
 from whymatch.client import region_options as region
 from whymatch.client.connection import with_client
 from whymatch.client.options import BoxShare, Json, Maps, Match, Query, either_source, named_gallery
+from whymatch.client.unit_progress import bar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from whymatch.client import Box, Client, ComponentShares, Explanation, Region
 
@@ -79,9 +82,10 @@ def explain_match(
         box_share=box_share,
         gallery=named_gallery(context),
     )
-    written = cli_units.leading_cards(client, explanation, cards, maps) if cards and maps else {}
+    shown = replace(explanation, channels=explanation.channels[:channels])
+    draw = functools.partial(leading_cards, client, explanation, cards, maps) if cards and maps else None
     regions = {"query_regions": query_regions, "match_regions": match_regions}
-    show(explanation, query, match, maps, json, **regions, cards=written)
+    show(shown, query, match, maps, json, **regions, draw_cards=draw)
 
 
 @app.command("point")
@@ -265,7 +269,7 @@ def show(
     *,
     query_regions: "list[Region]",
     match_regions: "list[Region]",
-    cards: "Mapping[int, Path] | None" = None,
+    draw_cards: "Callable[[], Mapping[int, Path]] | None" = None,
 ) -> None:
     """Write the pictures if there is a folder for them, and print why two images match."""
     from whymatch.client import documents
@@ -278,12 +282,31 @@ def show(
             explanation, folder, query_regions=query_regions, match_regions=match_regions
         )
         print(folder / "sheet.png", file=sys.stderr)
+    cards = draw_cards() if draw_cards else {}
     if json:
-        documents.print_document(documents.explanation(query, match, explanation, overlays, cards or {}))
+        documents.print_document(documents.explanation(query, match, explanation, overlays, cards))
         return
     print_explanation(explanation, by_region=bool(query_regions or match_regions))
-    for file in [*overlays.values(), *(cards or {}).values()]:
+    for file in [*overlays.values(), *cards.values()]:
         print(file)
+
+
+def leading_cards(client: "Client", explanation: "Explanation", count: int, folder: Path) -> dict[int, Path]:
+    """Write cards of the units of the leading channels, and return the files by channel."""
+    from whymatch.client.unit_cards import fetch_cards
+    from whymatch.client.unit_pictures import write_cards
+
+    leading = [(one.channel, one.unit) for one in explanation.channels[:count] if one.unit]
+    if not leading:
+        print("no cards: the head of the gallery mixes channels, or their layer is weighed", file=sys.stderr)
+    written: dict[int, Path] = {}
+    for layer in dict.fromkeys(unit[0] for _, unit in leading):
+        channels = {unit[1]: channel for channel, unit in leading if unit[0] == layer}
+        with bar(layer) as progress:
+            cards = list(fetch_cards(client, layer, list(channels), progress=progress))
+        for card, file in zip(cards, write_cards(cards, folder), strict=True):
+            written[channels[card.unit.channel]] = file
+    return written
 
 
 def print_explanation(explanation: "Explanation", *, by_region: bool) -> None:

@@ -1,21 +1,18 @@
-"""The commands `units show`, `labels`, `filters`, `colors`, `receptive-field`, `segment`, `minimal-image`, `report`."""
+"""The commands `units show`, `labels`, `filters`, `colors`, `receptive-field`, `segment` and `minimal-image`."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from whymatch.client import cli_unit_report
 from whymatch.client.connection import connect_to, with_client
 from whymatch.client.options import Json, either_source
+from whymatch.client.unit_progress import bar
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from whymatch.client import Client, DecodedFilter, Explanation, UnitProgress
-    from whymatch.client.unit_cards import UnitCard
+    from whymatch.client import Client
     from whymatch.client.unit_labels import NetworkLabels
 
 app = typer.Typer(help="Say what the network's units, the channels of its layers, respond to.", no_args_is_help=True)
@@ -36,11 +33,22 @@ def below_one(value: float | None) -> float | None:
 
 
 Layer = Annotated[str, typer.Argument(metavar="LAYER", help="A layer by name; `whymatch layers` lists them.")]
+Unit = Annotated[int, typer.Argument(min=0, metavar="UNIT", help="A channel of the layer, from 0.")]
 Units = Annotated[list[int], typer.Argument(min=0, metavar="UNIT", help="Channels of the layer, from 0.")]
 SomeUnits = Annotated[
-    list[int] | None, typer.Argument(min=0, metavar="[UNIT]...", help="Channels of the layer, from 0; all if none.")
+    list[int] | None, typer.Argument(min=0, metavar="UNIT", help="Channels of the layer, from 0; all if none.")
 ]
 Pictures = Annotated[Path | None, typer.Option(file_okay=False, metavar="DIR", help="Write pictures into this folder.")]
+LabelsOf = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=1000,
+        metavar="N",
+        help="Over how many top images of a unit labels are counted.",
+        show_default="60, or as many as there are",
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Another seed draws other values.")]
 
 
@@ -49,43 +57,36 @@ Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Anot
 def show(
     client: "Client",
     layer: Layer,
-    units: Units,
+    unit: Unit,
     top: Annotated[
         int | None,
         typer.Option(
             min=1, max=100, metavar="N", help="How many top images.", show_default="9, or as many as there are"
         ),
     ] = None,
-    labels_of: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=1000,
-            metavar="N",
-            help="Over how many top images labels are counted.",
-            show_default="60, or as many as there are",
-        ),
-    ] = None,
+    labels_of: LabelsOf = None,
     pictures: Pictures = None,
     json: Json = False,
 ) -> None:
-    """Show what units respond to: top images, labels, colors, decoded filter, theoretical receptive field.
+    """Show what a unit responds to: top images, labels, colors, decoded filter, theoretical receptive field.
 
-    The first time it looks at all images of the gallery, later only at new ones. --pictures writes a card of each unit.
+    The first time it looks at all images of the gallery, later only at new ones. --pictures writes a card.
     """
     from whymatch.client import documents, unit_documents
     from whymatch.client.unit_cards import fetch_cards
 
     with bar(layer) as progress:
-        cards = list(fetch_cards(client, layer, units, top_count=top, label_image_count=labels_of, progress=progress))
-    files: list[Path | None] = [*write_cards(cards, pictures)] if pictures else [None] * len(cards)
+        [card] = fetch_cards(client, layer, [unit], top_count=top, label_image_count=labels_of, progress=progress)
+    file = None
+    if pictures:
+        from whymatch.client.unit_pictures import write_cards
+
+        [file] = write_cards([card], pictures)
     if json:
-        found = [unit_documents.card(card, file) for card, file in zip(cards, files, strict=True)]
-        documents.print_document(found[0] if len(found) == 1 else found)
+        documents.print_document(unit_documents.card(card, file))
         return
-    for card in cards:
-        print("\n".join(card.lines()))
-    for file in filter(None, files):
+    print("\n".join(card.lines()))
+    if file:
         print(file)
 
 
@@ -95,16 +96,7 @@ def labels(
     client: "Client",
     context: typer.Context,
     layer: Layer,
-    top: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=1000,
-            metavar="N",
-            help="Over how many top images of a unit labels are counted.",
-            show_default="60, or as many as there are",
-        ),
-    ] = None,
+    top: LabelsOf = None,
     precision: Annotated[
         float,
         typer.Option(
@@ -157,7 +149,12 @@ def filters(
         raise typer.BadParameter("--values needs --json, which prints them")
     with bar(layer) as progress:
         found = list(client.units.filters(layer, units or [], with_values=values, progress=progress))
-    files = write_filters(found, pictures) if pictures else [None] * len(found)
+    files: list[Path | None] = [None] * len(found)
+    if pictures:
+        from whymatch.client.unit_pictures import write_filters
+
+        files = [*write_filters(found, pictures)]
+        print(pictures / "sheet.png", file=sys.stderr)
     if json:
         rows = [unit_documents.decoded_filter(one, file) for one, file in zip(found, files, strict=True)]
         documents.print_document({"layer": layer, "filters": rows})
@@ -213,7 +210,7 @@ def colors(
 def receptive_field(
     client: "Client",
     layer: Layer,
-    units: Units,
+    unit: Unit,
     images: Annotated[
         int | None,
         typer.Option(
@@ -238,25 +235,19 @@ def receptive_field(
     pictures: Pictures = None,
     json: Json = False,
 ) -> None:
-    """Find what pixels units really respond to, by occluding parts of their top images with random values."""
+    """Find what pixels a unit really responds to, by occluding parts of its top images with random values."""
     from whymatch.client import OccluderSetting, documents, unit_documents
-    from whymatch.client.unit_pictures import field_lines, field_sheet
+    from whymatch.client.unit_pictures import field_lines, field_sheet, write_sheet
 
     occluder = OccluderSetting(occluder_px, stride_px, threshold, seed)
-    found = []
-    for unit in units:
-        with bar(f"{layer}/{unit}") as progress:
-            found.append(
-                client.units.receptive_field(layer, unit, image_count=images, occluder=occluder, progress=progress)
-            )
+    with bar(f"{layer}/{unit}") as progress:
+        found = client.units.receptive_field(layer, unit, image_count=images, occluder=occluder, progress=progress)
     if pictures:
-        save(field_sheet(found), pictures)
+        print(write_sheet(field_sheet(found), pictures), file=sys.stderr)
     if json:
-        rows = [unit_documents.field(one) for one in found]
-        documents.print_document(rows[0] if len(rows) == 1 else rows)
+        documents.print_document(unit_documents.field(found))
         return
-    for one in found:
-        print("; ".join(field_lines(one)))
+    print("; ".join(field_lines(found)))
 
 
 @app.command("segment")
@@ -291,8 +282,7 @@ def segment(
 ) -> None:
     """Segment an image by the responses of units."""
     from whymatch.client import documents, unit_documents
-    from whymatch.client.unit_cards import unit_stem
-    from whymatch.client.unit_pictures import segment_lines, segment_sheet
+    from whymatch.client.unit_pictures import segment_lines, write_segments
 
     if share is not None and quantile is not None:
         raise typer.BadParameter("--share and --quantile exclude each other")
@@ -309,13 +299,8 @@ def segment(
         )
     files: list[Path | None] = [None] * len(found.segments)
     if pictures:
-        save(segment_sheet(found.segments), pictures)
-        for number, one in enumerate(found.segments):
-            stem = unit_stem(one.layer, one.channel)
-            (pictures / f"{stem}-mask.png").write_bytes(one.mask_png)
-            file = pictures / f"{stem}.png"
-            file.write_bytes(one.overlay_png)
-            files[number] = file
+        files = [*write_segments(found.segments, pictures)]
+        print(pictures / "sheet.png", file=sys.stderr)
     if json:
         documents.print_document(unit_documents.segmentation(image, found, files))
         return
@@ -342,16 +327,14 @@ def minimal_image(
         typer.Option(min=2, max=200, metavar="N", help="About how many parts; the network runs about N * N / 2 times."),
     ] = 40,
     segmentation: Annotated[
-        str,
+        Literal["slic", "felzenszwalb"],
         typer.Option(
-            metavar="slic|felzenszwalb",
             help="How to divide the image: into parts of about the same size, or along edges.",
         ),
     ] = "slic",
     fill: Annotated[
-        str,
+        Literal["gray", "blur"],
         typer.Option(
-            metavar="gray|blur",
             help="What replaces a part: the mean color of the training images, or the image blurred.",
         ),
     ] = "gray",
@@ -392,84 +375,7 @@ def minimal_image(
     print(f"minimal: {last.area_share:.1%} of the image is enough for {last.prediction} ({last.value:.4f})")
 
 
-@app.command("report")
-@with_client
-def report(
-    client: "Client",
-    folder: Annotated[Path, typer.Argument(file_okay=False, metavar="DIR", help="Where to write the report.")],
-    layers: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--layer",
-            metavar="LAYER",
-            help="A layer to look at; may be given repeatedly.",
-            show_default="five, from the first to the last",
-        ),
-    ] = None,
-    units: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="How many units of each layer get a page.", show_default="all"),
-    ] = None,
-    fields: Annotated[
-        int, typer.Option(min=0, max=100, metavar="N", help="How many of them get their receptive field found.")
-    ] = 3,
-    field_images: Annotated[
-        int, typer.Option(min=1, max=100, metavar="K", help="On how many of their top images.")
-    ] = 5,
-    labels_of: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=1000,
-            metavar="N",
-            help="Over how many top images labels are counted.",
-            show_default="60, or as many as there are",
-        ),
-    ] = None,
-) -> None:
-    """Write the whole audit of a network as pages to browse: layers, colors, detectors, a card of each unit.
-
-    It takes a minute or two for a hundred units. A run that was stopped goes on where it was.
-    """
-    from whymatch.client.unit_report import ReportMismatch, ReportSetting, choose_layers, write_report
-
-    setting = ReportSetting(choose_layers(client, layers or ()), units, fields, field_images, labels_of)
-    if not setting.layers:
-        raise typer.BadParameter("this network has no layers with a ReLU to choose from; name some with --layer")
-    with progress_of_many() as tell:
-        try:
-            page = write_report(client, folder, setting, tell)
-        except ReportMismatch as error:
-            raise typer.BadParameter(str(error)) from None
-        except KeyboardInterrupt:
-            print("stopped early; the same command goes on from here", file=sys.stderr)
-            raise
-    print(page)
-
-
-@contextmanager
-def progress_of_many() -> "Iterator[Callable[[str], Callable[[UnitProgress], None]]]":
-    """Show how far one call after another is."""
-    from whymatch.client.progress import progress_bar
-
-    with progress_bar(None, "units", "images") as shown:
-
-        def tell(what: str) -> "Callable[[UnitProgress], None]":
-            def one(progress: "UnitProgress") -> None:
-                if progress.total:
-                    shown.turn(what, progress.counted)
-                    shown.reach(progress.done, progress.total)
-
-            return one
-
-        yield tell
-
-
-@contextmanager
-def bar(what: str) -> "Iterator[Callable[[UnitProgress], None]]":
-    """Show how far a call is."""
-    with progress_of_many() as tell:
-        yield tell(what)
+app.command("report")(cli_unit_report.report)
 
 
 def labels_of_layer(client: "Client", layer: str, top: int | None, precision: float) -> "NetworkLabels":
@@ -480,54 +386,3 @@ def labels_of_layer(client: "Client", layer: str, top: int | None, precision: fl
     with bar(f"{model.backbone} {layer}") as progress:
         units = list(client.units.describe(layer, top_count=1, label_image_count=top, progress=progress))
     return NetworkLabels(model.backbone, layer, model.fingerprint, units, precision)
-
-
-def save(sheet: "Image", folder: Path) -> None:
-    """Write a sheet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    sheet.save(folder / "sheet.png")
-    print(folder / "sheet.png", file=sys.stderr)
-
-
-def write_cards(cards: "list[UnitCard]", folder: Path) -> list[Path]:
-    """Write a picture of each unit, and return the files."""
-    from whymatch.client.unit_pictures import card_picture
-
-    folder.mkdir(parents=True, exist_ok=True)
-    files: list[Path] = []
-    for card in cards:
-        file = folder / f"{card.stem}.png"
-        card_picture(card).save(file)
-        files.append(file)
-    return files
-
-
-def leading_cards(client: "Client", explanation: "Explanation", count: int, folder: Path) -> dict[int, Path]:
-    """Write cards of the units of the leading channels, and return the files by channel."""
-    from whymatch.client.unit_cards import fetch_cards
-
-    leading = [(one.channel, one.unit) for one in explanation.channels[:count] if one.unit]
-    if not leading:
-        print("no cards: the head of the gallery mixes channels, or their layer is weighed", file=sys.stderr)
-    written: dict[int, Path] = {}
-    for layer in dict.fromkeys(unit[0] for _, unit in leading):
-        channels = {unit[1]: channel for channel, unit in leading if unit[0] == layer}
-        with bar(layer) as progress:
-            cards = list(fetch_cards(client, layer, list(channels), progress=progress))
-        for card, file in zip(cards, write_cards(cards, folder), strict=True):
-            written[channels[card.unit.channel]] = file
-    return written
-
-
-def write_filters(found: "list[DecodedFilter]", folder: Path) -> list[Path | None]:
-    """Write a picture of each filter, and a sheet of all; return the files."""
-    from whymatch.client.unit_cards import unit_stem
-    from whymatch.client.unit_pictures import filter_sheet
-
-    save(filter_sheet(found), folder)
-    files: list[Path | None] = []
-    for one in found:
-        file = folder / f"{unit_stem(one.layer, one.channel)}.png"
-        file.write_bytes(one.picture_png)
-        files.append(file)
-    return files

@@ -77,7 +77,7 @@ class Client:
         self._search = SearchServiceStub(self._channel)
         self._explain = ExplainServiceStub(self._channel)
         self._embed = EmbedServiceStub(self._channel)
-        self.units = Units(UnitServiceStub(self._channel), self._stream, gallery)
+        self.units = Units(UnitServiceStub(self._channel), self._stream, lambda: self.gallery)
         """What the units of the network respond to."""
 
     def __enter__(self) -> Self:

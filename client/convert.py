@@ -62,6 +62,7 @@ def gallery(message: gallery_service_pb2.Gallery) -> results.Gallery:
         image_count=message.image_count,
         create_time=_time(message.create_time),
         head=_head(message.head) if message.HasField("head") else None,
+        generation=message.generation,
     )
 
 
@@ -199,7 +200,9 @@ def model(message: embed_service_pb2.Model) -> results.Model:
         precision=message.precision,
         dimensions=message.dimensions,
         description=_description(message.description_json),
-        layers=tuple(results.Layer(layer.name, tuple(layer.aliases), layer.channels) for layer in message.layers),
+        layers=tuple(
+            results.Layer(layer.name, tuple(layer.aliases), layer.channels, layer.has_units) for layer in message.layers
+        ),
     )
 
 

@@ -65,6 +65,8 @@ class Gallery:
     """In UTC."""
     head: Head | None = None
     """None without a head."""
+    generation: int = 0
+    """Grows with every change of its images or its head."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class Layer:
     aliases: Sequence[str]
     """Other names of the same layer."""
     channels: int
+    has_units: bool = True
+    """Whether it has rows and columns, so that `units` can look at its channels."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from whymatch.client.errors import InvalidArgument
 from whymatch.client.unit_results import (
     ColorSelectivity,
     DecodedFilter,
-    EmpiricalField,
     SelectivitySetting,
     UnitDescription,
     UnitProgress,
@@ -30,8 +29,6 @@ class UnitCard:
     """None where it was not asked for, or cannot be decoded."""
     no_filter: str = ""
     """Why it cannot be decoded."""
-    field: EmpiricalField | None = None
-    """None where it was not looked for."""
 
     @property
     def stem(self) -> str:

@@ -133,6 +133,9 @@ def segment(message: pb.UnitSegment) -> unit_results.UnitSegment:
         maximum=message.maximum,
         sampled_cells=message.sampled_cells,
         area_share=message.area_share,
+        area=convert.box(message.area),
+        width_px=message.width_px,
+        height_px=message.height_px,
         mask_png=message.mask_png,
         overlay_png=message.overlay_png,
     )
@@ -147,13 +150,18 @@ def minimal_image_step(message: pb.MinimalImageStep, model: str) -> unit_results
         segments_left=message.segments_left,
         area_share=message.area_share,
         value=message.value,
-        prediction=convert.short_name(message.prediction),
+        prediction=_without_gallery(message.prediction),
         minimal=message.minimal,
         evaluations=message.evaluations,
         segments=np.array(message.segments, np.int32).reshape(message.rows, message.columns) if has_parts else None,
         area=convert.box(message.area) if has_parts else None,
         picture_png=message.picture_png,
     )
+
+
+def _without_gallery(prediction: str) -> str:
+    """Return the name of a match, or a class as it is."""
+    return convert.short_name(prediction) if prediction.startswith("galleries/") else prediction
 
 
 def _setting(kind: type[Setting], message: Message) -> Setting:

@@ -1,6 +1,6 @@
 """Which labels the units of a layer prefer, and which units detect a label, for one network or several side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from whymatch.client.unit_results import UnitDescription
@@ -25,13 +25,9 @@ class NetworkLabels:
 
     @property
     def detectors(self) -> dict[str, list[int]]:
-        """The units that detect each label, the most precise first; the label of most units first."""
-        found: dict[str, list[tuple[float, int]]] = {}
-        for unit in self.units:
-            if unit.labels and unit.labels[0].precision >= self.precision:
-                found.setdefault(unit.labels[0].label, []).append((-unit.labels[0].precision, unit.channel))
-        ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
-        return {label: [channel for _, channel in sorted(units)] for label, units in ordered}
+        """The units that detect each label."""
+        firsts = [(unit.channel, unit.labels[0].label, unit.labels[0].precision) for unit in self.units if unit.labels]
+        return detectors(firsts, self.precision)
 
     def text(self) -> str:
         """Say it in a line."""
@@ -41,6 +37,20 @@ class NetworkLabels:
             f"{self.network} {self.layer}: {detecting} of {len(self.units)} units detect {labels} labels{each}; "
             f"{self.dead_count} are dead"
         )
+
+
+def detectors(firsts: Iterable[tuple[int, str, float]], precision: float) -> dict[str, list[int]]:
+    """Return the units that detect each label, the most precise first; the label of most units first.
+
+    firsts: channels, each with the label of most of its leading images, and their share.
+    precision: the least share of a unit that detects a label.
+    """
+    found: dict[str, list[tuple[float, int]]] = {}
+    for channel, label, share in firsts:
+        if share >= precision:
+            found.setdefault(label, []).append((-share, channel))
+    ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+    return {label: [channel for _, channel in sorted(units)] for label, units in ordered}
 
 
 def side_by_side(networks: Sequence[NetworkLabels], most: int = 8) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from whymatch.client.html_parts import page
+from whymatch.client.unit_labels import detectors
 
 Document = Mapping[str, Any]
 DETECTS = 0.5
@@ -26,7 +27,7 @@ def index_page(subject: Document, layers: Sequence[Document]) -> str:
         "detectors",
         "labels",
     )
-    rows = "".join(_layer_row(layer) for layer in layers)
+    rows = "".join(_layer_row({**layer, "thresholds": _first_curve(layers)}) for layer in layers)
     plot = '<img class="plot" src="selectivity.png" alt="selectivity">' if _first_curve(layers) else ""
     return _page(
         f"{subject['network']}: what its units respond to",
@@ -102,7 +103,8 @@ def _layer_row(layer: Document) -> str:
     seen = units[0]["receptive_field"]["theoretical"]
     fields = [one["empirical"] for one in layer["fields"].values()]
     sizes = [statistics.median(one[side] for one in fields) for side in ("width_px", "height_px")] if fields else []
-    detecting = [unit["labels"][0]["label"] for unit in units if _detects(unit)]
+    found, thresholds = _found(units), len(layer["thresholds"])
+    above = [f"{point['share']:.0%}" for point in colors["curve"]] or ["-"] * thresholds
     return _row(
         "td",
         f'<a href="{layer["folder"]}/index.html">{html.escape(layer["layer"])}</a>',
@@ -111,9 +113,9 @@ def _layer_row(layer: Document) -> str:
         f"{seen['width_px']} x {seen['height_px']}",
         " x ".join(f"{size:g}" for size in sizes) or "-",
         ", ".join(f"{axis['angle_deg']:.0f}°" for axis in colors["axes"]) or "-",
-        *(f"{point['share']:.0%}" for point in colors["curve"]),
-        f"{len(detecting)} of {len(units)}",
-        str(len(set(detecting))),
+        *above,
+        f"{sum(map(len, found.values()))} of {len(units)}",
+        str(len(found)),
     )
 
 
@@ -139,21 +141,20 @@ def _unit_tile(unit: Document) -> str:
 
 
 def _detectors(units: Sequence[Document]) -> str:
-    found: dict[str, list[int]] = {}
-    for unit in filter(_detects, units):
-        found.setdefault(unit["labels"][0]["label"], []).append(unit["unit"])
+    found = _found(units)
     if not found:
         return f"<p>No unit has a label that at least {DETECTS:.0%} of its leading images share.</p>"
-    ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
     rows = "".join(
         _row("td", html.escape(label), " ".join(f'<a href="{one:04}.html">{one}</a>' for one in channels))
-        for label, channels in ordered
+        for label, channels in found.items()
     )
     return f'<h2>Detectors</h2><div class="card"><table>{_row("th", "label", "units")}{rows}</table></div>'
 
 
-def _detects(unit: Document) -> bool:
-    return bool(unit["labels"]) and unit["labels"][0]["precision"] >= DETECTS
+def _found(units: Sequence[Document]) -> dict[str, list[int]]:
+    """Return the units that detect each label."""
+    firsts = [(unit["unit"], unit["labels"][0]) for unit in units if unit["labels"]]
+    return detectors([(channel, first["label"], first["precision"]) for channel, first in firsts], DETECTS)
 
 
 def _field(unit: Document, field: Document | None) -> str:

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from whymatch.client.difference_pictures import gray
 from whymatch.client.tiles import bars_panel, fitted, font, framed, side_by_side, stacked, text_panel, tile
-from whymatch.client.unit_cards import UnitCard, color_words, filter_words
+from whymatch.client.unit_cards import UnitCard, color_words, filter_words, unit_stem
 from whymatch.client.unit_results import (
     ColorSelectivity,
     DecodedFilter,
@@ -39,6 +39,43 @@ SWATCHES = {
 """What the names of colors look like."""
 
 
+def write_cards(cards: Sequence[UnitCard], folder: Path) -> list[Path]:
+    """Write a picture of each unit, `LAYER-UNIT.png`, and return the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{card.stem}.png" for card in cards]
+    for card, file in zip(cards, files, strict=True):
+        card_picture(card).save(file)
+    return files
+
+
+def write_filters(found: Sequence[DecodedFilter], folder: Path) -> list[Path]:
+    """Write a picture of each filter, `LAYER-UNIT.png`, and `sheet.png`; return the former."""
+    write_sheet(filter_sheet(found), folder)
+    files = [folder / f"{unit_stem(one.layer, one.channel)}.png" for one in found]
+    for one, file in zip(found, files, strict=True):
+        file.write_bytes(one.picture_png)
+    return files
+
+
+def write_segments(found: Sequence[UnitSegment], folder: Path) -> list[Path]:
+    """Write each segment over its image, `LAYER-UNIT.png`, its mask, and `sheet.png`; return the first."""
+    write_sheet(segment_sheet(found), folder)
+    files = []
+    for one in found:
+        stem = unit_stem(one.layer, one.channel)
+        one.mask().save(folder / f"{stem}-mask.png")
+        files.append(folder / f"{stem}.png")
+        files[-1].write_bytes(one.overlay_png)
+    return files
+
+
+def write_sheet(sheet: Image.Image, folder: Path) -> Path:
+    """Write `sheet.png`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sheet.save(folder / "sheet.png")
+    return folder / "sheet.png"
+
+
 def card_picture(card: UnitCard) -> Image.Image:
     """Return what is known of a unit: what it sees of its top images, what it looks for, its colors and labels."""
     unit = card.unit
@@ -55,8 +92,6 @@ def card_picture(card: UnitCard) -> Image.Image:
             text_panel([f"labels of the top {unit.label_image_count} images"], PANEL_PX),
             bars_panel(rows, PANEL_PX),
         ]
-    if card.field and card.field.box:
-        right.append(_captioned(field_picture(card.field), FILTER, "what it responds to (white box: the field)"))
     title = text_panel([f"{unit.layer} / {unit.channel}"], PANEL_PX)
     return framed(stacked([title, side_by_side([stacked(left), stacked(right)])]))
 
@@ -74,17 +109,20 @@ def color_panel(color: ColorSelectivity) -> Image.Image:
 
 def filter_sheet(filters: Sequence[DecodedFilter]) -> Image.Image:
     """Return decoded filters side by side, as the paper's figure 1; each has its own scale."""
-    tiles = [_captioned(one.picture(), PATCH, str(one.channel)) for one in filters]
-    lines = [
-        f"{filters[0].layer}, {filters[0].width_px} x {filters[0].height_px} px; gray is a weight of 0",
-        "each filter has its own scale",
-    ]
+    return picture_sheet([(str(one.channel), one.picture()) for one in filters])
+
+
+def picture_sheet(pictures: Sequence[tuple[str, Image.Image]]) -> Image.Image:
+    """Return pictures of filters with their names side by side."""
+    tiles = [_captioned(picture, PATCH, name) for name, picture in pictures]
+    width, height = pictures[0][1].size
+    lines = [f"{width} x {height} px; gray is a weight of 0; each filter has its own scale"]
     return framed(stacked([_grid(tiles, FILTERS_IN_ROW), text_panel(lines, 2 * PANEL_PX)]))
 
 
-def field_sheet(fields: Sequence[EmpiricalField]) -> Image.Image:
-    """Return receptive fields side by side, with their sizes."""
-    return framed(_grid([_captioned_lines(field_picture(one), PICTURE, field_lines(one)) for one in fields], 3))
+def field_sheet(one: EmpiricalField) -> Image.Image:
+    """Return a receptive field with its size."""
+    return framed(_captioned_lines(field_picture(one), PICTURE, field_lines(one)))
 
 
 def field_picture(one: EmpiricalField) -> Image.Image:
@@ -128,6 +166,8 @@ def segment_lines(one: UnitSegment) -> list[str]:
 def write_minimal_image(steps: Sequence[MinimalImageStep], folder: Path) -> Path:
     """Write each step as `step-NNN.png`, all as `animation.gif`, and some of them as `sheet.png`, which is returned."""
     folder.mkdir(parents=True, exist_ok=True)
+    for older in folder.glob("step-[0-9][0-9][0-9].png"):
+        older.unlink()
     frames = [step for step in steps if not step.minimal or len(steps) == 1]
     for number, step in enumerate(frames):
         (folder / f"step-{number:03}.png").write_bytes(step.picture_png)
@@ -136,9 +176,7 @@ def write_minimal_image(steps: Sequence[MinimalImageStep], folder: Path) -> Path
     pictures[0].save(
         folder / "animation.gif", save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=False
     )
-    sheet = folder / "sheet.png"
-    minimal_image_sheet(frames).save(sheet)
-    return sheet
+    return write_sheet(minimal_image_sheet(frames), folder)
 
 
 def minimal_image_sheet(steps: Sequence[MinimalImageStep]) -> Image.Image:
@@ -158,8 +196,6 @@ def _facts(card: UnitCard) -> list[str]:
     seen = unit.receptive_field
     lines = [f"largest response {unit.maximum:.4g} over {unit.image_count} images"]
     lines.append(f"sees at most {seen.width_px} x {seen.height_px} px of the input")
-    if card.field and card.field.box:
-        lines.append(f"responds to {card.field.width_px} x {card.field.height_px} px of it")
     if unit.is_dead:
         lines.append("dead: no image of the gallery makes it respond")
     if card.no_filter:

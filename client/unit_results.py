@@ -343,15 +343,29 @@ class UnitSegment:
     maximum: float
     """The unit's largest response over the gallery."""
     sampled_cells: int
-    """For a quantile, from how many cells it was estimated."""
+    """For a quantile, from how many draws of cells it was estimated."""
     area_share: float
     """The share of the image inside."""
+    area: Box
+    """The part of the image that the network sees."""
+    width_px: int
+    """Of the upright image, as is `height_px`."""
+    height_px: int
     mask_png: bytes = field(repr=False)
+    """Of the size of the network's input."""
     overlay_png: bytes = field(default=b"", repr=False)
 
     def mask(self) -> PIL.Image.Image:
         """Return the segment, of the size of the upright image: white inside, black outside."""
-        return _opened(self.mask_png, "a mask", "segment")
+        import PIL.Image
+
+        seen = _opened(self.mask_png, "a mask", "segment")
+        left, top, right, bottom = (
+            round(edge) for edge in (self.area.left_px, self.area.top_px, self.area.right_px, self.area.bottom_px)
+        )
+        whole = PIL.Image.new("L", (self.width_px, self.height_px))
+        whole.paste(seen.resize((right - left, bottom - top), PIL.Image.Resampling.NEAREST), (left, top))
+        return whole
 
     def overlay(self) -> PIL.Image.Image:
         """Return the image with what lies outside darkened."""
@@ -363,7 +377,7 @@ class Segmentation:
     """An image segmented by units."""
 
     model: str
-    """The fingerprint of the model."""
+    """The fingerprint of the model and the gallery's head."""
     segments: Sequence[UnitSegment]
     """One for each unit, in the order of the request."""
     matches: Sequence[Match]
@@ -388,7 +402,7 @@ class MinimalImageStep:
     minimal: bool
     """True for the last one: without any other part the prediction would not hold."""
     evaluations: int
-    """Altered images that went through the network so far."""
+    """Images that went through the network so far."""
     segments: NDArray[np.int32] | None
     """(height, width) of the network's input, the number of the part of each pixel; comes with the first step."""
     area: Box | None

@@ -24,8 +24,8 @@ class Units:
     over its images, which the server keeps: only new images are looked at again.
     """
 
-    def __init__(self, stub: UnitServiceStub, stream: Stream, gallery: str) -> None:
-        """Call a server. `gallery`: of every call that names no other."""
+    def __init__(self, stub: UnitServiceStub, stream: Stream, gallery: Callable[[], str]) -> None:
+        """Call a server. `gallery` says which one a call is for that names none."""
         self._stub = stub
         self._stream = stream
         self._gallery = gallery
@@ -54,7 +54,7 @@ class Units:
         request = unit_requests.describe(
             layer,
             channels,
-            gallery or self._gallery,
+            gallery or self._gallery(),
             top_count=top_count,
             label_image_count=label_image_count,
             with_patches=with_patches,
@@ -104,7 +104,7 @@ class Units:
         """
         request = unit_requests.layer_colors(
             layer,
-            gallery or self._gallery,
+            gallery or self._gallery(),
             with_axes=with_axes,
             with_selectivity=with_selectivity,
             top_count=top_count,
@@ -132,7 +132,7 @@ class Units:
         image_count: K, how many top images; None means 10, or as many as there are.
         """
         request = unit_requests.receptive_field(
-            layer, channel, gallery or self._gallery, image_count=image_count, occluder=occluder
+            layer, channel, gallery or self._gallery(), image_count=image_count, occluder=occluder
         )
         with closing(self._answers(self._stub.FindReceptiveField, request, progress)) as answers:
             for answer in answers:
@@ -163,7 +163,7 @@ class Units:
             image,
             layer,
             channels,
-            gallery or self._gallery,
+            gallery or self._gallery(),
             share=share,
             quantile=quantile,
             match_limit=match_limit,
@@ -204,7 +204,7 @@ class Units:
         """
         request = unit_requests.minimal_image(
             image,
-            gallery or self._gallery,
+            gallery or self._gallery(),
             class_name=class_name,
             segmentation=segmentation,
             segment_count=segment_count,

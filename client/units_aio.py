@@ -25,8 +25,8 @@ class AsyncUnits:
     over its images, which the server keeps: only new images are looked at again.
     """
 
-    def __init__(self, stub: UnitServiceStub, stream: Stream, gallery: str) -> None:
-        """Call a server. `gallery`: of every call that names no other."""
+    def __init__(self, stub: UnitServiceStub, stream: Stream, gallery: Callable[[], str]) -> None:
+        """Call a server. `gallery` says which one a call is for that names none."""
         self._stub = stub
         self._stream = stream
         self._gallery = gallery
@@ -55,7 +55,7 @@ class AsyncUnits:
         request = unit_requests.describe(
             layer,
             channels,
-            gallery or self._gallery,
+            gallery or self._gallery(),
             top_count=top_count,
             label_image_count=label_image_count,
             with_patches=with_patches,
@@ -105,7 +105,7 @@ class AsyncUnits:
         """
         request = unit_requests.layer_colors(
             layer,
-            gallery or self._gallery,
+            gallery or self._gallery(),
             with_axes=with_axes,
             with_selectivity=with_selectivity,
             top_count=top_count,
@@ -133,7 +133,7 @@ class AsyncUnits:
         image_count: K, how many top images; None means 10, or as many as there are.
         """
         request = unit_requests.receptive_field(
-            layer, channel, gallery or self._gallery, image_count=image_count, occluder=occluder
+            layer, channel, gallery or self._gallery(), image_count=image_count, occluder=occluder
         )
         async with aclosing(self._answers(self._stub.FindReceptiveField, request, progress)) as answers:
             async for answer in answers:
@@ -165,7 +165,7 @@ class AsyncUnits:
             image,
             layer,
             channels,
-            gallery or self._gallery,
+            gallery or self._gallery(),
             share=share,
             quantile=quantile,
             match_limit=match_limit,
@@ -207,7 +207,7 @@ class AsyncUnits:
         request = await asyncio.to_thread(
             unit_requests.minimal_image,
             image,
-            gallery or self._gallery,
+            gallery or self._gallery(),
             class_name=class_name,
             segmentation=segmentation,
             segment_count=segment_count,

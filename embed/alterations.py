@@ -172,7 +172,8 @@ class NetworkGraph:
             return nodes[response]
         if name in outputs:
             return outputs[name]
-        near = difflib.get_close_matches(name, [*outputs, *named], n=5, cutoff=0.4)
+        others = {*outputs, *named} - {name}  # what InterActive knows by that name may be none here
+        near = difflib.get_close_matches(name, sorted(others), n=5, cutoff=0.4)
         raise BadLayer(
             f"{name!r} is no layer of this network; "
             + (f"near it are {', '.join(near)}" if near else "see `whymatch layers`")

@@ -14,9 +14,10 @@ from whymatch.embed.model import Model, Prepared
 Key = TypeVar("Key")
 Batch: TypeAlias = list[tuple[Key, Prepared]]
 
-AHEAD = 64
-"""Images that are decoded before the network asks for them."""
-WAITING = 256
+AHEAD_BYTES = 16 * 2**20
+"""Of images that are decoded before the network asks for them."""
+WAITING_BYTES = 64 * 2**20
+"""Of images of unusual sizes that wait for others of theirs; then the most common size goes as it is."""
 
 
 def prepared_batches(
@@ -25,13 +26,14 @@ def prepared_batches(
     limits: DecodeLimits,
     *,
     batch_size: int = 16,
-    waiting: int = WAITING,
+    waiting_bytes: int = WAITING_BYTES,
 ) -> Iterator[tuple[Batch[Key], dict[Key, WhymatchError]]]:
     """Yield images, ready for the network, in batches of one size, and why others since then cannot be read.
 
     images: files by a key, in no order that would be kept; read as fast as they are wanted.
-    waiting: images of unusual sizes that wait for others of theirs at most; then the most common size goes as it is.
+    waiting_bytes: of images of unusual sizes that wait for others of theirs; then the most common size goes as it is.
     """
+    waiting = max(batch_size, waiting_bytes // _input_bytes(model))
     sizes: defaultdict[tuple[int, ...], Batch[Key]] = defaultdict(list)
     broken: dict[Key, WhymatchError] = {}
     for key, prepared in _decoded(model, images, limits):
@@ -58,17 +60,22 @@ def _decoded(
 ) -> Iterator[tuple[Key, Prepared | WhymatchError]]:
     """Yield images in their order, decoded ahead; an image that cannot be read is its error."""
     ahead: deque[tuple[Key, Future[Prepared]]] = deque()
+    most = max(2, AHEAD_BYTES // _input_bytes(model))
     with ThreadPoolExecutor(os.cpu_count(), "flow", initializer=yield_to_the_network) as pool:
         try:
             for key, content in images:
                 ahead.append((key, pool.submit(model.prepare, content, limits)))
-                if len(ahead) >= AHEAD:
+                if len(ahead) >= most:
                     yield _result(*ahead.popleft())
             while ahead:
                 yield _result(*ahead.popleft())
         finally:
             for _, future in ahead:
                 future.cancel()
+
+
+def _input_bytes(model: Model) -> int:
+    return 3 * model.geometry.size_px**2
 
 
 def _result(key: Key, future: "Future[Prepared]") -> tuple[Key, Prepared | WhymatchError]:

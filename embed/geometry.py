@@ -26,6 +26,12 @@ class Placement:
         width, height = (right - left) / columns, (bottom - top) / rows
         return left + column * width, top + row * height, left + (column + 1) * width, top + (row + 1) * height
 
+    @property
+    def seen_share(self) -> float:
+        """The share of the original that the network sees."""
+        left, top, right, bottom = self.area
+        return (right - left) * (bottom - top) / (self.width_px * self.height_px)
+
     def scaled(self, width_px: int, height_px: int) -> "Placement":
         """Return the same for a picture of the whole original in another size."""
         x, y = width_px / self.width_px, height_px / self.height_px

@@ -113,6 +113,14 @@ class Gallery:
         """Return the bytes of an image as they were added. Raises UnknownImage."""
         return self._store.content(name)
 
+    def content_by_hash(self, digest: str) -> bytes | None:
+        """Return the bytes of an image by the hash of its file, whatever its name; None if it is gone."""
+        return self._store.content_by_hash(digest)
+
+    def features_by_hash(self, digest: str) -> Features | None:
+        """Return the features of an image likewise, without a head; None, too, if its feature map is not kept."""
+        return self._features(self._store.features_by_hash(digest))
+
     def sample_names(self, count: int, seed: int) -> list[str]:
         """Return the names of `count` images drawn at random, of all if there are not more, in the order of adding."""
         return self._store.sample_names(count, seed)

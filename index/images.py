@@ -96,6 +96,8 @@ class GalleryFacts:
     create_time: datetime
     """In UTC."""
     head: HeadFacts | None = None
+    generation: int = 0
+    """Grows with every change of its images or its head."""
 
     @property
     def fingerprint(self) -> str:

@@ -153,6 +153,7 @@ class Store:
             self.count(),
             datetime.fromtimestamp(facts["create_time"], UTC),
             self._head_facts(),
+            facts["generation"],
         )
 
     def _head_facts(self) -> HeadFacts | None:
@@ -322,6 +323,21 @@ class Store:
                 if self.find(name) is None:  # deleted meanwhile
                     raise UnknownImage(name) from err
                 raise BrokenGallery(f"the file of image {name!r} is gone from {self._name}; delete and add it") from err
+
+    def content_by_hash(self, digest: str) -> bytes | None:
+        """Return the bytes of an image by the hash of its file, None if it is gone."""
+        with disk_errors(self._name):
+            try:
+                return self._content_path(digest).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def features_by_hash(self, digest: str) -> StoredFeatures | None:
+        """Return the features of an image by the hash of its file, None if it is gone or its feature map not kept."""
+        query = """SELECT width_px, height_px, pooled, rows, columns, exponent, alpha
+                   FROM contents JOIN feature_maps ON feature_maps.content_id = contents.id WHERE sha256 = ?"""
+        rows = self._read(query, (digest,))
+        return _features(*rows[0]) if rows else None
 
     def pooled(self, names: Sequence[str]) -> list[Array]:
         """Return the pooled vectors of images, (C,) float32. Raises UnknownImage."""

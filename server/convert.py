@@ -1,7 +1,7 @@
 """From our own values to answers."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -46,6 +46,7 @@ def gallery(facts: GalleryFacts) -> gallery_service_pb2.Gallery:
         image_count=facts.image_count,
         create_time=_timestamp(facts.create_time),
         head=_head(facts.model, facts.head) if facts.head else None,
+        generation=facts.generation,
     )
 
 
@@ -206,8 +207,8 @@ def stored_embed_response(model: str, stored: StoredImage, embedding: Array) -> 
     )
 
 
-def model(description: Model) -> embed_service_pb2.Model:
-    """Return the model as the API shows it."""
+def model(description: Model, with_units: Collection[str]) -> embed_service_pb2.Model:
+    """Return the model as the API shows it; `with_units` are the layers that have rows and columns."""
     return embed_service_pb2.Model(
         fingerprint=description.fingerprint,
         backbone=description.backbone,
@@ -217,7 +218,12 @@ def model(description: Model) -> embed_service_pb2.Model:
         dimensions=description.dimensions,
         description_json=json.dumps(description.description),
         layers=[
-            embed_service_pb2.Layer(name=layer.name, aliases=layer.aliases, channels=layer.channels)
+            embed_service_pb2.Layer(
+                name=layer.name,
+                aliases=layer.aliases,
+                channels=layer.channels,
+                has_units=layer.name in with_units,
+            )
             for layer in description.layers.all
         ],
     )

@@ -1,8 +1,10 @@
 """EmbedService: what the model makes of an image."""
 
 import asyncio
+import functools
 
 from whymatch.embed import Model
+from whymatch.explain.units import unit_layers
 from whymatch.server import convert, parse
 from whymatch.server.calls import Context
 from whymatch.server.images import Images
@@ -30,4 +32,8 @@ class EmbedServicer(EmbedServiceServicer):
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
         """Describe the model."""
-        return await asyncio.to_thread(convert.model, self._model)  # the first time it looks through all layers
+        return await asyncio.to_thread(lambda: self._description)  # the first time it looks through all layers
+
+    @functools.cached_property
+    def _description(self) -> pb.Model:
+        return convert.model(self._model, unit_layers(self._model))

@@ -2,6 +2,8 @@
 
 import io
 from dataclasses import asdict
+from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from whymatch.explain.units import (
     MinimalImageProgress,
     MinimalImageStep,
     OccluderSetting,
+    Progress,
     ReceptiveField,
     Segments,
     SelectivitySettings,
@@ -33,6 +36,11 @@ from whymatch.explain.units import (
 from whymatch.server import convert
 from whymatch.v1 import explain_service_pb2
 from whymatch.v1 import unit_service_pb2 as pb
+
+
+def progress(one: Progress[Any]) -> pb.UnitProgress:
+    """Return how far a call is."""
+    return pb.UnitProgress(counted=one.counted, done=one.done, total=one.total)
 
 
 def unit(layer: str, channel: int) -> explain_service_pb2.Unit:
@@ -53,9 +61,9 @@ def description(gallery: str, one: UnitDescription) -> pb.UnitDescription:
                 response=top.response,
                 cell=explain_service_pb2.Cell(row=top.cell[0], column=top.cell[1]),
                 box=convert.box((box.left_px, box.top_px, box.right_px, box.bottom_px)),
-                patch_png=_png(one.patches[number]) if one.patches else b"",
+                patch_png=b"" if patch is None else _png(patch),
             )
-            for number, (top, box) in enumerate(zip(one.tops.images, one.boxes, strict=True))
+            for top, box, patch in zip_longest(one.tops.images, one.boxes, one.patches)
         ],
         labels=[
             pb.LabelShare(label=each.label, image_count=each.image_count, precision=each.precision)
@@ -125,7 +133,6 @@ def segment(
 ) -> pb.UnitSegment:
     """Return where in an image a unit responds."""
     rows, columns = one.responses.shape
-    whole = placement.on_original(one.mask)
     return pb.UnitSegment(
         unit=unit(layer, one.unit),
         rows=rows,
@@ -134,9 +141,12 @@ def segment(
         threshold=None if threshold.tops.is_dead else threshold.response,
         maximum=threshold.tops.maximum,
         sampled_cells=threshold.cell_count,
-        mask_png=_png(whole.astype(np.uint8) * 255),
-        area_share=whole.mean(),
+        mask_png=_png(one.mask.astype(np.uint8) * 255),
+        area_share=float(one.mask.mean()) * placement.seen_share,
         overlay_png=_png(np.asarray(overlay)) if overlay else b"",
+        area=convert.box(placement.area),
+        width_px=placement.width_px,
+        height_px=placement.height_px,
     )
 
 
@@ -149,10 +159,10 @@ def minimal_image_step(
     picture: Image.Image | None,
 ) -> pb.MinimalImageStep:
     """Return an image with parts removed; the first one comes with the numbers of its parts."""
-    seen = placement.on_original(~np.isin(segments, step.removed))
+    left = float(1 - np.isin(segments, step.removed).mean())
     message = pb.MinimalImageStep(
         segments_left=int(segments.max()) + 1 - len(step.removed),
-        area_share=seen.mean(),
+        area_share=left * placement.seen_share,
         value=step.value,
         prediction=prediction,
         picture_png=_png(np.asarray(picture)) if picture else b"",
@@ -169,9 +179,7 @@ def minimal_image_step(
 
 
 def _add_axes(message: pb.LayerColors, filters: LayerFilters, setting: AxisSettings) -> None:
-    angles = [angle for one in filters.filters if (angle := chromatic_angle(one)) is not None]
-    histogram, _ = np.histogram(angles, bins=180 // setting.bin_deg, range=(0, 180))
-    message.histogram.extend(histogram.tolist())
+    message.histogram.extend(filters.histogram.astype(int).tolist())
     message.no_axes = filters.no_axes
     message.axis_setting.CopyFrom(pb.AxisSetting(**asdict(setting)))
     if (found := filters.axes) is None:

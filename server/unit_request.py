@@ -27,6 +27,7 @@ MAX_TOP, MAX_LABEL_IMAGES, MAX_FIELD_IMAGES = 100, 1000, 100
 MAX_CHANNELS, MAX_SEGMENTED = 100_000, 100
 MAX_PARTS, PARTS = 200, 40
 MAX_OCCLUDER_PX, MAX_BATCH = 64, 1000
+MAX_MIXTURES = 1000
 MAX_DISTANCE = 10.0
 """No two colors are farther apart, in opponent space or by their names."""
 
@@ -114,13 +115,19 @@ def axes(message: pb.AxisSetting) -> AxisSettings:
         min_components=parse.limit(message, "min_components", 20, default=usual.min_components),
         max_components=parse.limit(message, "max_components", 20, default=usual.max_components),
         bin_deg=parse.limit(message, "bin_deg", 180, default=usual.bin_deg),
-        min_spread_deg=_number(message, "min_spread_deg", usual.min_spread_deg, 0, 180),
+        min_spread_deg=_number(message, "min_spread_deg", usual.min_spread_deg, 0.01, 180),
         seed=_seed(message),
     )
     try:
         found.check()
     except ValueError as err:
         raise BadRequest(f"`axis_setting`: {err}") from err
+    tries = 180 // found.bin_deg * (found.max_components - found.min_components + 1)
+    if tries > MAX_MIXTURES:
+        raise BadRequest(
+            f"`axis_setting` asks for {tries} mixtures, but at most {MAX_MIXTURES} are tried; take a larger `bin_deg`, "
+            "or fewer components"
+        )
     return found
 
 
@@ -142,7 +149,7 @@ def segment_threshold(request: pb.SegmentUnitsRequest) -> SegmentThreshold:
         case "share":
             return SegmentThreshold("share", _number(request, "share", 0, 1e-6, 1))
         case "quantile":
-            return SegmentThreshold("quantile", _number(request, "quantile", 0, 0, 1))
+            return SegmentThreshold("quantile", _number(request, "quantile", 0, 0, math.nextafter(1, 0)))
     return SegmentThreshold()
 
 

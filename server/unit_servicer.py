@@ -6,13 +6,10 @@ from concurrent.futures import Executor
 from contextlib import aclosing
 from typing import TypeVar
 
-import numpy as np
-
-from whymatch.embed import Array, Model
-from whymatch.explain import load_picture
-from whymatch.explain.units import TOP_IMAGES, UnitsOfGallery
+from whymatch.embed import Model
+from whymatch.explain.units import TOP_IMAGES
 from whymatch.index import BadRequest
-from whymatch.server import convert, parse, unit_request, unit_work
+from whymatch.server import parse, unit_request, unit_work
 from whymatch.server.calls import Context
 from whymatch.server.errors import ShuttingDown
 from whymatch.server.images import Images
@@ -101,26 +98,21 @@ class UnitServicer(UnitServiceServicer):
         threshold, source = unit_request.segment_threshold(request), parse.source(request.source, "source")
         limit, size_px = unit_request.match_limit(request, self._max_limit), parse.overlay_px(request)
         gallery = await self._images.gallery(parse.gallery_name(request.parent))
-        version, limits = gallery.version, self._images.limits
-        content = await self._images.content(source)
-        prepared = await asyncio.to_thread(self._model.prepare, content, limits)
-        picture = await asyncio.to_thread(load_picture, content, size_px=size_px, limits=limits) if size_px else None
-        found = await asyncio.get_running_loop().run_in_executor(
-            self._explainer, UnitsOfGallery, gallery, self._model, layer, limits
+        version, content = gallery.version, await self._images.content(source)
+        work = unit_work.segmenting(
+            gallery,
+            version,
+            self._model,
+            layer,
+            channels,
+            threshold,
+            content,
+            limit,
+            size_px,
+            self._images.limits,
         )
-        maps: Array | None = None
-        embedding: Array | None = None
-        if limit or found.responses.is_pooled:  # one pass through the network is enough for both
-            features = await self._images.features(source, version.head)
-            embedding = features.embedding
-            maps = features.feature_map if found.responses.is_pooled else None
-        work = unit_work.segmenting(found, channels, threshold, prepared, maps, picture)
-        async for answer in self._answers(work, pb.SegmentUnitsResponse()):
+        async for answer in self._answers(work, pb.SegmentUnitsResponse(), version.fingerprint):
             yield answer
-        if limit and embedding is not None:
-            [matches] = await asyncio.to_thread(version.search, np.stack([embedding]), limit)
-            scored = convert.matches(gallery.name, matches, [match.score for match in matches])
-            yield pb.SegmentUnitsResponse(model=version.fingerprint, matches=pb.SegmentMatches(matches=scored))
 
     async def FindMinimalImage(
         self, request: pb.FindMinimalImageRequest, context: Context

@@ -4,11 +4,10 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
-from whymatch.embed import Array, DecodeLimits, Model, Prepared
+from whymatch.embed import DecodeLimits, Model
 from whymatch.explain import load_picture
+from whymatch.explain.patches import Pixels
 from whymatch.explain.units import (
     AxisSettings,
     BestMatch,
@@ -16,14 +15,14 @@ from whymatch.explain.units import (
     DescriptionSetting,
     FieldProgress,
     LayerFilters,
-    LayerResponses,
     LayerSelectivity,
     OccluderSetting,
-    Passing,
     Prediction,
+    Progress,
     SegmentThreshold,
     SelectivitySettings,
     TopClass,
+    UnitDescription,
     UnitField,
     UnitsOfGallery,
     UnitThreshold,
@@ -35,12 +34,14 @@ from whymatch.explain.units import (
     field_in_gallery,
     fill,
     layer_filters,
+    layer_map,
     layer_selectivity,
     minimal_image,
     segment,
     segments_of,
 )
 from whymatch.index import Gallery, GalleryVersion
+from whymatch.server import convert as server_convert
 from whymatch.server import unit_convert as convert
 from whymatch.server.unit_request import MinimalImageRequest
 from whymatch.v1 import unit_service_pb2 as pb
@@ -56,21 +57,22 @@ def describing(
 ) -> Iterator[pb.DescribeUnitsResponse]:
     """Describe units."""
     for one in describe_units(gallery, model, layer, channels, setting, limits):
-        if isinstance(one, Passing):
-            yield pb.DescribeUnitsResponse(progress=_progress("images", one.done, one.total))
-        else:
+        if isinstance(one, UnitDescription):
             yield pb.DescribeUnitsResponse(unit=convert.description(gallery.name, one))
+        else:
+            yield pb.DescribeUnitsResponse(progress=convert.progress(one))
 
 
 def decoding(
     model: Model, layer: str, channels: Sequence[int], thresholds: ColorThresholds, *, with_values: bool
 ) -> Iterator[pb.DecodeFiltersResponse]:
     """Decode filters."""
-    total = len(channels) or LayerResponses(model, layer).channels
+    side = model.geometry.size_px
+    total = len(channels) or layer_map(model, layer, side, side).units
     for done, one in enumerate(decode_filters(model, layer, channels or None), start=1):
         color = classify_filter(one.shown(), thresholds)
         yield pb.DecodeFiltersResponse(filter=convert.decoded_filter(one, color, with_values=with_values))
-        yield pb.DecodeFiltersResponse(progress=_progress("filters", done, total))
+        yield pb.DecodeFiltersResponse(progress=convert.progress(Progress("filters", done, total)))
 
 
 def coloring(
@@ -85,12 +87,12 @@ def coloring(
     if filters:
         for decoded in layer_filters(model, layer, *filters):
             found = decoded.result
-            yield pb.DescribeLayerColorsResponse(progress=_progress("filters", decoded.done, decoded.total))
+            yield pb.DescribeLayerColorsResponse(progress=convert.progress(decoded))
     if selectivity:
         gallery, settings, top_count, limits = selectivity
-        for counted, passing in layer_selectivity(gallery, model, layer, settings, limits, top_count=top_count):
-            measured = passing.result
-            yield pb.DescribeLayerColorsResponse(progress=_progress(counted, passing.done, passing.total))
+        for measuring in layer_selectivity(gallery, model, layer, settings, limits, top_count=top_count):
+            measured = measuring.result
+            yield pb.DescribeLayerColorsResponse(progress=convert.progress(measuring))
     axes = filters[1] if filters else AxisSettings()
     yield pb.DescribeLayerColorsResponse(layer=convert.layer_colors(layer, found, measured, axes))
 
@@ -108,39 +110,51 @@ def occluding(
     for one in field_in_gallery(gallery, model, layer, channel, image_count, setting, limits):
         if isinstance(one, UnitField):
             yield pb.FindReceptiveFieldResponse(field=convert.field(layer, channel, one, setting))
-        else:
-            counted, total = ("evaluations", one.planned) if isinstance(one, FieldProgress) else ("images", one.total)
-            yield pb.FindReceptiveFieldResponse(progress=_progress(counted, one.done, total))
+            continue
+        if isinstance(one, FieldProgress):
+            one = Progress("evaluations", one.done, one.planned)
+        yield pb.FindReceptiveFieldResponse(progress=convert.progress(one))
 
 
 def segmenting(
-    found: UnitsOfGallery,
+    gallery: Gallery,
+    version: GalleryVersion,
+    model: Model,
+    layer: str,
     channels: Sequence[int],
     threshold: SegmentThreshold,
-    prepared: Prepared,
-    maps: Array | None,
-    picture: Image.Image | None,
+    content: bytes,
+    match_limit: int,
+    overlay_px: int | None,
+    limits: DecodeLimits,
 ) -> Iterator[pb.SegmentUnitsResponse]:
-    """Segment an image by units.
-
-    maps: the responses of the layer to the image, (H, W, C), if they are known.
-    picture: the whole image, if it is to be drawn.
-    """
+    """Segment an image by units, and find its matches; if the layer is the one that is pooled, in one pass."""
+    found = UnitsOfGallery(gallery, model, layer, limits)
     found.check(channels)
     thresholds: list[UnitThreshold] = []
-    for passing in found.thresholds(channels, threshold):
-        thresholds = passing.result or thresholds
-        yield pb.SegmentUnitsResponse(progress=_progress("images", passing.done, passing.total))
-    if maps is None:
+    for progress in found.thresholds(channels, threshold):
+        thresholds = progress.result or thresholds
+        yield pb.SegmentUnitsResponse(progress=convert.progress(progress))
+    prepared = model.prepare(content, limits)
+    features = None
+    if match_limit or found.responses.is_pooled:
+        [features] = model.features([prepared])
+    if features and found.responses.is_pooled:
+        maps = features.feature_map
+    else:
         maps = found.responses.maps(np.stack([prepared.pixels]))[0].permute(1, 2, 0).cpu().numpy()
-    field = found.field_of(prepared.pixels)
+    picture = load_picture(content, size_px=overlay_px, limits=limits) if overlay_px else None
+    field = found.field_of(*prepared.pixels.shape[:2])
     for one in thresholds:
         unit = one.tops.unit
-        found_segment = segment(unit, maps[..., unit], field, math.inf if one.tops.is_dead else one.response)
-        drawn = darkened(picture, found_segment.mask, prepared.placement) if picture else None
-        yield pb.SegmentUnitsResponse(
-            segment=convert.segment(found.layer, found_segment, one, prepared.placement, drawn)
-        )
+        part = segment(unit, maps[..., unit], field, math.inf if one.tops.is_dead else one.response)
+        drawn = darkened(picture, part.mask, prepared.placement) if picture else None
+        yield pb.SegmentUnitsResponse(segment=convert.segment(layer, part, one, prepared.placement, drawn))
+    if match_limit and features:
+        embedding = features.through(version.head).embedding
+        [matches] = version.search(np.stack([embedding]), match_limit)
+        scored = server_convert.matches(gallery.name, matches, [match.score for match in matches])
+        yield pb.SegmentUnitsResponse(matches=pb.SegmentMatches(matches=scored))
 
 
 def simplifying(
@@ -159,7 +173,8 @@ def simplifying(
     picture = load_picture(content, size_px=overlay_px, limits=limits) if overlay_px else None
     for progress in minimal_image(pixels, segments, fill(pixels, wanted.fill, model), prediction):
         if (step := progress.step) is None:
-            yield pb.FindMinimalImageResponse(progress=_progress("evaluations", progress.evaluations, progress.planned))
+            counted = Progress[None]("evaluations", progress.evaluations, progress.planned)
+            yield pb.FindMinimalImageResponse(progress=convert.progress(counted))
             continue
         drawn = None
         if picture:
@@ -170,7 +185,7 @@ def simplifying(
 
 
 def _prediction(
-    model: Model, version: GalleryVersion | None, content: bytes, pixels: NDArray[np.uint8], class_name: str | None
+    model: Model, version: GalleryVersion | None, content: bytes, pixels: Pixels, class_name: str | None
 ) -> tuple[Prediction, str]:
     """Return what must hold, and what the API calls it."""
     if class_name is not None:
@@ -179,7 +194,3 @@ def _prediction(
     assert version
     best = BestMatch(model, version, content, pixels)
     return best, f"galleries/{version.gallery}/images/{best.name}"
-
-
-def _progress(counted: str, done: int, total: int) -> pb.UnitProgress:
-    return pb.UnitProgress(counted=counted, done=done, total=total)

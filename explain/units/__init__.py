@@ -20,9 +20,9 @@ from whymatch.explain.units.description import (
 )
 from whymatch.explain.units.empirical_field import EmpiricalField, FieldProgress, empirical_field
 from whymatch.explain.units.gallery_field import FIELD_IMAGES, UnitField, field_in_gallery
-from whymatch.explain.units.gallery_peaks import Passing, TopImage, UnitTops
 from whymatch.explain.units.labels import LABEL_IMAGES, LabelShare, label_shares
 from whymatch.explain.units.layer_colors import LayerFilters, LayerSelectivity, layer_filters, layer_selectivity
+from whymatch.explain.units.layer_map import layer_map, unit_layers
 from whymatch.explain.units.minimal_image import (
     Fill,
     MinimalImageProgress,
@@ -43,6 +43,7 @@ from whymatch.explain.units.opponent import (
     to_opponent,
 )
 from whymatch.explain.units.predictions import BestMatch, TopClass
+from whymatch.explain.units.progress import Progress
 from whymatch.explain.units.receptive_field import ReceptiveField, Sight, receptive_field
 from whymatch.explain.units.responses import LayerResponses
 from whymatch.explain.units.segmentation import SegmentThreshold, UnitSegment, darkened, segment
@@ -55,6 +56,7 @@ from whymatch.explain.units.selectivity import (
     color_selectivity,
     selectivity_curve,
 )
+from whymatch.explain.units.tops import TopImage, TopTable, UnitTops
 
 __all__ = [
     "COLOR_NAMES",
@@ -81,8 +83,8 @@ __all__ = [
     "MinimalImageProgress",
     "MinimalImageStep",
     "OccluderSetting",
-    "Passing",
     "Prediction",
+    "Progress",
     "ReceptiveField",
     "SegmentThreshold",
     "Segmentation",
@@ -93,6 +95,7 @@ __all__ = [
     "TooFewUnits",
     "TopClass",
     "TopImage",
+    "TopTable",
     "UnitDescription",
     "UnitField",
     "UnitSegment",
@@ -116,6 +119,7 @@ __all__ = [
     "from_opponent",
     "label_shares",
     "layer_filters",
+    "layer_map",
     "layer_selectivity",
     "minimal_image",
     "receptive_field",
@@ -123,4 +127,5 @@ __all__ = [
     "segments_of",
     "selectivity_curve",
     "to_opponent",
+    "unit_layers",
 ]

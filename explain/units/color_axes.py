@@ -4,8 +4,10 @@ Angles are of axes, so that 0 and 180 degrees are the same. A Gaussian knows no 
 the circle cut open at each bin of the histogram in turn, and the least AIC = 2 (3 K - 1) - 2 ln(likelihood) is taken.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from sklearn.mixture import GaussianMixture
@@ -46,6 +48,8 @@ class AxisSettings:
 
 
 DEFAULT_AXES = AxisSettings()
+_Fit: TypeAlias = "tuple[float, int, tuple[LayerAxis, ...]]"
+"""AIC, shift and axes."""
 
 
 @dataclass(frozen=True)
@@ -108,31 +112,56 @@ def find_axes(angles_deg: Sequence[float], settings: AxisSettings = DEFAULT_AXES
         TooFewUnits: there are not enough for the fewest components.
         ValueError: settings or angles that are none.
     """
+    *_, axes = search_axes(angles_deg, settings)
+    assert axes
+    return axes
+
+
+def search_axes(angles_deg: Sequence[float], settings: AxisSettings = DEFAULT_AXES) -> Iterator[LayerAxes | None]:
+    """Do what `find_axes` does; yields None after each mixture, and last the axes."""
     settings.check()
     if not np.isfinite(angles_deg).all():
         raise ValueError("there are angles that are no numbers; leave out units without an angle")
-    angles = np.round(np.asarray(angles_deg, dtype=float) % 180, 2) % 180  # what differs by less is the same to k-means
+    angles = _rounded(angles_deg)
     fewest, different = settings.min_components, len(np.unique(angles))
     most = min(settings.max_components, len(angles) // 3, different)  # n // 3 is the largest K with 3 K - 1 < n
     if most < fewest:
         raise TooFewUnits(
-            f"{len(angles)} units of two colors have {different} different angles; {fewest} axes need {fewest} in "
-            f"{3 * fewest} units: take a layer with more units, or looser thresholds"
+            f"units with a chromatic axis: {len(angles)}, different angles: {different}; {fewest} color axes need "
+            f"{fewest} in {3 * fewest} units: take a layer with more units, or looser thresholds"
         )
     counts = range(fewest, most + 1)
-    with ONE_BLAS_THREAD, threadpool_limits(1):
-        tries = (_fit(angles, shift, k, settings) for shift in range(0, 180, settings.bin_deg) for k in counts)
-        aic, shift, axes = min(tries, key=lambda fit: round(fit[0], 6))  # of equal ones the first cut
-    histogram = np.histogram(angles, bins=180 // settings.bin_deg, range=(0, 180))[0].astype(float)
-    return LayerAxes(axes, aic, float(shift), len(angles), histogram, (counts[0], counts[-1]), settings)
+    best: _Fit | None = None
+    for shift, components in itertools.product(range(0, 180, settings.bin_deg), counts):
+        fit = _fit(angles, shift, components, settings)
+        if best is None or round(fit[0], 6) < round(best[0], 6):  # of equal ones the first cut
+            best = fit
+        yield None
+    assert best
+    aic, shift, axes = best
+    tried = counts[0], counts[-1]
+    yield LayerAxes(axes, aic, float(shift), len(angles), angle_histogram(angles_deg, settings), tried, settings)
 
 
-def _fit(angles: Wide, shift: int, components: int, settings: AxisSettings) -> tuple[float, int, tuple[LayerAxis, ...]]:
+def angle_histogram(angles_deg: Sequence[float], settings: AxisSettings = DEFAULT_AXES) -> Wide:
+    """Return how many units there are in each bin, (180 / bin_deg,), the first from 0 degrees."""
+    return np.histogram(_rounded(angles_deg), bins=180 // settings.bin_deg, range=(0, 180))[0].astype(float)
+
+
+def _rounded(angles_deg: Sequence[float]) -> Wide:
+    """Return angles of 0 up to 180; what differs by less than a hundredth is the same to k-means."""
+    rounded: Wide = np.round(np.asarray(angles_deg, dtype=float) % 180, 2) % 180
+    return rounded
+
+
+def _fit(angles: Wide, shift: int, components: int, settings: AxisSettings) -> _Fit:
     """Return AIC, shift and axes of the mixture over angles counted from the cut at `shift` degrees."""
     opened = ((angles - shift) % 180)[:, None]
     mixture = GaussianMixture(
         components, reg_covar=settings.min_spread_deg**2, max_iter=2000, random_state=settings.seed
-    ).fit(opened)
+    )
+    with ONE_BLAS_THREAD, threadpool_limits(1):
+        mixture.fit(opened)
     angle, spread = (mixture.means_[:, 0] + shift) % 180, np.sqrt(mixture.covariances_[:, 0, 0])
     found = zip(angle.tolist(), spread.tolist(), mixture.weights_.tolist(), strict=True)
     return float(mixture.aic(opened)), shift, tuple(LayerAxis(*axis) for axis in sorted(found))

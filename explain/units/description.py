@@ -3,29 +3,25 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from whymatch.embed import DecodeLimits, Model, Prepared, TooFewImages
+from whymatch.embed import DecodeLimits, Model, TooFewImages
 from whymatch.explain.errors import BadTarget
+from whymatch.explain.patches import Pixels
 from whymatch.explain.regions import Box
-from whymatch.explain.units.gallery_peaks import GalleryPeaks, LayerPeaks, Passing, TopImage, UnitTops
+from whymatch.explain.units.gallery_peaks import GalleryPeaks, LayerPeaks
 from whymatch.explain.units.labels import LABEL_IMAGES, LabelShare, label_shares
+from whymatch.explain.units.progress import Progress
 from whymatch.explain.units.receptive_field import ReceptiveField, receptive_field
 from whymatch.explain.units.responses import LayerResponses
 from whymatch.explain.units.segmentation import SegmentThreshold
 from whymatch.explain.units.selectivity import ColorSelectivity, SelectivitySettings, color_selectivity
+from whymatch.explain.units.tops import TopImage, TopTable, UnitTops
 from whymatch.index import Gallery
 
 TOP_IMAGES = 9
 """t, as in the paper on colors."""
-KEPT_IMAGES = 256
-"""Images that stay decoded for the next unit, 0.1 MB each."""
-
-Pixels = NDArray[np.uint8]
-Read = TypeVar("Read")
+KEPT_BYTES = 64 * 2**20
+"""Of images that stay decoded for the next unit."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +45,14 @@ class UnitDescription:
     tops: UnitTops
     """The top images that were asked for, as far as the unit responds to so many."""
     boxes: tuple[Box, ...]
-    """What the unit sees of each of them, in pixels of the original."""
+    """What the unit sees of each of them, in pixels of the original; a box without area where it sees padding alone."""
     field: ReceptiveField
     """For a square input; the sizes and strides are the same for all."""
     labels: tuple[LabelShare, ...]
     label_image_count: int
-    patches: tuple[Pixels, ...] = ()
-    """(h, w, 3) pixels of the network's input in each of the boxes; only if asked for."""
+    patches: tuple[Pixels | None, ...] = ()
+    """(h, w, 3) pixels of the network's input in each of the boxes, only if asked for; None for a box without area, and
+    for an image that was deleted meanwhile."""
     color: ColorSelectivity | None = None
     """Of the patches; only if asked for, and not of a dead unit."""
 
@@ -69,7 +66,7 @@ class UnitThreshold:
     response: float
     """The response at which it begins; of no meaning for a dead unit."""
     cell_count: int = 0
-    """For a quantile, from how many cells of the gallery's images, drawn at random, it was estimated."""
+    """For a quantile, from how many draws of cells of the gallery's images it was estimated."""
 
 
 class UnitsOfGallery:
@@ -86,16 +83,21 @@ class UnitsOfGallery:
         self.layer = layer
         self.responses = LayerResponses(model, layer)
         self._gallery = gallery
+        self._geometry = model.geometry
         self._peaks = GalleryPeaks(gallery, model, self.responses, limits)
-        self._field: Callable[[int, int], ReceptiveField] = lru_cache(
+        side = model.geometry.size_px
+        self.field_of: Callable[[int, int], ReceptiveField] = lru_cache(
             lambda height, width: receptive_field(model, layer, height, width)
         )
-        self.field = self._field(model.geometry.size_px, model.geometry.size_px)
-        """What the units see of a square input; the sizes and strides are the same for all inputs."""
-        self.prepared: Callable[[str], Prepared] = lru_cache(KEPT_IMAGES)(
-            lambda name: model.prepare(gallery.content(name), limits)
-        )
-        """A stored image as the network gets it."""
+        """What the units see of an input of a height and a width."""
+        self.field = self.field_of(side, side)
+
+        @lru_cache(max(16, KEPT_BYTES // (3 * side * side)))
+        def pixels(digest: str) -> Pixels | None:
+            content = gallery.content_by_hash(digest)
+            return None if content is None else model.prepare(content, limits).pixels
+
+        self._pixels: Callable[[str], Pixels | None] = pixels
 
     def check(self, units: Sequence[int]) -> None:
         """Raise BadTarget for a unit that the layer does not have."""
@@ -103,7 +105,7 @@ class UnitsOfGallery:
             if not 0 <= unit < self.responses.channels:
                 raise BadTarget(f"layer {self.layer!r} has no channel {unit}; take 0 to {self.responses.channels - 1}")
 
-    def tops(self, units: Sequence[int], count: int, *, at_least: int = 1) -> Iterator[Passing[list[UnitTops]]]:
+    def tops(self, units: Sequence[int], count: int, *, at_least: int = 1) -> Iterator[Progress[TopTable]]:
         """Find the top images of units; yields how far the pass over the gallery is, and last the tops.
 
         at_least: how many different images the gallery must have.
@@ -111,44 +113,56 @@ class UnitsOfGallery:
         Raises:
             TooFewImages: it has fewer.
         """
-        return self._read(lambda peaks: peaks.tops(units, count), at_least)
 
-    def thresholds(self, units: Sequence[int], threshold: SegmentThreshold) -> Iterator[Passing[list[UnitThreshold]]]:
-        """Find where the segments of units begin; yields how far the pass over the gallery is, and last where."""
-
-        def read(peaks: LayerPeaks) -> list[UnitThreshold]:
-            tops = peaks.tops(units, 1)
-            if threshold.kind == "share":
-                return [UnitThreshold(one, threshold.value * one.maximum) for one in tops]
-            quantiles, cell_count = peaks.quantiles(units, threshold.value)
-            return [UnitThreshold(*both, cell_count) for both in zip(tops, quantiles.tolist(), strict=True)]
-
-        return self._read(read, 1)
-
-    def _read(self, read: Callable[[LayerPeaks], Read], at_least: int) -> Iterator[Passing[Read]]:
-        def read_enough(peaks: LayerPeaks) -> Read:
+        def read(peaks: LayerPeaks) -> Iterator[TopTable | None]:
             if (there := len(peaks.images)) < at_least:
                 hint = "ask for fewer, or add some" if there else "add some"
                 raise TooFewImages(
                     f"gallery {self._gallery.name!r} has {there} different images, and {at_least} are needed; {hint}"
                 )
-            return read(peaks)
+            return peaks.tops(units, count)
 
-        return self._peaks.read(read_enough)
+        return self._peaks.read(read)
 
-    def field_of(self, pixels: Pixels) -> ReceptiveField:
-        """Return what the units see of an input (h, w, 3)."""
-        return self._field(*pixels.shape[:2])
+    def thresholds(self, units: Sequence[int], threshold: SegmentThreshold) -> Iterator[Progress[list[UnitThreshold]]]:
+        """Find where the segments of units begin; yields how far the pass over the gallery is, and last where.
 
-    def patches(self, images: Sequence[TopImage]) -> list[tuple[Pixels, Box]]:
-        """Return what the unit sees of its top images, as pixels of the input, and as a box of the original."""
-        return [self._patch(self.prepared(one.image.name), one.cell) for one in images]
+        Raises:
+            TooFewImages: the gallery is empty.
+        """
+        tops: list[UnitTops] = []
+        for progress in self.tops(units, 1):
+            tops = progress.result.all() if progress.result else []
+            found = [UnitThreshold(one, threshold.value * one.maximum) for one in tops]
+            last = threshold.kind == "share" and progress.result
+            yield Progress("images", progress.done, progress.total, found if last else None)
+        if threshold.kind == "quantile":
+            for quantiles in self._peaks.read(lambda peaks: iter([peaks.quantiles(units, threshold.value)])):
+                if quantiles.result:
+                    responses, count = quantiles.result
+                    both = zip(tops, responses.tolist(), strict=True)
+                    found = [UnitThreshold(one, response, count) for one, response in both]
+                    yield Progress("images", quantiles.done, quantiles.total, found)
 
-    def _patch(self, prepared: Prepared, cell: tuple[int, int]) -> tuple[Pixels, Box]:
-        field = self.field_of(prepared.pixels)
-        box = field.box(*cell)
-        left, top, right, bottom = (round(edge) for edge in (box.left_px, box.top_px, box.right_px, box.bottom_px))
-        return prepared.pixels[top:bottom, left:right], field.box_in_original(*cell, prepared.placement)
+    def box(self, top: TopImage) -> Box:
+        """Return what the unit sees of a top image, in pixels of the original."""
+        placement = self._geometry.placement(top.image.width_px, top.image.height_px)
+        return self._field_on(top).box_in_original(*top.cell, placement)
+
+    def pixels(self, top: TopImage) -> Pixels | None:
+        """Return a top image as the network gets it, (h, w, 3); None if it was deleted meanwhile."""
+        return self._pixels(top.image.content_sha256)
+
+    def patch(self, top: TopImage) -> Pixels | None:
+        """Return what the unit sees of a top image as the network gets it; None if it is gone, or that is padding."""
+        pixels, box = self.pixels(top), self._field_on(top).box(*top.cell)
+        left, top_px, right, bottom = (round(edge) for edge in (box.left_px, box.top_px, box.right_px, box.bottom_px))
+        patch = None if pixels is None else pixels[top_px:bottom, left:right]
+        return patch if patch is not None and patch.size else None
+
+    def _field_on(self, top: TopImage) -> ReceptiveField:
+        width, height = self._geometry.input_size(top.image.width_px, top.image.height_px)
+        return self.field_of(height, width)
 
 
 def describe_units(
@@ -158,7 +172,7 @@ def describe_units(
     units: Sequence[int],
     setting: DescriptionSetting,
     limits: DecodeLimits,
-) -> Iterator[Passing[list[UnitTops]] | UnitDescription]:
+) -> Iterator[Progress[TopTable] | UnitDescription]:
     """Describe units one after the other; yields how far the pass over the gallery is, then each unit.
 
     layer: by any name that `Alterations` takes.
@@ -175,26 +189,28 @@ def describe_units(
     found.check(units)
     asked = [count for count in (setting.top_count, setting.label_image_count) if count]
     count = max(setting.top_count or TOP_IMAGES, setting.label_image_count or LABEL_IMAGES)
-    tops: list[UnitTops] = []
-    for passing in found.tops(units, count, at_least=max(asked, default=1)):
-        tops = passing.result or tops
-        yield passing
-    for one in tops:
-        yield _described(found, one, setting)
+    table: TopTable | None = None
+    for progress in found.tops(units, count, at_least=max(asked, default=1)):
+        table = progress.result
+        yield progress
+    assert table
+    for row in range(len(units)):
+        yield _described(found, table.of(row), setting)
 
 
 def _described(found: UnitsOfGallery, tops: UnitTops, setting: DescriptionSetting) -> UnitDescription:
     labels_of = min(setting.label_image_count or LABEL_IMAGES, len(tops.images))
     shown = replace(tops, images=tops.images[: setting.top_count or TOP_IMAGES])
-    seen = found.patches(shown.images)
-    patches = tuple(pixels for pixels, _ in seen)
+    wants_patches = setting.with_patches or setting.selectivity
+    patches = tuple(map(found.patch, shown.images)) if wants_patches else ()
+    seen = [patch for patch in patches if patch is not None]
     return UnitDescription(
         found.layer,
         shown,
-        tuple(box for _, box in seen),
+        tuple(map(found.box, shown.images)),
         found.field,
         label_shares(tops, labels_of),
         labels_of,
         patches if setting.with_patches else (),
-        color_selectivity(patches, setting.selectivity) if setting.selectivity and patches else None,
+        color_selectivity(seen, setting.selectivity) if setting.selectivity and seen else None,
     )

@@ -3,18 +3,15 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from whymatch.embed import Alterations, Array, Model, Responses, TooFewImages
 from whymatch.explain.errors import BadTarget
+from whymatch.explain.patches import Pixels
 from whymatch.explain.regions import Box
 from whymatch.explain.units.occluders import AS_PAPER, OccluderSetting, axes_around
 from whymatch.explain.units.receptive_field import ReceptiveField, receptive_field
-
-Pixels: TypeAlias = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from whymatch.embed import DecodeLimits, Model
 from whymatch.explain.units.description import UnitsOfGallery
 from whymatch.explain.units.empirical_field import EmpiricalField, FieldProgress, empirical_field
-from whymatch.explain.units.gallery_peaks import Passing, UnitTops
 from whymatch.explain.units.occluders import OccluderSetting
+from whymatch.explain.units.progress import Progress
 from whymatch.explain.units.receptive_field import ReceptiveField
+from whymatch.explain.units.tops import TopTable
 from whymatch.index import Gallery
 
 FIELD_IMAGES = 10
@@ -33,7 +34,7 @@ def field_in_gallery(
     image_count: int | None,
     setting: OccluderSetting,
     limits: DecodeLimits,
-) -> Iterator[Passing[list[UnitTops]] | FieldProgress | UnitField]:
+) -> Iterator[Progress[TopTable] | FieldProgress | UnitField]:
     """Occlude the top images of a unit; yields how far the pass and then the occluding is, and last the field.
 
     image_count: K; None for `FIELD_IMAGES`, or as many as the gallery has. Fewer, where the unit responds to fewer.
@@ -46,14 +47,15 @@ def field_in_gallery(
     setting.check()
     found = UnitsOfGallery(gallery, model, layer, limits)
     found.check([unit])
-    tops: list[UnitTops] = []
-    for passing in found.tops([unit], image_count or FIELD_IMAGES, at_least=image_count or 1):
-        tops = passing.result or tops
-        yield passing
-    [one] = tops
-    images = [(found.prepared(each.image.name).pixels, each.cell) for each in one.images]
-    empirical: EmpiricalField | None = None
-    for progress in empirical_field(model, layer, unit, images, setting) if images else ():
-        empirical = progress.field
+    table: TopTable | None = None
+    for progress in found.tops([unit], image_count or FIELD_IMAGES, at_least=image_count or 1):
+        table = progress.result
         yield progress
+    assert table
+    tops = [(found.pixels(top), top.cell) for top in table.of(0).images]
+    images = [(pixels, cell) for pixels, cell in tops if pixels is not None]
+    empirical: EmpiricalField | None = None
+    for occluding in empirical_field(model, layer, unit, images, setting) if images else ():
+        empirical = occluding.field
+        yield occluding
     yield UnitField(found.field, empirical)

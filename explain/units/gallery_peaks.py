@@ -2,20 +2,19 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from whymatch.embed import Array, DecodeLimits, Model
 from whymatch.embed.flow import prepared_batches
 from whymatch.explain.units.peak_store import FILE, DamagedPeaks, PeakStore, peak_store
-from whymatch.explain.units.peaks import Cells, Peaks, peaks_of
+from whymatch.explain.units.peaks import Peaks, peaks_of
+from whymatch.explain.units.progress import Progress
 from whymatch.explain.units.responses import LayerResponses
-from whymatch.index import Gallery, StoredImage, UnknownImage
+from whymatch.explain.units.tops import TopTable
+from whymatch.index import Gallery, StoredImage
 
 LOGGER = logging.getLogger(__name__)
 
@@ -27,49 +26,6 @@ READ_AT_ONCE = 512
 Read = TypeVar("Read")
 
 
-@dataclass(frozen=True)
-class TopImage:
-    """An image that a unit responds to."""
-
-    image: StoredImage
-    """Of images with the same content the one that was added first."""
-    response: float
-    """The largest response of the unit, above 0."""
-    cell: tuple[int, int]
-    """Row and column of that response in the layer's map."""
-
-
-@dataclass(frozen=True)
-class UnitTops:
-    """The images of a gallery that one unit responds to most."""
-
-    unit: int
-    images: tuple[TopImage, ...]
-    """Strongest first, of equals the one that was added first; empty for a dead unit."""
-    image_count: int
-    """Images of different content that were looked at."""
-
-    @property
-    def maximum(self) -> float:
-        """The largest response over the gallery; 0 for a dead unit."""
-        return self.images[0].response if self.images else 0.0
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether no image of the gallery makes the unit respond, that is above 0."""
-        return not self.images
-
-
-@dataclass(frozen=True)
-class Passing(Generic[Read]):
-    """How far the pass over the images is, and last what was read of the peaks."""
-
-    done: int
-    """Images whose peaks are known."""
-    total: int
-    result: Read | None = None
-
-
 class LayerPeaks:
     """The peaks of all units of a layer over the images of a gallery."""
 
@@ -77,32 +33,20 @@ class LayerPeaks:
         self.images = images
         self._store = store
 
-    def tops(self, units: Sequence[int], count: int) -> list[UnitTops]:
-        """Return the `count` images that each of some units responds to most."""
-        wanted = list(units)
-        places: NDArray[np.intp] = np.zeros((len(wanted), 0), np.intp)
-        responses: Array = np.zeros((len(wanted), 0), np.float32)
-        cells: Cells = np.zeros((len(wanted), 0, 2), np.uint16)
-        first = 0
+    def tops(self, units: Sequence[int], count: int) -> Iterator[TopTable | None]:
+        """Find the `count` images that each of some units responds to most; yields None on the way, and last those."""
+        table, first = TopTable(units, self.images, count), 0
         for digests in self._chunks():
-            new_responses, new_cells = self._store.peaks(digests)
-            added = np.arange(first, first + len(digests))
-            places = np.hstack([places, np.broadcast_to(added, (len(wanted), len(added)))])
-            responses = np.hstack([responses, new_responses[:, wanted].T])
-            cells = np.hstack([cells, new_cells[:, wanted].swapaxes(0, 1)])
-            best = np.argsort(-responses, axis=1, kind="stable")[:, :count]
-            places, responses = np.take_along_axis(places, best, axis=1), np.take_along_axis(responses, best, axis=1)
-            cells = np.take_along_axis(cells, best[..., None], axis=1)
+            responses, cells = self._store.peaks(digests)
+            table.add(first, responses[:, list(units)], cells[:, list(units)])
             first += len(digests)
-        return [
-            UnitTops(unit, self._top_images(places[row], responses[row], cells[row]), len(self.images))
-            for row, unit in enumerate(wanted)
-        ]
+            yield None
+        yield table
 
     def quantiles(self, units: Sequence[int], share: float) -> tuple[Array, int]:
         """Return the response (units,) that the share of the cells of all images does not exceed, for each unit.
 
-        Estimated from some cells of each image, drawn at random; their number is returned, too.
+        Estimated from some cells of each image, drawn at random; the number of draws is returned, too.
         """
         drawn = np.concatenate([self._store.samples(digests)[:, list(units)] for digests in self._chunks()])
         return np.quantile(drawn, share, axis=0).astype(np.float32), len(drawn)
@@ -111,15 +55,12 @@ class LayerPeaks:
         for start in range(0, len(self.images), READ_AT_ONCE):
             yield [one.content_sha256 for one in self.images[start : start + READ_AT_ONCE]]
 
-    def _top_images(self, places: NDArray[np.intp], responses: Array, cells: Cells) -> tuple[TopImage, ...]:
-        found = zip(places.tolist(), responses.tolist(), cells.tolist(), strict=True)
-        return tuple(
-            TopImage(self.images[place], size, (row, column)) for place, size, (row, column) in found if size > 0
-        )
-
 
 class GalleryPeaks:
-    """Makes the peaks of a layer that a gallery lacks: of the feature maps that it keeps, or by running the network."""
+    """Makes the peaks of a layer that a gallery lacks: of the feature maps that it keeps, or by running the network.
+
+    Peaks belong to the content of an image, by whatever name, so that a change of the gallery meanwhile spoils none.
+    """
 
     def __init__(self, gallery: Gallery, model: Model, responses: LayerResponses, limits: DecodeLimits) -> None:
         self._gallery = gallery
@@ -127,36 +68,38 @@ class GalleryPeaks:
         self._responses = responses
         self._limits = limits
 
-    def read(self, read: Callable[[LayerPeaks], Read]) -> Iterator[Passing[Read]]:
-        """Make what is lacking, and read something of all peaks; yields how far that is.
+    def read(self, read: Callable[[LayerPeaks], Iterator[Read | None]]) -> Iterator[Progress[Read]]:
+        """Make what is lacking, and read something of all peaks; yields how far that is, and last what was read.
 
         What has been made is kept, wherever this is left. Images that cannot be read are left out.
 
         Raises:
             StorageFull, ReadOnlyStorage: the peaks cannot be kept.
         """
-        with suppress(DamagedPeaks):
+        try:
             yield from self._read(read)
-            return
-        LOGGER.warning("the peaks of units of gallery %r were damaged and are made again", self._gallery.name)
-        yield from self._read(read)
+        except DamagedPeaks as err:
+            LOGGER.warning("%s; those of gallery %r are made again", err, self._gallery.name)
+            yield from self._read(read)
 
-    def _read(self, read: Callable[[LayerPeaks], Read]) -> Iterator[Passing[Read]]:
+    def _read(self, read: Callable[[LayerPeaks], Iterator[Read | None]]) -> Iterator[Progress[Read]]:
         images = self._gallery.distinct_images()
         names = {one.content_sha256: one.name for one in images}
-        with peak_store(self._gallery.derived_file(FILE), self._responses.identity) as store:
+        path = self._gallery.derived_file(FILE)
+        with peak_store(path, self._responses.identity, self._responses.channels) as store:
+            store.keep_only(names)
             known = store.known()
-            store.forget(known.difference(names))
             missing = {digest: name for digest, name in names.items() if digest not in known}
             done = len(names) - len(missing)
-            yield Passing(done, len(names))
+            yield Progress("images", done, len(names))
             for made in self._made(missing):
                 store.add(made)
                 done += len(made)
-                yield Passing(done, len(names))
+                yield Progress("images", done, len(names))
             known = store.known()
             peaks = LayerPeaks([one for one in images if one.content_sha256 in known], store)
-            yield Passing(len(names), len(names), read(peaks))
+            for result in read(peaks):
+                yield Progress("images", len(names), len(names), result)
 
     def _made(self, missing: Mapping[str, str]) -> Iterator[dict[str, Peaks]]:
         """Yield the peaks of images, some at a time; names by the hash of the file."""
@@ -165,10 +108,8 @@ class GalleryPeaks:
 
     def _of_stored(self, missing: Mapping[str, str]) -> Iterator[dict[str, Peaks]]:
         found: dict[str, Peaks] = {}
-        for digest, name in missing.items():
-            with suppress(UnknownImage):  # deleted meanwhile
-                [features] = self._gallery.features([name])
-                assert features
+        for digest in missing:
+            if features := self._gallery.features_by_hash(digest):  # else it was deleted meanwhile
                 maps = torch.from_numpy(features.feature_map)[None].permute(0, 3, 1, 2)
                 [found[digest]] = peaks_of(maps, [_seed(digest)])
             if len(found) == AT_ONCE:
@@ -187,8 +128,10 @@ class GalleryPeaks:
 
     def _contents(self, names: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
         for digest, name in names.items():
-            with suppress(UnknownImage):  # deleted meanwhile
-                yield digest, self._gallery.content(name)
+            if (content := self._gallery.content_by_hash(digest)) is not None:
+                yield digest, content
+            else:
+                LOGGER.warning("image %r has no part in the peaks of units: its file is gone", name)
 
 
 def _seed(digest: str) -> int:

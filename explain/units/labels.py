@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from whymatch.explain.units.gallery_peaks import UnitTops
+from whymatch.explain.units.tops import UnitTops
 
 LABEL_IMAGES = 60
 """Of how many top images the labels are counted by default, as in the paper."""

@@ -4,12 +4,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from whymatch.embed import DecodeLimits, Model
-from whymatch.explain.units.color_axes import AxisSettings, LayerAxes, TooFewUnits, chromatic_angle, find_axes
+from whymatch.explain.patches import Wide
+from whymatch.explain.units.color_axes import (
+    AxisSettings,
+    LayerAxes,
+    TooFewUnits,
+    angle_histogram,
+    chromatic_angle,
+    search_axes,
+)
 from whymatch.explain.units.decoded import decode_filters
 from whymatch.explain.units.description import TOP_IMAGES, UnitsOfGallery
-from whymatch.explain.units.gallery_peaks import Passing, UnitTops
 from whymatch.explain.units.layer_map import layer_map
 from whymatch.explain.units.opponent import ColorThresholds, FilterColor, classify_filter
+from whymatch.explain.units.progress import Progress
 from whymatch.explain.units.selectivity import (
     ColorSelectivity,
     SelectivityCurve,
@@ -17,6 +25,7 @@ from whymatch.explain.units.selectivity import (
     color_selectivity,
     selectivity_curve,
 )
+from whymatch.explain.units.tops import TopTable
 from whymatch.index import Gallery
 
 
@@ -30,6 +39,8 @@ class LayerFilters:
     axes: LayerAxes | None
     no_axes: str
     """Why there are no axes; empty if there are."""
+    histogram: Wide
+    """(180 / bin_deg,), units in each bin of the chromatic angle, of those that have one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +55,7 @@ class LayerSelectivity:
 
 def layer_filters(
     model: Model, layer: str, thresholds: ColorThresholds, axes: AxisSettings
-) -> Iterator[Passing[LayerFilters]]:
+) -> Iterator[Progress[LayerFilters]]:
     """Decode all filters of a layer and classify them by their colors; yields how many are done, and last the layer.
 
     Raises:
@@ -55,13 +66,17 @@ def layer_filters(
     filters: list[FilterColor] = []
     for decoded in decode_filters(model, layer):
         filters.append(classify_filter(decoded.shown(), thresholds))
-        yield Passing(len(filters), count)
+        yield Progress("filters", len(filters), count)
     angles = [angle for one in filters if (angle := chromatic_angle(one)) is not None]
+    found: LayerAxes | None = None
+    none = ""
     try:
-        found, none = find_axes(angles, axes), ""
+        for found in search_axes(angles, axes):  # noqa: B007 - the last one counts
+            yield Progress("filters", count, count)
     except TooFewUnits as err:
-        found, none = None, str(err)
-    yield Passing(count, count, LayerFilters(layer, tuple(filters), found, none))
+        none = str(err)
+    result = LayerFilters(layer, tuple(filters), found, none, angle_histogram(angles, axes))
+    yield Progress("filters", count, count, result)
 
 
 def layer_selectivity(
@@ -72,8 +87,8 @@ def layer_selectivity(
     limits: DecodeLimits,
     *,
     top_count: int = TOP_IMAGES,
-) -> Iterator[tuple[str, Passing[LayerSelectivity]]]:
-    """Measure how selective all units of a layer are; yields what is counted and how far it is, and last the layer.
+) -> Iterator[Progress[LayerSelectivity]]:
+    """Measure how selective all units of a layer are; yields how far it is, and last the layer.
 
     top_count: t, of how many top images the selectivity of a unit is; fewer where it responds to fewer.
 
@@ -84,14 +99,15 @@ def layer_selectivity(
     """
     found = UnitsOfGallery(gallery, model, layer, limits)
     units = range(found.responses.channels)
-    tops: list[UnitTops] = []
-    for passing in found.tops(units, top_count):
-        tops = passing.result or tops
-        yield "images", Passing(passing.done, passing.total)
+    table: TopTable | None = None
+    for progress in found.tops(units, top_count):
+        table = progress.result
+        yield Progress("images", progress.done, progress.total)
+    assert table
     measured: list[ColorSelectivity] = []
-    for one in tops:
-        patches = [pixels for pixels, _ in found.patches(one.images)]
-        measured.append(color_selectivity(patches, settings))
-        yield "units", Passing(len(measured), len(units))
+    for row in units:
+        patches = map(found.patch, table.of(row).images)
+        measured.append(color_selectivity([patch for patch in patches if patch is not None], settings))
+        yield Progress("units", len(measured), len(units))
     result = LayerSelectivity(layer, tuple(measured), selectivity_curve(measured))
-    yield "units", Passing(len(units), len(units), result)
+    yield Progress("units", len(units), len(units), result)

@@ -1,6 +1,7 @@
 """A layer of a model's network in the graph of all of it, and the shapes of the maps, without computing any."""
 
 import operator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -77,3 +78,15 @@ def layer_map(model: Model, layer: str, height_px: int, width_px: int) -> LayerM
             f"the units of {layer!r} have no place in the image; take a layer before the fully connected ones"
         )
     return LayerMap(layer, network.module, node, shapes)
+
+
+def unit_layers(model: Model) -> set[str]:
+    """Return the names of those of a model's layers that have rows and columns of units."""
+    network, side = NetworkGraph(model), model.geometry.size_px
+    shapes = shapes_of(network.module, side, side)
+    found = set()
+    for layer in model.layers.all:
+        with suppress(BadLayer):
+            if len(shapes[network.node(Responses(layer.name))]) == 4:
+                found.add(layer.name)
+    return found

@@ -14,10 +14,10 @@ from PIL import Image, ImageFilter
 
 from whymatch.embed import Array, Model, Placement
 from whymatch.explain.errors import BadTarget
+from whymatch.explain.patches import Pixels
 from whymatch.explain.units.segments import Segments
 
 Fill = Literal["gray", "blur"]
-Pixels = NDArray[np.uint8]
 BATCH = 16
 BLURRED = 8
 """A blurred image loses what is smaller than its longer side divided by this, about."""

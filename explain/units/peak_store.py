@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -27,24 +27,37 @@ CREATE TABLE IF NOT EXISTS peaks (
 """
 
 
-class DamagedPeaks(Exception):
-    """The file of peaks was damaged."""
+class DamagedPeaks(BrokenGallery):
+    """The file of peaks is damaged, and removed; it can be made again."""
 
 
 class PeakStore:
     """The peaks of one layer over the images of one gallery, by the hash of their files.
 
     Every change is whole or not there at all; the last ones may be lost when the machine fails, and are made again.
+    All methods raise DamagedPeaks, StorageFull and ReadOnlyStorage.
     """
 
-    def __init__(self, connection: sqlite3.Connection, layer_id: int) -> None:
-        self._connection = connection
-        self._layer_id = layer_id
+    def __init__(self, path: Path, identity: str, channels: int) -> None:
+        """Open the file, made if it is missing."""
+        self._path = path
+        self._channels = channels
+        with self._errors():
+            self._connection = _connect(path)
+            with self._connection:
+                self._connection.execute("INSERT OR IGNORE INTO layers (identity) VALUES (?)", (identity,))
+            query = "SELECT id FROM layers WHERE identity = ?"
+            [self._layer_id] = self._connection.execute(query, (identity,)).fetchone()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
 
     def known(self) -> set[str]:
         """Return the images whose peaks are kept."""
-        rows = self._connection.execute("SELECT sha256 FROM peaks WHERE layer_id = ?", (self._layer_id,))
-        return {digest for (digest,) in rows}
+        with self._errors():
+            rows = self._connection.execute("SELECT sha256 FROM peaks WHERE layer_id = ?", (self._layer_id,))
+            return {digest for (digest,) in rows}
 
     def add(self, peaks: Mapping[str, Peaks]) -> None:
         """Keep the peaks of images."""
@@ -52,25 +65,33 @@ class PeakStore:
             (self._layer_id, digest, one.values.tobytes(), one.cells.tobytes(), one.sample.tobytes())
             for digest, one in peaks.items()
         ]
-        with self._connection:
+        with self._errors(), self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO peaks VALUES (?, ?, ?, ?, ?)", rows)
 
-    def forget(self, digests: Iterable[str]) -> None:
-        """Drop the peaks of images that are no longer there."""
-        rows = [(self._layer_id, digest) for digest in digests]
-        with self._connection:
-            self._connection.executemany("DELETE FROM peaks WHERE layer_id = ? AND sha256 = ?", rows)
+    def keep_only(self, digests: Collection[str]) -> None:
+        """Drop the peaks of all other images, of any layer."""
+        with self._errors(), self._connection:
+            kept = {digest for (digest,) in self._connection.execute("SELECT DISTINCT sha256 FROM peaks")}
+            gone = [(digest,) for digest in kept.difference(digests)]
+            self._connection.executemany("DELETE FROM peaks WHERE sha256 = ?", gone)
 
     def peaks(self, digests: Sequence[str]) -> tuple[Array, Cells]:
         """Return the largest responses (n, C) and their cells (n, C, 2) of images whose peaks are kept, in order."""
-        found = self._columns(digests, "response, cells")
-        responses = np.stack([np.frombuffer(response, np.float32) for response, _ in found])
-        return responses, np.stack([np.frombuffer(cells, np.uint16).reshape(-1, 2) for _, cells in found])
+        with self._errors():
+            found = self._columns(digests, "response, cells")
+            responses = b"".join(response for response, _ in found)
+            cells = b"".join(cells for _, cells in found)
+            shape = len(found), self._channels
+            return (
+                np.frombuffer(responses, np.float32).reshape(shape),
+                np.frombuffer(cells, np.uint16).reshape(*shape, 2),
+            )
 
     def samples(self, digests: Sequence[str]) -> Array:
         """Return responses at random cells (n * SAMPLE, C) of images whose peaks are kept."""
-        found = self._columns(digests, "sample")
-        return np.concatenate([np.frombuffer(sample, np.float32).reshape(SAMPLE, -1) for (sample,) in found])
+        with self._errors():
+            drawn = b"".join(sample for (sample,) in self._columns(digests, "sample"))
+            return np.frombuffer(drawn, np.float32).reshape(len(digests) * SAMPLE, self._channels)
 
     def _columns(self, digests: Sequence[str], columns: str) -> list[tuple[bytes, ...]]:
         rows = self._connection.execute(
@@ -80,27 +101,24 @@ class PeakStore:
         found = {digest: values for digest, *values in rows}
         return [tuple(found[digest]) for digest in digests]
 
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Remove the file if it turns out damaged: not what SQLite can read, or not what was written."""
+        try:
+            with disk_errors("the peaks of units"):
+                yield
+        except (BrokenGallery, sqlite3.Error, ValueError, KeyError) as err:
+            for suffix in ("", "-wal", "-shm"):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            raise DamagedPeaks(f"the peaks of units in {self._path.name} were damaged and are removed") from err
 
-@contextmanager
-def peak_store(path: Path, identity: str) -> Iterator[PeakStore]:
-    """Open the peaks of a layer, made if they are missing; a file that turns out damaged is removed.
 
-    identity: of the layer, whatever its responses depend on.
+def peak_store(path: Path, identity: str, channels: int) -> "closing[PeakStore]":
+    """Open the peaks of a layer for a `with` block.
 
-    Raises:
-        DamagedPeaks: the next try begins anew.
-        StorageFull, ReadOnlyStorage: the file cannot be written.
+    identity: of the layer, whatever its responses depend on. channels: how many units it has.
     """
-    try:
-        with disk_errors(f"the peaks of units, {path.name},"), closing(_connect(path)) as connection:
-            with connection:
-                connection.execute("INSERT OR IGNORE INTO layers (identity) VALUES (?)", (identity,))
-            [layer_id] = connection.execute("SELECT id FROM layers WHERE identity = ?", (identity,)).fetchone()
-            yield PeakStore(connection, layer_id)
-    except BrokenGallery as err:
-        for suffix in ("", "-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        raise DamagedPeaks(f"{path.name} was damaged and is removed") from err
+    return closing(PeakStore(path, identity, channels))
 
 
 def _connect(path: Path) -> sqlite3.Connection:

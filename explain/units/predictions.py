@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 
 from whymatch.embed import Array, Model
 from whymatch.explain.errors import BadTarget
+from whymatch.explain.patches import Pixels
 from whymatch.index import GalleryVersion, StoredImage
-
-Pixels = NDArray[np.uint8]
 
 
 class TopClass:
@@ -40,7 +39,10 @@ class TopClass:
 
 
 class BestMatch:
-    """That the best match of an image is the one that a given image has, among images of other content."""
+    """That the best match of an image is the one that a given image has, among images of other content.
+
+    Images with the same content are the same match.
+    """
 
     def __init__(self, model: Model, version: GalleryVersion, content: bytes, pixels: Pixels) -> None:
         """Search for the given image.
@@ -57,12 +59,13 @@ class BestMatch:
         if best is None:
             raise BadTarget(f"gallery {version.gallery!r} has no other image that could match; add some")
         self.name = best.name
+        self._hash = best.content_sha256
         self._match = version.embeddings([best.name])[0]
 
     def __call__(self, pixels: Pixels) -> tuple[Array, NDArray[np.bool_]]:
         """Return the similarity of images (B, h, w, 3) to the match, and whether it is the best one of each."""
         embeddings = self._embeddings(pixels)
-        best = [one is not None and one.name == self.name for one in self._best(embeddings)]
+        best = [one is not None and one.content_sha256 == self._hash for one in self._best(embeddings)]
         similarities: Array = embeddings @ self._match
         return similarities, np.array(best)
 

@@ -44,8 +44,8 @@ def segment(unit: int, responses: Array, field: ReceptiveField, threshold: float
 def upsample(responses: Array, field: ReceptiveField) -> Array:
     """Return responses (H, W) at every pixel of the input, (h, w) float32.
 
-    Each response is that of the center of what its cell sees; between the centers it is interpolated linearly, beyond
-    the outermost ones it stays.
+    Each response is that of the pixel in the center of what its cell sees, of two the lower one; between the centers it
+    is interpolated linearly, beyond the outermost ones it stays.
     """
     rows, columns = (
         _centers(sight, count, size)
@@ -66,10 +66,10 @@ def darkened(picture: Image.Image, mask: Bits, placement: Placement) -> Image.Im
 
 
 def _centers(sight: Sight, count: int, size: int) -> NDArray[np.float64]:
-    """Return the centers of what the cells along one axis see, in pixels; evenly spaced where all see everything."""
+    """Return the middle pixels of what the cells along one axis see; evenly spread where all see everything."""
     if sight.stride_px == 0:
-        return (np.arange(count) + 0.5) * size / count
-    return sight.center_px + np.arange(count, dtype=float) * sight.stride_px
+        return np.ceil((np.arange(count) + 0.5) * size / count) - 0.5
+    return np.ceil(sight.center_px + np.arange(count, dtype=float) * sight.stride_px) - 0.5
 
 
 def _interpolation(centers: NDArray[np.float64], size: int) -> NDArray[np.float64]:

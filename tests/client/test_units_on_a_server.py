@@ -23,7 +23,9 @@ from whymatch.client import (
     ColorThresholds,
     InvalidArgument,
     Layer,
+    Model,
     NewImage,
+    NotFound,
     OccluderSetting,
     SelectivitySetting,
     Stored,
@@ -214,15 +216,15 @@ def test_show_prints_the_names_that_others_rely_on(ask, tmp_path):
     assert document["decoded_filter"]["color"]["content"] == "varied"
     card = opened(Path(document["picture"]))
     assert card.width > 600
-    several = ask("show", LAYER, 0, 2)
-    assert [(one["unit"], one["dead"]) for one in several] == [(0, False), (2, True)]
-    assert several[1]["color"] is None
+    dead = ask("show", LAYER, 2)
+    assert (dead["dead"], dead["color"], dead["top_images"]) == (True, None, [])
 
 
 def test_show_says_it_in_words(run):
-    result = run("show", LAYER, 0, 2)
+    result = run("show", LAYER, 0)
     assert "sees at most 3 x 3 px" in result.stdout
     assert "labels of the top 10 images: " in result.stdout
+    result = run("show", LAYER, 2)
     assert "dead: no image of the gallery makes it respond" in result.stdout
 
 
@@ -291,8 +293,10 @@ def test_cards_of_leading_channels_come_with_a_match(server_client, tmp_path):
     command = ["explain", "match", "image:1.png", "image:2.png", "--maps", tmp_path, "--cards", 2, "--channels", 1]
     words = [*map(str, command), "--json", "--address", server_client.address]
     document = json.loads(CliRunner().invoke(app, words).stdout)
-    assert [one["unit"]["unit"] for one in document["channels"]] == [one["channel"] for one in document["channels"]]
-    assert all(opened(Path(one["card"])).width > 400 for one in document["channels"])
+    [leading] = document["channels"]
+    assert leading["unit"]["unit"] == leading["channel"]
+    assert opened(Path(leading["card"])).width > 400
+    assert len(list(tmp_path.glob(f"{leading['unit']['layer']}-*.png"))) == 2
     without = CliRunner().invoke(app, [*map(str, command[:4]), "--cards", "2", "--address", server_client.address])
     assert without.exit_code == 2
     assert "--cards needs --maps" in said(without)
@@ -308,6 +312,8 @@ def test_cards_of_leading_channels_come_with_a_match(server_client, tmp_path):
         (["colors", LAYER, "--no-axes", "--no-selectivity"], "nothing to look at"),
         (["filters", LAYER, "--values"], "--values needs --json"),
         (["minimal-image", "image:3.png", "--target", "unit:3"], "write match, class or class:NAME"),
+        (["minimal-image", "image:3.png", "--segmentation", "grid"], "'slic', 'felzenszwalb'"),
+        (["minimal-image", "image:3.png", "--fill", "pink"], "'gray', 'blur'"),
         (["show", LAYER, "-1"], "No such option"),
     ],
 )
@@ -322,7 +328,7 @@ def test_failures_say_what_the_server_says(run):
     assert result.exit_code == 1
     assert "'conv9' is no layer of this network" in result.stderr
     assert "no channel 77" in run("show", LAYER, 77).stderr
-    assert "take slic or felzenszwalb" in run("minimal-image", "image:3.png", "--segmentation", "grid").stderr
+    assert "no channel 77" in run("receptive-field", LAYER, 77).stderr
 
 
 # The report
@@ -347,30 +353,49 @@ def test_a_report_is_browsable_and_goes_on_where_it_was(run, tmp_path):
     assert run(*arguments).exit_code == 0
     made = {path for path in kept if path.stat().st_mtime_ns != kept[path]}
     assert made == {tmp_path / "r" / "conv1" / "0000.json"}
+    (tmp_path / "r" / "conv1" / "axes.json").write_text("half a fi")
+    assert run(*arguments).exit_code == 0
+    assert json.loads((tmp_path / "r" / "conv1" / "axes.json").read_text())
+    assert run(*arguments[:4], "--units", 3, "--fields", 1).exit_code == 0  # the same of one layer
 
 
 def test_a_report_of_something_else_is_not_mixed_in(run, server_client, tmp_path):
     assert run("report", tmp_path, "--layer", LAYER, "--units", 1, "--fields", 0).exit_code == 0
     other = run("report", tmp_path, "--layer", LAYER, "--units", 2, "--fields", 0)
     assert other.exit_code == 2
-    assert "a report with another units" in said(other)
-    with pytest.raises(ReportMismatch, match="another layers"):
-        write_report(server_client, tmp_path, ReportSetting(("relu",), 1, 0), lambda what: lambda progress: None)
+    assert "a report with other values of units" in said(other)
+    with pytest.raises(ReportMismatch, match="other values of fields"):
+        write_report(server_client, tmp_path, ["relu"], ReportSetting(1, 1), lambda what: lambda progress: None)
+    with pytest.raises(InvalidArgument):
+        write_report(server_client, tmp_path / "new", ["conv9"], ReportSetting(1), lambda what: lambda progress: None)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_report_chooses_layers_itself(server_client):
-    assert choose_layers(server_client, ()) == ("conv1", "relu")
-    assert choose_layers(server_client, ["relu"]) == ("relu",)
+    chosen = choose_layers(server_client, ())
+    assert chosen[0] == "conv1"
+    assert chosen[-1] == server_client.model().layer
+    assert choose_layers(server_client, ["relu"]) == ["relu"]
 
 
-def test_layers_are_chosen_of_whole_blocks_where_there_are_enough():
-    def named(*names: str) -> list[Layer]:
-        return [Layer(name, (), 8) for name in names]
+def test_layers_are_chosen_of_whole_blocks_up_to_what_is_pooled():
+    def of(*names: str, pooled: str, without: tuple[str, ...] = ()) -> Model:
+        layers = [Layer(name, (), 8, name not in without) for name in (*names, *without)]
+        return Model("m", "b", pooled, "average", "float32", 8, {}, layers)
 
     parts = [f"features.{number}{part}" for number in range(3, 9) for part in (".squeeze", "")]
-    assert spread(named("features.1", *parts, "scores"), 3) == ["features.1", "features.5", "features.8"]
+    squeezenet = of("features.1", *parts, pooled="features.8", without=("scores",))
+    assert spread(squeezenet, 3) == ["features.1", "features.7", "features.8"]
     parts = [f"features.{number}.conv.{part}" for number in range(1, 5) for part in (0, 1)]
-    chosen = ["features.0", "features.1.conv.1", "features.2.conv.1", "features.4.conv.0", "features.18.2"]
-    assert spread(named("features.0", *parts, "features.18.2"), 5) == chosen
-    assert spread(named("a", "b"), 5) == ["a", "b"]
-    assert spread([], 5) == []
+    mobilenet = of("features.0", *parts, pooled="features.18.2")
+    assert spread(mobilenet, 3) == ["features.0", "features.4.conv.1", "features.18.2"]
+    assert spread(of("a", pooled="b", without=("fc-6", "scores")), 5) == ["a", "b"]
+    assert spread(of(pooled="b"), 5) == ["b"]
+    assert spread(of("a", "b", pooled="b,last"), 5) == ["a", "b"]
+
+
+def test_the_gallery_of_a_client_is_that_of_its_units(server_client):
+    with Client(server_client.address) as client:
+        client.gallery = "nowhere"
+        with pytest.raises(NotFound, match="nowhere"):
+            next(client.units.describe(LAYER, [0]))

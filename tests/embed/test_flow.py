@@ -22,9 +22,10 @@ def test_every_image_comes_once_in_batches_of_one_size(model):
 def test_images_of_rare_sizes_do_not_pile_up():
     model = load_model(size_px=64)
     images = [(n, png(n, 40 + 40 * n, 40)) for n in range(9)]
-    sizes = [len(batch) for batch, _ in prepared_batches(model, images, DecodeLimits(), batch_size=100, waiting=5)]
+    sizes = [len(batch) for batch, _ in prepared_batches(model, images, DecodeLimits(), batch_size=2, waiting_bytes=0)]
     assert sum(sizes) == 9
-    assert len(sizes) > 2
+    assert max(sizes) <= 2
+    assert sizes[0] == 1  # before a second one of its size has come
 
 
 def test_what_is_no_image_is_told_and_the_others_go_on(model):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from whymatch.explain.units.color_axes import AxisSettings, TooFewUnits, chromatic_angle, find_axes
+from whymatch.explain.units.color_axes import AxisSettings, TooFewUnits, chromatic_angle, find_axes, search_axes
 from whymatch.explain.units.opponent import ColorThresholds, classify_filter, from_opponent
 
 
@@ -93,7 +93,7 @@ def test_units_that_are_alike_make_no_needle():
 
 @pytest.mark.parametrize("angles", [[], [10, 50, 90] * 2 + [120, 130], [10, 10.001, 50] * 40], ids=len)
 def test_too_few_units_say_so(angles):
-    with pytest.raises(TooFewUnits, match="3 axes need 3 in 9 units"):
+    with pytest.raises(TooFewUnits, match="3 color axes need 3 in 9 units"):
         find_axes(angles)
 
 
@@ -110,3 +110,10 @@ def test_too_few_units_say_so(angles):
 def test_settings_and_angles_that_are_none_say_so(angles, settings, message):
     with pytest.raises(ValueError, match=message):
         find_axes(list(angles), settings)
+
+
+def test_a_search_rests_after_each_mixture():
+    angles = [10.0, 20, 80, 90, 100, 150] * 4
+    *rests, axes = search_axes(angles, AxisSettings(min_components=2, max_components=3, bin_deg=30))
+    assert rests == [None] * 6 * 2
+    assert axes.axes == find_axes(angles, AxisSettings(min_components=2, max_components=3, bin_deg=30)).axes

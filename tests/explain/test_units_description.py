@@ -18,7 +18,7 @@ from whymatch.explain.units import (
     AxisSettings,
     ColorThresholds,
     DescriptionSetting,
-    Passing,
+    Progress,
     SelectivitySettings,
     describe_units,
     layer_filters,
@@ -32,7 +32,7 @@ RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 def described(gallery, model, layer, units=(), **setting):
     answers = describe_units(gallery, model, layer, units, DescriptionSetting(**setting), LIMITS)
-    return [one for one in answers if not isinstance(one, Passing)]
+    return [one for one in answers if not isinstance(one, Progress)]
 
 
 def spotted(color: tuple[int, int, int], x: int, y: int, size: int = 32) -> bytes:
@@ -93,10 +93,10 @@ def test_units_of_one_color_are_selective(tmp_path):
         assert red.color.patch_count == 3
         assert not red.color.is_gray
         assert dead.color is None
-        (_, passing) = [*layer_selectivity(gallery, model, "0", COLORS, LIMITS)][-1]
-    curve = passing.result.curve
+        *_, last = layer_selectivity(gallery, model, "0", COLORS, LIMITS)
+    curve = last.result.curve
     assert (curve.unit_count, curve.dead_count, curve.shares) == (2, 2, (1, 1, 1, 1, 1))
-    assert passing.result.units[3].value is None
+    assert last.result.units[3].value is None
 
 
 def test_a_gallery_of_gray_images_says_nothing_of_colors(tmp_path):
@@ -104,8 +104,8 @@ def test_a_gallery_of_gray_images_says_nothing_of_colors(tmp_path):
     with gallery_of(tmp_path, model) as gallery:
         gray = {f"{n}": encoded(Image.open(io.BytesIO(png(n))).convert("L")) for n in range(3)}
         add(gallery, model, gray)
-        (_, passing) = [*layer_selectivity(gallery, model, "conv1", COLORS, LIMITS)][-1]
-    assert passing.result.curve.is_gray
+        *_, last = layer_selectivity(gallery, model, "conv1", COLORS, LIMITS)
+    assert last.result.curve.is_gray
 
 
 def test_counts_that_were_asked_for_must_be_there(tmp_path):
@@ -129,7 +129,7 @@ def test_the_pass_tells_how_far_it_is(tmp_path):
     with gallery_of(tmp_path, model) as gallery:
         add(gallery, model, {f"{n}": png(n) for n in range(20)})
         answers = list(describe_units(gallery, model, "conv1", [0], DescriptionSetting(), LIMITS))
-    assert [(one.done, one.total) for one in answers[:-1]] == [(0, 20), (16, 20), (20, 20), (20, 20)]
+    assert [(one.done, one.total) for one in answers[:-1]] == [(0, 20), (16, 20), (20, 20), (20, 20), (20, 20)]
     assert answers[-1].tops.image_count == 20
 
 
@@ -148,11 +148,17 @@ def planted() -> Model:
 def test_the_axes_of_a_layer_are_those_of_its_filters():
     loose = ColorThresholds(name_share=0.1)
     *progress, last = layer_filters(planted(), "0", loose, AxisSettings(min_components=2, max_components=3))
-    assert [one.done for one in progress] == list(range(1, 49))
+    assert [one.done for one in progress[:48]] == list(range(1, 49))
+    assert len(progress) >= 48 + 18 * 2  # a step for each mixture, too
+    assert found_histogram(last) == 48
     found = last.result
     assert all(one.alignment == "aligned" for one in found.filters)
     assert found.axes is not None, found.no_axes
     assert [round(axis.angle_deg) for axis in found.axes.axes] == pytest.approx([0, 90], abs=4)
+
+
+def found_histogram(last) -> int:
+    return int(last.result.histogram.sum())
 
 
 def test_a_layer_without_axes_says_why():
@@ -165,3 +171,29 @@ def test_a_layer_without_axes_says_why():
 def test_filters_that_cannot_be_decoded_say_so():
     with pytest.raises(BadLayer):
         list(layer_filters(small(), "fc", ColorThresholds(), AxisSettings()))
+
+
+def test_a_unit_that_sees_padding_alone_has_a_patch_of_nothing(tmp_path):
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(3, 1, 1, padding=1)
+    nn.init.constant_(convolution.weight, -1)
+    nn.init.constant_(convolution.bias, 5)  # the border, where there is nothing, answers most
+    net = nn.Sequential(convolution, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2))
+    model = model_of(Network("border", net.eval(), frozenset()))
+    with gallery_of(tmp_path, model) as gallery:
+        add(gallery, model, {"white": encoded(Image.new("RGB", (32, 32), "white"))})
+        [found] = described(gallery, model, "0", with_patches=True, selectivity=COLORS)
+    assert found.tops.images[0].cell == (0, 0)
+    assert found.patches == (None,)
+    assert found.color is None
+
+
+def test_an_image_that_is_deleted_meanwhile_leaves_its_place(tmp_path):
+    model = small()
+    with gallery_of(tmp_path, model) as gallery:
+        add(gallery, model, {f"{n}": png(n) for n in range(3)})
+        answers = describe_units(gallery, model, "conv1", [0, 1], DescriptionSetting(with_patches=True), LIMITS)
+        first = next(one for one in answers if not isinstance(one, Progress))
+        gallery.delete(first.tops.images[0].image.name)
+        second = next(answers)
+    assert len(second.tops.images) == 3

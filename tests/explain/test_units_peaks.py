@@ -1,5 +1,8 @@
 """The top images of units, against every response of every image."""
 
+import sqlite3
+from contextlib import closing
+
 import numpy as np
 import pytest
 import torch
@@ -29,7 +32,7 @@ def tops(gallery: Gallery, model: Model, layer: str, count: int = 5) -> list[Uni
     found = UnitsOfGallery(gallery, model, layer, LIMITS)
     *_, last = found.tops(range(found.responses.channels), count)
     assert last.result
-    return last.result
+    return last.result.all()
 
 
 def plain(found: list[UnitTops]) -> list[list[tuple[str, float, tuple[int, int]]]]:
@@ -68,6 +71,17 @@ def test_only_the_layer_that_is_pooled_is_read_from_what_is_kept():
     tapped = small(tap="conv1")
     assert not LayerResponses(tapped, "relu").is_pooled
     assert not LayerResponses(tapped, "conv1").is_pooled
+
+
+def test_peaks_of_deleted_images_go_from_all_layers(tmp_path):
+    model = small()
+    with gallery_of(tmp_path, model) as gallery:
+        add(gallery, model, {f"{n}": png(n) for n in range(4)})
+        tops(gallery, model, "conv1")
+        gallery.delete("2")
+        tops(gallery, model, "conv2")
+        with closing(sqlite3.connect(gallery.derived_file(FILE))) as connection:
+            assert connection.execute("SELECT count(*) FROM peaks").fetchone() == (6,)
 
 
 def test_new_images_are_looked_at_alone_and_deleted_ones_forgotten(tmp_path):
@@ -125,6 +139,58 @@ def test_a_damaged_file_of_peaks_is_made_again(tmp_path, caplog):
         gallery.derived_file(FILE).write_bytes(b"no database" * 1000)
         assert plain(tops(gallery, model, "conv1")) == brute_force(model, "conv1", images)
     assert "made again" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE peaks SET response = x'00' WHERE rowid = 2",
+        "UPDATE peaks SET cells = x'0000' WHERE rowid = 2",
+        "ALTER TABLE peaks DROP COLUMN cells",
+        "DROP TABLE peaks",
+    ],
+)
+def test_what_sqlite_does_not_notice_is_noticed(tmp_path, damage):
+    model = small()
+    images = {f"{n}.png": png(n) for n in range(4)}
+    with gallery_of(tmp_path, model) as gallery:
+        add(gallery, model, images)
+        tops(gallery, model, "conv1")
+        with closing(sqlite3.connect(gallery.derived_file(FILE))) as connection:
+            connection.execute(damage)
+            connection.commit()
+        assert plain(tops(gallery, model, "conv1")) == brute_force(model, "conv1", images)
+
+
+def test_a_file_that_is_gone_from_the_gallery_spoils_no_peaks(tmp_path, caplog):
+    model = small()
+    images = {f"{n}.png": png(n) for n in range(4)}
+    with gallery_of(tmp_path, model) as gallery:
+        add(gallery, model, images)
+        tops(gallery, model, "conv1")
+        (gallery.derived_file("contents") / gallery.get("1.png").content_sha256).unlink()
+        assert plain(tops(gallery, model, "conv1")) == brute_force(model, "conv1", images)  # known already
+        del images["1.png"]
+        assert plain(tops(gallery, model, "conv2")) == brute_force(model, "conv2", images)
+    assert "its file is gone" in caplog.text
+
+
+@pytest.mark.parametrize("layer", ["conv1", "relu"])
+def test_an_image_that_is_replaced_during_the_pass_gives_its_name_no_wrong_peaks(tmp_path, layer):
+    model = small()
+    with gallery_of(tmp_path, model) as gallery:
+        add(gallery, model, {"a": png(1), "b": png(1), "c": png(2)})
+        passing = UnitsOfGallery(gallery, model, layer, LIMITS).tops([0], 3)
+        next(passing)
+        gallery.delete("a")
+        add(gallery, model, {"a": png(9)})
+        list(passing)
+        expected = {
+            name: responses(model, layer, content)[0].max()
+            for name, content in {"a": png(9), "b": png(1), "c": png(2)}.items()
+        }
+        [unit] = tops(gallery, model, layer)[:1]
+        assert {one.image.name: one.response for one in unit.images} == pytest.approx(expected, rel=1e-3)
 
 
 def test_equal_responses_come_in_the_order_of_adding(tmp_path):

@@ -30,7 +30,15 @@ def test_a_response_is_that_of_the_center_of_what_its_cell_sees():
 
 def test_where_all_units_see_everything_their_cells_are_spread_evenly():
     upsampled = upsample(np.array([[0.0, 1], [0, 1]], np.float32), field(0, 2, 2, 4))
-    assert upsampled[0] == pytest.approx([0, 0.25, 0.75, 1])
+    assert upsampled[0] == pytest.approx([0, 0.5, 1, 1])
+
+
+@pytest.mark.parametrize("center", [2, 2.5, 3])
+def test_every_response_is_reached_somewhere(center):
+    responses = np.array([[0.0, 4], [8, 12]], np.float32)
+    upsampled = upsample(responses, field(4, center, 2, 9))
+    assert set(responses.ravel()) <= set(upsampled.ravel())
+    assert segment(0, responses, field(4, center, 2, 9), 12.0).mask.any()
 
 
 def test_a_segment_begins_at_the_threshold():

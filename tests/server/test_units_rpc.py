@@ -8,11 +8,14 @@ from google.protobuf.text_format import Merge
 from PIL import Image
 from sample_pictures import encoded, png
 from server_harness import Api, api_of, connected, eventually, failure, outcome, serving
-from small_networks import small
+from small_networks import model_of, small
+from torch import nn
 
 from whymatch.embed import DecodeLimits
+from whymatch.embed.networks import Network
 from whymatch.explain.units import LayerResponses, decode_filters
 from whymatch.server import ServerConfig
+from whymatch.v1.embed_service_pb2 import GetModelRequest
 from whymatch.v1.explain_service_pb2 import ExplainMatchRequest, Unit
 from whymatch.v1.gallery_service_pb2 import SetHeadRequest
 from whymatch.v1.similarity_pb2 import ImageSource, OverlayOptions
@@ -179,8 +182,9 @@ def test_an_image_is_segmented(api, gallery):
     for one in found:
         assert one.threshold == pytest.approx(one.maximum / 2)
         mask = picture_of(one.mask_png)
-        assert mask.shape == (64, 96)
+        assert mask.shape[0] < mask.shape[1]
         assert one.area_share == pytest.approx((mask > 0).mean())
+        assert (one.width_px, one.height_px, one.area.right_px, one.area.bottom_px) == (96, 64, 96, 64)
         assert max(picture_of(one.overlay_png).shape) == 48
         assert len(one.responses) == one.rows * one.columns
     wider = [one.segment for one in segments(api, gallery, channels=[0], share=0.1)][-1]
@@ -314,6 +318,30 @@ def test_descriptions_that_cannot_be(api, gallery, fields, expected):
     assert failure(lambda: list(api.units.DescribeUnits(request))) == expected
 
 
+def test_an_image_is_no_match_of_itself_by_any_name(tmp_path):
+    with api_of(ServerConfig(data=tmp_path, port=0), small()) as api:
+        parent = api.fill("g", range(4))
+        api.add(parent, {"twin.png": png(2)})
+        request = FindMinimalImageRequest(parent=parent, source=ImageSource(content=png(2)), segment_count=20)
+        taken = [one.step for one in api.units.FindMinimalImage(request) if one.WhichOneof("answer") == "step"]
+        assert taken[0].prediction not in (f"{parent}/images/2.png", f"{parent}/images/twin.png")
+
+
+def test_layers_say_whether_they_have_units(tmp_path):
+    net = nn.Sequential()
+    net.features = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
+    net.avgpool = nn.AdaptiveAvgPool2d(4)
+    net.classifier = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 3))
+    model = model_of(Network("vgg-like", net.eval(), frozenset()))
+    with api_of(ServerConfig(data=tmp_path, port=0), model) as api:
+        layers = {layer.name: layer.has_units for layer in api.model(GetModelRequest()).layers}
+        assert layers == {"features.1": True, "fc-6": False, "scores": False}
+        parent = api.fill("g", range(2))
+        assert outcome(lambda: describe(api, parent, layer="features.1")) == ("OK", "")
+        assert failure(lambda: describe(api, parent, layer="fc-6"))[1] == "BAD_LAYER"
+        assert failure(lambda: describe(api, parent, layer="scores"))[1] == "BAD_LAYER"
+
+
 @pytest.mark.parametrize(
     ("method", "request_text", "expected"),
     [
@@ -331,6 +359,16 @@ def test_descriptions_that_cannot_be(api, gallery, fields, expected):
         (
             "DescribeLayerColors",
             'layer: "features.0" with_axes: true axis_setting { min_spread_deg: 0 }',
+            "BAD_REQUEST",
+        ),
+        (
+            "DescribeLayerColors",
+            'layer: "features.0" with_axes: true axis_setting { min_spread_deg: 1e-300 }',
+            "BAD_REQUEST",
+        ),
+        (
+            "DescribeLayerColors",
+            'layer: "features.0" with_axes: true axis_setting { min_components: 1 max_components: 20 bin_deg: 1 }',
             "BAD_REQUEST",
         ),
         ("DescribeLayerColors", 'layer: "features.0" with_selectivity: true', "BAD_NAME"),

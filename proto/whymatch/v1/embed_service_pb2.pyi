@@ -209,10 +209,13 @@ class Layer(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
     CHANNELS_FIELD_NUMBER: _builtins.int
+    HAS_UNITS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """In the paper's style for VGG, for example `conv-4-3`; else the name of the module."""
     channels: _builtins.int
     """Number of channels of its response."""
+    has_units: _builtins.bool
+    """True if it has rows and columns, so that UnitService can look at its channels: not fully connected layers."""
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Other names of the same layer."""
@@ -223,10 +226,11 @@ class Layer(_message.Message):
         name: _builtins.str = ...,
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         channels: _builtins.int = ...,
+        has_units: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "channels", b"channels", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "channels", b"channels", "has_units", b"has_units", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -92,17 +92,23 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     INVALID_ARGUMENT.
     """
     ERROR_REASON_TOO_FEW_IMAGES: _ErrorReason.ValueType  # 32
-    """The gallery has too few different images to fit the head to. FAILED_PRECONDITION."""
+    """The gallery has too few different images: to fit a head or a sampler to, or for the top images that were asked for.
+    FAILED_PRECONDITION.
+    """
     ERROR_REASON_OTHER_EMBEDDING: _ErrorReason.ValueType  # 33
     """The embedding to search for was made by another model or head than the gallery's. FAILED_PRECONDITION."""
     ERROR_REASON_BAD_LAYER: _ErrorReason.ValueType  # 34
-    """No layer has that name, it cannot be supervised so, or the image is too small for it. INVALID_ARGUMENT."""
+    """No layer has that name, it cannot be supervised so, the image is too small for it, it has no rows and columns, or
+    its filters cannot be decoded. INVALID_ARGUMENT.
+    """
     ERROR_REASON_NO_RELU_LAYERS: _ErrorReason.ValueType  # 35
     """The network has no layers with a ReLU, which InterActive weighs. FAILED_PRECONDITION."""
     ERROR_REASON_NO_CLASS_SCORES: _ErrorReason.ValueType  # 36
     """The network scores no classes: its weights lack its classifier. FAILED_PRECONDITION."""
     ERROR_REASON_BAD_TARGET: _ErrorReason.ValueType  # 37
-    """The network has no such class or channel, or no near neighbor has the label. INVALID_ARGUMENT."""
+    """The network has no such class or channel, no near neighbor has the label, or what shall be kept of a prediction is
+    not what the model predicts. INVALID_ARGUMENT.
+    """
     ERROR_REASON_BAD_WINDOW: _ErrorReason.ValueType  # 38
     """A window, its context, a stride, a number of samples or a batch cannot have that size. INVALID_ARGUMENT."""
     ERROR_REASON_UNKNOWN_EXPLANATION: _ErrorReason.ValueType  # 39
@@ -184,17 +190,23 @@ ERROR_REASON_BAD_HEAD: ErrorReason.ValueType  # 31
 INVALID_ARGUMENT.
 """
 ERROR_REASON_TOO_FEW_IMAGES: ErrorReason.ValueType  # 32
-"""The gallery has too few different images to fit the head to. FAILED_PRECONDITION."""
+"""The gallery has too few different images: to fit a head or a sampler to, or for the top images that were asked for.
+FAILED_PRECONDITION.
+"""
 ERROR_REASON_OTHER_EMBEDDING: ErrorReason.ValueType  # 33
 """The embedding to search for was made by another model or head than the gallery's. FAILED_PRECONDITION."""
 ERROR_REASON_BAD_LAYER: ErrorReason.ValueType  # 34
-"""No layer has that name, it cannot be supervised so, or the image is too small for it. INVALID_ARGUMENT."""
+"""No layer has that name, it cannot be supervised so, the image is too small for it, it has no rows and columns, or
+its filters cannot be decoded. INVALID_ARGUMENT.
+"""
 ERROR_REASON_NO_RELU_LAYERS: ErrorReason.ValueType  # 35
 """The network has no layers with a ReLU, which InterActive weighs. FAILED_PRECONDITION."""
 ERROR_REASON_NO_CLASS_SCORES: ErrorReason.ValueType  # 36
 """The network scores no classes: its weights lack its classifier. FAILED_PRECONDITION."""
 ERROR_REASON_BAD_TARGET: ErrorReason.ValueType  # 37
-"""The network has no such class or channel, or no near neighbor has the label. INVALID_ARGUMENT."""
+"""The network has no such class or channel, no near neighbor has the label, or what shall be kept of a prediction is
+not what the model predicts. INVALID_ARGUMENT.
+"""
 ERROR_REASON_BAD_WINDOW: ErrorReason.ValueType  # 38
 """A window, its context, a stride, a number of samples or a batch cannot have that size. INVALID_ARGUMENT."""
 ERROR_REASON_UNKNOWN_EXPLANATION: ErrorReason.ValueType  # 39

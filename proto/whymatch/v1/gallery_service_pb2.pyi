@@ -34,6 +34,7 @@ class Gallery(_message.Message):
     IMAGE_COUNT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     HEAD_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`galleries/{gallery}`; {gallery} is 1 to 63 lower-case letters, digits, `-` and `_`, and begins with a letter or digit."""
     model: _builtins.str
@@ -44,6 +45,8 @@ class Gallery(_message.Message):
     """True to keep no feature maps: smaller on disk, but each map then embeds the stored image again."""
     image_count: _builtins.int
     """How many images it holds. Set by the server."""
+    generation: _builtins.int
+    """Grows with every change of its images or its head. Set by the server."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made. Set by the server."""
@@ -62,10 +65,11 @@ class Gallery(_message.Message):
         image_count: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         head: Global___Head | None = ...,
+        generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "head", b"head", "image_count", b"image_count", "index_factory", b"index_factory", "model", b"model", "name", b"name", "omit_feature_maps", b"omit_feature_maps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "generation", b"generation", "head", b"head", "image_count", b"image_count", "index_factory", b"index_factory", "model", b"model", "name", b"name", "omit_feature_maps", b"omit_feature_maps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

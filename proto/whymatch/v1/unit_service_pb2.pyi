@@ -840,9 +840,11 @@ class AxisSetting(_message.Message):
     max_components: _builtins.int
     """Most Gaussians of a mixture. 10 if it is not set; 1 to 20."""
     bin_deg: _builtins.int
-    """Degrees of a bin of the histogram, and from one cut of the circle to the next; a divisor of 180. 10 if it is not set."""
+    """Degrees of a bin of the histogram, and from one cut of the circle to the next; a divisor of 180. 10 if it is not set.
+    Cuts times numbers of Gaussians to try are at most 1000.
+    """
     min_spread_deg: _builtins.float
-    """Degrees that are added to the spread of each Gaussian, squared. 2 if it is not set; above 0."""
+    """Degrees that are added to the spread of each Gaussian, squared. 2 if it is not set; 0.01 to 180."""
     seed: _builtins.int
     """Of the first guesses, which makes them repeatable. 0 or more."""
     def __init__(
@@ -1321,7 +1323,7 @@ class SegmentUnitsRequest(_message.Message):
     share: _builtins.float
     """At this share of the unit's largest response over the gallery, above 0 and up to 1."""
     quantile: _builtins.float
-    """At the response that this share of the cells of the gallery's images does not exceed, 0 up to 1."""
+    """At the response that this share of the cells of the gallery's images does not exceed, 0 or more and below 1."""
     match_limit: _builtins.int
     """How many matches of the image to return, too; 0 for none. If the layer is the one that the model pools, one pass
     through the network finds and localizes.
@@ -1371,7 +1373,7 @@ class SegmentUnitsResponse(_message.Message):
     MATCHES_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The fingerprint of the model."""
+    """The fingerprint of the model and the gallery's head."""
     @_builtins.property
     def progress(self) -> Global___UnitProgress:
         """How far it is."""
@@ -1418,6 +1420,9 @@ class UnitSegment(_message.Message):
     MASK_PNG_FIELD_NUMBER: _builtins.int
     AREA_SHARE_FIELD_NUMBER: _builtins.int
     OVERLAY_PNG_FIELD_NUMBER: _builtins.int
+    AREA_FIELD_NUMBER: _builtins.int
+    WIDTH_PX_FIELD_NUMBER: _builtins.int
+    HEIGHT_PX_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     """Number of rows of the layer's map."""
     columns: _builtins.int
@@ -1427,13 +1432,17 @@ class UnitSegment(_message.Message):
     maximum: _builtins.float
     """The unit's largest response over the gallery."""
     sampled_cells: _builtins.int
-    """For a quantile, from how many cells of the gallery it was estimated."""
+    """For a quantile, from how many draws of cells of the gallery's images it was estimated, 8 of each image."""
     mask_png: _builtins.bytes
-    """The segment, a PNG of the size of the upright image: white inside, black outside."""
+    """The segment, a PNG of the size of the network's input, which covers `area`: white inside, black outside."""
     area_share: _builtins.float
     """The share of the image inside."""
     overlay_png: _builtins.bytes
     """The image with what lies outside darkened, as a PNG; empty unless asked for."""
+    width_px: _builtins.int
+    """Width of the upright image in pixels."""
+    height_px: _builtins.int
+    """Height of the upright image in pixels."""
     @_builtins.property
     def unit(self) -> _explain_service_pb2.Unit:
         """The unit."""
@@ -1441,6 +1450,10 @@ class UnitSegment(_message.Message):
     @_builtins.property
     def responses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """rows x columns responses, row by row from the top left."""
+
+    @_builtins.property
+    def area(self) -> _similarity_pb2.PixelBox:
+        """The part of the upright image that the network sees."""
 
     def __init__(
         self,
@@ -1455,10 +1468,13 @@ class UnitSegment(_message.Message):
         mask_png: _builtins.bytes = ...,
         area_share: _builtins.float = ...,
         overlay_png: _builtins.bytes = ...,
+        area: _similarity_pb2.PixelBox | None = ...,
+        width_px: _builtins.int = ...,
+        height_px: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "threshold", b"threshold", "unit", b"unit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "area", b"area", "threshold", b"threshold", "unit", b"unit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "area_share", b"area_share", "columns", b"columns", "mask_png", b"mask_png", "maximum", b"maximum", "overlay_png", b"overlay_png", "responses", b"responses", "rows", b"rows", "sampled_cells", b"sampled_cells", "threshold", b"threshold", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "area", b"area", "area_share", b"area_share", "columns", b"columns", "height_px", b"height_px", "mask_png", b"mask_png", "maximum", b"maximum", "overlay_png", b"overlay_png", "responses", b"responses", "rows", b"rows", "sampled_cells", b"sampled_cells", "threshold", b"threshold", "unit", b"unit", "width_px", b"width_px"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
     _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
@@ -1591,8 +1607,8 @@ Global___FindMinimalImageResponse: _TypeAlias = FindMinimalImageResponse  # noqa
 
 @_typing.final
 class MinimalImageStep(_message.Message):
-    """An image with parts removed. The first one is whole; the last one is minimal: without any other part the prediction
-    would not hold.
+    """An image with parts removed. The first one is whole; the last one is minimal, the one before once again: without any
+    other part the prediction would not hold.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1624,7 +1640,7 @@ class MinimalImageStep(_message.Message):
     minimal: _builtins.bool
     """True for the last one."""
     evaluations: _builtins.int
-    """Altered images that went through the network so far."""
+    """Images that went through the network so far, the whole one among them."""
     rows: _builtins.int
     """Number of rows of the network's input; comes with the first step."""
     columns: _builtins.int
