@@ -112,5 +112,10 @@ def test_wrong_options_are_named(run, colors, arguments, message):
 
 
 def test_the_layers_are_listed(ask, run, colors):
-    assert ask("layers")["layers"][0] == {"name": "first", "aliases": ["conv", "relu"], "channels": 4}
+    assert ask("layers")["layers"][0] == {
+        "name": "first",
+        "aliases": ["conv", "relu"],
+        "channels": 4,
+        "has_units": False,
+    }
     assert run("layers").stdout.splitlines() == ["first\t4 channels\tconv relu", "last\t3 channels\t"]
