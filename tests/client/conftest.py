@@ -530,8 +530,8 @@ class Embed(embed_grpc.EmbedServiceServicer):
             dimensions=3,
             description_json='{"size_px": 2}',
             layers=[
-                embed.Layer(name="first", aliases=["conv", "relu"], channels=4),
-                embed.Layer(name="last", channels=3),
+                embed.Layer(has_units=True, name="first", aliases=["conv", "relu"], channels=4),
+                embed.Layer(has_units=True, name="last", channels=3),
             ],
         )
 

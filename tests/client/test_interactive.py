@@ -116,6 +116,6 @@ def test_the_layers_are_listed(ask, run, colors):
         "name": "first",
         "aliases": ["conv", "relu"],
         "channels": 4,
-        "has_units": False,
+        "has_units": True,
     }
     assert run("layers").stdout.splitlines() == ["first\t4 channels\tconv relu", "last\t3 channels\t"]
