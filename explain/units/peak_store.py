@@ -27,8 +27,8 @@ CREATE TABLE IF NOT EXISTS peaks (
 """
 
 
-class DamagedPeaks(BrokenGallery):
-    """The file of peaks is damaged, and removed; it can be made again."""
+class DamagedPeaks(Exception):
+    """The file of peaks was damaged, and is removed; it can be made again."""
 
 
 class PeakStore:
