@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
 from whymatch.embed import ONE_BLAS_THREAD
@@ -156,6 +155,8 @@ def _rounded(angles_deg: Sequence[float]) -> Wide:
 
 def _fit(angles: Wide, shift: int, components: int, settings: AxisSettings) -> _Fit:
     """Return AIC, shift and axes of the mixture over angles counted from the cut at `shift` degrees."""
+    from sklearn.mixture import GaussianMixture  # late: it takes a second of a server's start
+
     opened = ((angles - shift) % 180)[:, None]
     mixture = GaussianMixture(
         components, reg_covar=settings.min_spread_deg**2, max_iter=2000, random_state=settings.seed

@@ -4,7 +4,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.segmentation import felzenszwalb, slic
 
 Segmentation = Literal["slic", "felzenszwalb"]
 Segments = NDArray[np.int32]
@@ -18,6 +17,8 @@ def segments_of(pixels: NDArray[np.uint8], kind: Segmentation, count: int) -> Se
         Huttenlocher), as large as makes about as many.
     count: about how many parts; at least 2.
     """
+    from skimage.segmentation import slic  # late: it takes part of a second of a server's start
+
     parts = slic(pixels, n_segments=count, compactness=10) if kind == "slic" else _along_edges(pixels, count)
     _, numbered = np.unique(parts, return_inverse=True)
     return numbered.reshape(parts.shape).astype(np.int32)
@@ -25,6 +26,8 @@ def segments_of(pixels: NDArray[np.uint8], kind: Segmentation, count: int) -> Se
 
 def _along_edges(pixels: NDArray[np.uint8], count: int) -> NDArray[np.intp]:
     """Return the parts of the scale, of powers of 2, that gives the number nearest to `count`."""
+    from skimage.segmentation import felzenszwalb
+
     least_px = max(1, pixels.shape[0] * pixels.shape[1] // (8 * count))
     tries = [felzenszwalb(pixels, scale=2.0**power, sigma=0.8, min_size=least_px) for power in range(4, 13)]
     best: NDArray[np.intp] = min(tries, key=lambda parts: abs(int(parts.max()) + 1 - count))

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.cluster import AgglomerativeClustering, KMeans
 from threadpoolctl import threadpool_limits
 
 from whymatch.embed import ONE_BLAS_THREAD
@@ -136,6 +135,8 @@ def _check(patches: Sequence[Pixels], settings: SelectivitySettings) -> None:
 
 def _categories(members: Wide, settings: SelectivitySettings) -> tuple[Wide, Wide]:
     """Return the shares (K,), largest first, and centers (K, 11) of the categories of memberships (n, 11)."""
+    from sklearn.cluster import AgglomerativeClustering, KMeans  # late: it takes a second of a server's start
+
     points, counts = np.unique(members.round(2), axis=0, return_counts=True)  # few, as most pixels have one clear name
     with ONE_BLAS_THREAD, threadpool_limits(1):
         means = KMeans(min(settings.categories, len(points)), n_init=1, random_state=settings.seed)
