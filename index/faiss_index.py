@@ -1,11 +1,13 @@
 """The vector index of one gallery in FAISS, kept in memory and in one file."""
 
 import hashlib
+import itertools
 import json
 import os
 import re
 import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,15 @@ MAX_SIZE = 2**20
 """Largest number in a factory string; FAISS would try to allocate whatever it is told."""
 TRAINING_VECTORS = 39
 """FAISS wants this many vectors for each centroid that it trains."""
-PRODUCT_FROM = 8
-"""Queries from which one matrix product beats one scan for each; FAISS itself waits for 250 of 512 dimensions."""
+PRODUCT_FROM, PRODUCT_UP_TO = 4, 8
+"""Queries of which one matrix product beats one scan for each; FAISS itself waits for 250 of 512 dimensions. Products of
+more are slower for each query."""
+PART = 2**22
+"""Numbers that are worth a thread of their own when one query is compared with all."""
+THREADS = min(4, os.cpu_count() or 1)
+"""As many scan at once; more would wait for memory."""
+MIN_ID, MAX_ID = -(2**63), 2**63 - 1
+_scanners = ThreadPoolExecutor(THREADS, "scan", faiss.omp_set_num_threads, (1,))
 
 
 class FaissIndex:
@@ -65,13 +74,39 @@ class FaissIndex:
             exact = self._kind == FLAT
             if allowed is not None and not exact:
                 return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64), False
-            wanted = limit if exact else limit * CANDIDATES
-            options = {} if allowed is None else {"params": faiss.SearchParameters(sel=faiss.IDSelectorBatch(allowed))}
-            # A scan for one query runs on one core whatever the team; half of the cores stay free for everything else.
-            faiss.cvar.distance_compute_blas_threshold = PRODUCT_FROM * self._dimensions
-            faiss.omp_set_num_threads(1 if len(queries) == 1 else max(1, (os.cpu_count() or 1) // 2))
-            scores, ids = self._index.search(queries, max(1, min(wanted, self._index.ntotal)), **options)
+            wanted = max(1, min(limit if exact else limit * CANDIDATES, self._index.ntotal))
+            if exact and allowed is None and len(queries) == 1:
+                scores, ids = self._scan(queries, wanted)
+            else:
+                scores, ids = self._product(queries, wanted, None if allowed is None else faiss.IDSelectorBatch(allowed))
         return scores, ids, exact
+
+    def _scan(self, query: Array, limit: int) -> tuple[Array, Ids]:
+        """Compare one query (1, C) with all vectors of a flat index, a part of them in each thread."""
+        count = self._index.ntotal
+        parts = max(1, min(THREADS, count * self._dimensions // PART))
+        borders = [self._index.id_map.at(count * part // parts) for part in range(1, parts)]
+        own, *others = (faiss.IDSelectorRange(*ends) for ends in itertools.pairwise([MIN_ID, *borders, MAX_ID]))
+        waiting = [_scanners.submit(self._find, query, limit, selector) for selector in others]
+        faiss.omp_set_num_threads(1)
+        found = [self._find(query, limit, own), *(other.result() for other in waiting)]
+        scores, ids = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+        best = np.argsort(-scores, kind="stable")[:, :limit]
+        return np.take_along_axis(scores, best, 1), np.take_along_axis(ids, best, 1)
+
+    def _product(self, queries: Array, limit: int, selector: Any) -> tuple[Array, Ids]:
+        """Search for queries (n, C), some of them at a time."""
+        faiss.cvar.distance_compute_blas_threshold = PRODUCT_FROM * self._dimensions
+        faiss.omp_set_num_threads(max(1, (os.cpu_count() or 1) // 2))  # the others stay free for everything else
+        starts = range(0, len(queries), PRODUCT_UP_TO)
+        found = [self._find(queries[start : start + PRODUCT_UP_TO], limit, selector) for start in starts]
+        scores, ids = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return scores, ids
+
+    def _find(self, queries: Array, limit: int, selector: Any) -> tuple[Array, Ids]:
+        params = None if selector is None else faiss.SearchParameters(sel=selector)
+        scores, ids = self._index.search(queries, limit, params=params)
+        return scores, ids
 
     def stale(self, count: int) -> bool:
         """Whether `count` vectors call for another structure, or many removed ones are still in it."""
