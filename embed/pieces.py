@@ -7,17 +7,19 @@ member: a millisecond and more for what takes ten microseconds.
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import DTypeLike, NDArray
 
 PIECE = 32_000
 
 
 def in_pieces(
-    function: Callable[[torch.Tensor], torch.Tensor], values: torch.Tensor, dtype: torch.dtype
-) -> torch.Tensor:
+    function: Callable[[torch.Tensor], torch.Tensor], values: torch.Tensor, dtype: DTypeLike
+) -> NDArray[np.floating]:
     """Apply an element-wise function to a tensor, in pieces too small for a team of threads."""
-    result = torch.empty(values.shape, dtype=dtype)
-    source, target = values.reshape(-1), result.view(-1)
+    result = np.empty(values.shape, dtype)
+    source, target = values.reshape(-1), torch.from_numpy(result).view(-1)
     for start in range(0, len(source), PIECE):
         target[start : start + PIECE] = function(source[start : start + PIECE])
     return result

@@ -104,7 +104,7 @@ class Pooling:
         """Return (alpha / peak)^p, activations clamped at 0: scaled by the peak of each channel, no power overflows."""
         peaks = _peaks(feature_maps)
         scaled = np.maximum(feature_maps, np.float32(0)) / np.where(peaks > 0, peaks, np.float32(1))
-        return np.asarray(in_pieces(lambda piece: piece.pow(self.power), torch.from_numpy(scaled), torch.float32))
+        return in_pieces(lambda piece: piece.pow(self.power), torch.from_numpy(scaled), np.float32)
 
 
 def _peaks(feature_maps: Array) -> Array:

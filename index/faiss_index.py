@@ -29,8 +29,8 @@ MAX_SIZE = 2**20
 TRAINING_VECTORS = 39
 """FAISS wants this many vectors for each centroid that it trains."""
 PRODUCT_FROM, PRODUCT_UP_TO = 4, 8
-"""Queries of which one matrix product beats one scan for each; FAISS itself waits for 250 of 512 dimensions. Products of
-more are slower for each query."""
+"""Queries of which one matrix product beats one scan for each; FAISS itself waits for 250 of 512 dimensions. A product
+of more takes longer for each query."""
 PART = 2**22
 """Numbers that are worth a thread of their own when one query is compared with all."""
 THREADS = min(4, os.cpu_count() or 1)
@@ -78,7 +78,9 @@ class FaissIndex:
             if exact and allowed is None and len(queries) == 1:
                 scores, ids = self._scan(queries, wanted)
             else:
-                scores, ids = self._product(queries, wanted, None if allowed is None else faiss.IDSelectorBatch(allowed))
+                scores, ids = self._product(
+                    queries, wanted, None if allowed is None else faiss.IDSelectorBatch(allowed)
+                )
         return scores, ids, exact
 
     def _scan(self, query: Array, limit: int) -> tuple[Array, Ids]:

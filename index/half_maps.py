@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from whymatch.embed import Array, in_pieces
 
@@ -29,8 +28,7 @@ def compress(feature_map: Array, *, keep_peaks: bool) -> HalfMap:
     equals, and rounding must not make new ones.
     """
     exponent = _exponent(max(float(feature_map.max()), -float(feature_map.min())))
-    rounded = in_pieces(_scaled(-exponent), torch.from_numpy(feature_map), torch.float16)
-    half: NDArray[np.float16] = rounded.numpy()
+    half = in_pieces(_scaled(-exponent), torch.from_numpy(feature_map), np.float16)
     if keep_peaks:
         peak = half.max(axis=(0, 1))
         rounded_up = (half == peak) & (feature_map < feature_map.max(axis=(0, 1)))
@@ -40,9 +38,18 @@ def compress(feature_map: Array, *, keep_peaks: bool) -> HalfMap:
 
 
 def expand(stored: HalfMap) -> Array:
-    """Return the feature map (H, W, C) float32."""
-    half = torch.frombuffer(bytearray(stored.alpha), dtype=torch.float16)
-    wide: Array = in_pieces(_scaled(stored.exponent), half, torch.float32).numpy()
+    """Return the feature map (H, W, C) float32.
+
+    Exact, and on this thread alone: the bits of a half are moved to where those of a float are, which leaves the value
+    2^112 times too small, for the exponents of the two count from 15 and from 127.
+    """
+    bits = np.frombuffer(stored.alpha, np.int16).astype(np.int32)
+    bits <<= 13
+    bits &= ~(0b111 << 28)  # the sign has filled these, too
+    wide = bits.view(np.float32)
+    wide *= np.float32(2.0**112)
+    if stored.exponent:
+        np.ldexp(wide, stored.exponent, out=wide)
     return wide.reshape(stored.rows, stored.columns, -1)
 
 

@@ -352,7 +352,7 @@ class Store:
                    FROM images JOIN contents ON contents.id = images.content_id
                    LEFT JOIN feature_maps ON feature_maps.content_id = contents.id
                    WHERE name IN (SELECT value FROM json_each(?))"""
-        rows = self._read(query, (json.dumps(list(names)),))
+        rows = self._rows(query, (json.dumps(list(names)),))
         return _in_order(names, {name: _features(*row) for name, *row in rows})
 
     def vectors(self, ids: NDArray[np.int64] | None = None) -> Iterator[tuple[NDArray[np.int64], Array]]:
@@ -388,9 +388,13 @@ class Store:
             self._writer.executescript(f"BEGIN; {step} PRAGMA user_version = {version}; COMMIT")
 
     def _read(self, query: str, values: Sequence[object] = ()) -> list[Row]:
+        return list(self._rows(query, values))
+
+    def _rows(self, query: str, values: Sequence[object] = ()) -> Iterator[Row]:
+        """Yield rows, to be read to the end: no other thread reads meanwhile."""
         with self._reading, disk_errors(self._name):
             self._require_open()
-            return self._reader.execute(query, values).fetchall()
+            yield from self._reader.execute(query, values)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
