@@ -9,7 +9,7 @@ demo: .venv/installed
 	$(BIN)/whymatch demo --output demo-output
 
 test: .venv/installed
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/installed build/view
 	$(BIN)/ruff check

@@ -80,6 +80,8 @@ FROM images JOIN contents ON contents.id = content_id
 """
 VECTORS = "SELECT images.id, pooled FROM images JOIN contents ON contents.id = content_id"
 VECTORS_AT_A_TIME = 4096
+READ_CACHE_KIB = 32 * 1024
+"""Pages that a gallery keeps in memory: the feature maps of a hundred images, so that the next region is quick, too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +111,7 @@ class Store:
             self._writer = _connect(folder)
             self._check_format()
             self._reader = _connect(folder)
+            self._reader.execute(f"PRAGMA cache_size = -{READ_CACHE_KIB}")
         self._count: int = self._reader.execute("SELECT count(*) FROM images").fetchone()[0]
         self._writing = threading.Lock()
         self._reading = threading.Lock()
