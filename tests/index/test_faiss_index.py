@@ -1,0 +1,67 @@
+"""The index against brute force, for one query and for many, in several parts."""
+
+import numpy as np
+import pytest
+
+from whymatch.index import faiss_index
+from whymatch.index.faiss_index import FaissIndex
+
+DIMENSIONS = 8
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request, monkeypatch):
+    monkeypatch.setattr(faiss_index, "PART", 4 * DIMENSIONS)
+    monkeypatch.setattr(faiss_index, "THREADS", request.param)
+
+
+def vectors(count: int, seed: int = 0) -> np.ndarray:
+    random = np.random.default_rng(seed).standard_normal((count, DIMENSIONS)).astype(np.float32)
+    return random / np.linalg.norm(random, axis=1, keepdims=True)
+
+
+def brute_force(stored: dict[int, np.ndarray], queries: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    ids = np.array(list(stored))
+    scores = queries @ np.stack(list(stored.values())).T
+    best = np.argsort(-scores, axis=1)[:, :limit]
+    return np.take_along_axis(scores, best, 1), ids[best]
+
+
+@pytest.mark.parametrize("query_count", [1, 2, 5, 8, 9, 20])
+@pytest.mark.parametrize("limit", [1, 7, 40])
+def test_what_is_found_is_what_brute_force_finds(tmp_path, threads, query_count, limit):
+    index = FaissIndex(tmp_path / "index.faiss", DIMENSIONS, "Flat")
+    ids = np.random.default_rng(1).permutation(1000)[:50]  # in no order
+    stored = dict(zip(ids.tolist(), vectors(50), strict=True))
+    index.add(ids, np.stack(list(stored.values())))
+    for gone in ids[::7].tolist():
+        index.remove(gone)
+        del stored[gone]
+    queries = vectors(query_count, seed=2)
+    scores, found, final = index.search(queries, limit)
+    expected_scores, expected = brute_force(stored, queries, limit)
+    assert final
+    assert np.array_equal(found, expected)
+    assert np.allclose(scores, expected_scores, atol=1e-6)
+
+
+def test_more_than_there_are_are_all(tmp_path, threads):
+    index = FaissIndex(tmp_path / "index.faiss", DIMENSIONS, "Flat")
+    index.add(np.arange(10), vectors(10))
+    _, found, _ = index.search(vectors(1, seed=2), 99)
+    assert sorted(found[0].tolist()) == list(range(10))
+
+
+def test_a_saved_index_finds_the_same(tmp_path, threads):
+    index = FaissIndex(tmp_path / "index.faiss", DIMENSIONS, "Flat")
+    index.add(np.arange(30), vectors(30))
+    index.save(generation=4)
+    again = FaissIndex(tmp_path / "index.faiss", DIMENSIONS, "Flat")
+    assert again.load(generation=4)
+    query = vectors(1, seed=2)
+    assert np.array_equal(again.search(query, 5)[1], index.search(query, 5)[1])
+
+
+def test_an_empty_index_finds_nothing(tmp_path, threads):
+    index = FaissIndex(tmp_path / "index.faiss", DIMENSIONS, "Flat")
+    assert index.search(vectors(1), 3)[1].tolist() == [[-1]]
