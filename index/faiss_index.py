@@ -7,7 +7,7 @@ import os
 import re
 import threading
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from whymatch.index.vector_index import Ids
 
 AUTO, FLAT = "auto", "Flat"
 EXACT_UP_TO = 200_000
-"""`auto` is exact up to here: about 30 ms for 512 dimensions on one core."""
+"""`auto` is exact up to here: about 25 ms for 512 dimensions on two cores."""
 CANDIDATES = 10
 """An approximate search finds this many times the limit, for the gallery to score exactly."""
 MAX_SIZE = 2**20
@@ -29,12 +29,12 @@ MAX_SIZE = 2**20
 TRAINING_VECTORS = 39
 """FAISS wants this many vectors for each centroid that it trains."""
 PRODUCT_FROM, PRODUCT_UP_TO = 4, 8
-"""Queries of which one matrix product beats one scan for each; FAISS itself waits for 250 of 512 dimensions. A product
-of more takes longer for each query."""
+"""From four queries on a matrix product beats a scan for each; FAISS itself waits for 250 of 512 dimensions. With more
+than eight it takes longer for each."""
 PART = 2**22
 """Numbers that are worth a thread of their own when one query is compared with all."""
 THREADS = min(4, os.cpu_count() or 1)
-"""As many scan at once; more would wait for memory."""
+"""As many scan for one query; more would wait for memory."""
 MIN_ID, MAX_ID = -(2**63), 2**63 - 1
 _scanners = ThreadPoolExecutor(THREADS, "scan", faiss.omp_set_num_threads, (1,))
 
@@ -75,35 +75,37 @@ class FaissIndex:
             if allowed is not None and not exact:
                 return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64), False
             wanted = max(1, min(limit if exact else limit * CANDIDATES, self._index.ntotal))
-            if exact and allowed is None and len(queries) == 1:
-                scores, ids = self._scan(queries, wanted)
+            if exact and allowed is None and 0 < len(queries) < PRODUCT_FROM:
+                found = [self._scan(query[None], wanted) for query in queries]
             else:
-                scores, ids = self._product(
-                    queries, wanted, None if allowed is None else faiss.IDSelectorBatch(allowed)
-                )
+                selector = None if allowed is None else faiss.IDSelectorBatch(allowed)
+                found = self._batches(queries, wanted, selector)
+        scores, ids = (np.concatenate(part) for part in zip(*found, strict=True))
         return scores, ids, exact
 
     def _scan(self, query: Array, limit: int) -> tuple[Array, Ids]:
         """Compare one query (1, C) with all vectors of a flat index, a part of them in each thread."""
         count = self._index.ntotal
         parts = max(1, min(THREADS, count * self._dimensions // PART))
-        borders = [self._index.id_map.at(count * part // parts) for part in range(1, parts)]
+        borders = sorted(self._index.id_map.at(count * part // parts) for part in range(1, parts))
         own, *others = (faiss.IDSelectorRange(*ends) for ends in itertools.pairwise([MIN_ID, *borders, MAX_ID]))
         waiting = [_scanners.submit(self._find, query, limit, selector) for selector in others]
         faiss.omp_set_num_threads(1)
-        found = [self._find(query, limit, own), *(other.result() for other in waiting)]
-        scores, ids = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+        try:
+            found = [self._find(query, limit, own)]
+        finally:
+            wait(waiting)  # nobody may change the index before
+        found += [other.result() for other in waiting]
+        scores, ids = (np.concatenate(part, axis=1) for part in zip(*found, strict=True))
         best = np.argsort(-scores, kind="stable")[:, :limit]
         return np.take_along_axis(scores, best, 1), np.take_along_axis(ids, best, 1)
 
-    def _product(self, queries: Array, limit: int, selector: Any) -> tuple[Array, Ids]:
-        """Search for queries (n, C), some of them at a time."""
+    def _batches(self, queries: Array, limit: int, selector: Any) -> list[tuple[Array, Ids]]:
+        """Search for queries (n, C), some at a time."""
         faiss.cvar.distance_compute_blas_threshold = PRODUCT_FROM * self._dimensions
-        faiss.omp_set_num_threads(max(1, (os.cpu_count() or 1) // 2))  # the others stay free for everything else
-        starts = range(0, len(queries), PRODUCT_UP_TO)
-        found = [self._find(queries[start : start + PRODUCT_UP_TO], limit, selector) for start in starts]
-        scores, ids = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        return scores, ids
+        faiss.omp_set_num_threads(max(1, (os.cpu_count() or 1) // 2))  # the other cores stay free for everything else
+        starts = range(0, max(1, len(queries)), PRODUCT_UP_TO)
+        return [self._find(queries[start : start + PRODUCT_UP_TO], limit, selector) for start in starts]
 
     def _find(self, queries: Array, limit: int, selector: Any) -> tuple[Array, Ids]:
         params = None if selector is None else faiss.SearchParameters(sel=selector)

@@ -40,8 +40,8 @@ def compress(feature_map: Array, *, keep_peaks: bool) -> HalfMap:
 def expand(stored: HalfMap) -> Array:
     """Return the feature map (H, W, C) float32.
 
-    Exact, and on this thread alone: the bits of a half are moved to where those of a float are, which leaves the value
-    2^112 times too small, for the exponents of the two count from 15 and from 127.
+    Exact for all that is finite, and on this thread alone: the bits of a half are moved to where those of a float are,
+    which leaves the value 2^112 times too small, for the exponents of the two count from 15 and from 127.
     """
     bits = np.frombuffer(stored.alpha, np.int16).astype(np.int32)
     bits <<= 13

@@ -5,7 +5,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -81,7 +81,7 @@ FROM images JOIN contents ON contents.id = content_id
 VECTORS = "SELECT images.id, pooled FROM images JOIN contents ON contents.id = content_id"
 VECTORS_AT_A_TIME = 4096
 READ_CACHE_KIB = 32 * 1024
-"""Pages that a gallery keeps in memory: the feature maps of a hundred images, so that the next region is quick, too."""
+"""Of each open gallery, until it changes: the feature maps of a hundred images, so that the next region is quick."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -355,8 +355,8 @@ class Store:
                    FROM images JOIN contents ON contents.id = images.content_id
                    LEFT JOIN feature_maps ON feature_maps.content_id = contents.id
                    WHERE name IN (SELECT value FROM json_each(?))"""
-        rows = self._rows(query, (json.dumps(list(names)),))
-        return _in_order(names, {name: _features(*row) for name, *row in rows})
+        with closing(self._rows(query, (json.dumps(list(names)),))) as rows:
+            return _in_order(names, {name: _features(*row) for name, *row in rows})
 
     def vectors(self, ids: NDArray[np.int64] | None = None) -> Iterator[tuple[NDArray[np.int64], Array]]:
         """Return row ids (n) and pooled vectors (n, C), some thousands at a time: of all images, or of those named."""
@@ -393,8 +393,8 @@ class Store:
     def _read(self, query: str, values: Sequence[object] = ()) -> list[Row]:
         return list(self._rows(query, values))
 
-    def _rows(self, query: str, values: Sequence[object] = ()) -> Iterator[Row]:
-        """Yield rows, to be read to the end: no other thread reads meanwhile."""
+    def _rows(self, query: str, values: Sequence[object] = ()) -> Generator[Row, None, None]:
+        """Yield rows, to be read to the end or closed: no other thread reads meanwhile."""
         with self._reading, disk_errors(self._name):
             self._require_open()
             yield from self._reader.execute(query, values)

@@ -4,10 +4,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from whymatch.embed import Embedder, Features, Model, load_model
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # speed is no test
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,8 @@ AT_ONCE = 16
 """Stored feature maps whose peaks are kept together."""
 READ_AT_ONCE = 512
 """Images whose peaks are in memory at once."""
+RETRIES = 3
+"""Times that damaged peaks are made again."""
 
 Read = TypeVar("Read")
 
@@ -75,12 +77,15 @@ class GalleryPeaks:
 
         Raises:
             StorageFull, ReadOnlyStorage: the peaks cannot be kept.
+            DamagedPeaks: they were damaged again and again.
         """
-        try:
-            yield from self._read(read)
-        except DamagedPeaks as err:
-            LOGGER.warning("%s; those of gallery %r are made again", err, self._gallery.name)
-            yield from self._read(read)
+        for _ in range(RETRIES):  # two calls may notice the same damage, and one remove what the other has begun
+            try:
+                yield from self._read(read)
+                return
+            except DamagedPeaks as err:
+                LOGGER.warning("%s; those of gallery %r are made again", err, self._gallery.name)
+        yield from self._read(read)
 
     def _read(self, read: Callable[[LayerPeaks], Iterator[Read | None]]) -> Iterator[Progress[Read]]:
         images = self._gallery.distinct_images()

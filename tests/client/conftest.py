@@ -207,8 +207,8 @@ class Galleries(gallery_grpc.GalleryServiceServicer):
 
     def SetHead(self, request, context):
         """Look at an image for each answer, and give the gallery its head if the call is still wanted by then."""
-        self.world.head_requests.append(request)
         context.add_callback(self.world.head_call_ended.set)
+        self.world.head_requests.append(request)
         name = request.name.split("/")[1]
         count = self._fitted_count(request)
         for number in range(count + 1):
@@ -455,10 +455,10 @@ class Explain(explain_grpc.ExplainServiceServicer):
 
     def ExplainPredictionDifference(self, request, context):
         """Fit for two answers, then four steps of 100 evaluations, the second with partial maps, then all is there."""
-        self.world.differences.append(request)
         ended = threading.Event()
         context.add_callback(ended.set)
         context.add_callback(self.world.difference_call_ended.set)
+        self.world.differences.append(request)
         for number, answer in enumerate(self._difference(request)):
             if number == self.world.answers_before_end:
                 return

@@ -336,7 +336,7 @@ def test_an_interrupted_add_keeps_what_was_answered(world, address, save, tmp_pa
     world.answer_delay_s = 0.1
     command = [sys.executable, "-m", "whymatch.client", "add", str(tmp_path / "photos"), "--address", address]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while len(world.galleries.get("default", ())) < 3:
+    while len(world.galleries.get("default", ())) < 10:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=20)

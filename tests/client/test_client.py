@@ -270,8 +270,8 @@ def test_a_call_has_a_deadline(world, address, picture):
 
 def test_a_stream_may_last_longer_than_a_call(world, address, picture):
     world.galleries["default"] = {}
-    world.answer_delay_s = 0.2
-    with Client(address, timeout_s=0.6) as client:
+    world.answer_delay_s = 0.4
+    with Client(address, timeout_s=1.5) as client:
         answers = list(client.add(NewImage(picture("red"), str(number)) for number in range(5)))
     assert len(answers) == 5
 
@@ -279,7 +279,7 @@ def test_a_stream_may_last_longer_than_a_call(world, address, picture):
 def test_a_stream_whose_answers_stop_is_given_up(world, address, picture):
     world.galleries["default"] = {}
     world.answer_delay_s = 2
-    with Client(address, timeout_s=0.2) as client, pytest.raises(DeadlineExceeded, match=r"0\.2 s"):
+    with Client(address, timeout_s=1) as client, pytest.raises(DeadlineExceeded, match=r"1 s"):
         client.add_image(picture("red"), name="a")
 
 
@@ -288,12 +288,12 @@ def test_a_slow_source_and_a_slow_reader_are_no_stall(world, address, picture):
 
     def images():
         for number in range(2):
-            time.sleep(0.5)
+            time.sleep(1.2)
             yield NewImage(picture("red"), str(number))
 
-    with Client(address, timeout_s=0.3) as client:
+    with Client(address, timeout_s=0.8) as client:
         for _ in client.add(images()):
-            time.sleep(0.5)
+            time.sleep(1.2)
     assert len(world.galleries["default"]) == 2
 
 

@@ -9,7 +9,7 @@ from whymatch.index.faiss_index import FaissIndex
 DIMENSIONS = 8
 
 
-@pytest.fixture(params=[1, 3])
+@pytest.fixture(params=[1, 2, 3, 4, 5])
 def threads(request, monkeypatch):
     monkeypatch.setattr(faiss_index, "PART", 4 * DIMENSIONS)
     monkeypatch.setattr(faiss_index, "THREADS", request.param)
@@ -45,6 +45,16 @@ def test_what_is_found_is_what_brute_force_finds(tmp_path, threads, query_count,
     assert np.allclose(scores, expected_scores, atol=1e-6)
 
 
+@pytest.mark.parametrize("query_count", [1, 5])
+def test_only_what_is_allowed_is_found(tmp_path, threads, query_count):
+    index = FaissIndex(tmp_path / "index.faiss", DIMENSIONS, "Flat")
+    index.add(np.arange(40), vectors(40))
+    queries = vectors(query_count, seed=2)
+    _, found, _ = index.search(queries, 5, allowed=np.arange(0, 40, 3))
+    allowed = {number: vectors(40)[number] for number in range(0, 40, 3)}
+    assert np.array_equal(found, brute_force(allowed, queries, 5)[1])
+
+
 def test_more_than_there_are_are_all(tmp_path, threads):
     index = FaissIndex(tmp_path / "index.faiss", DIMENSIONS, "Flat")
     index.add(np.arange(10), vectors(10))
@@ -65,3 +75,9 @@ def test_a_saved_index_finds_the_same(tmp_path, threads):
 def test_an_empty_index_finds_nothing(tmp_path, threads):
     index = FaissIndex(tmp_path / "index.faiss", DIMENSIONS, "Flat")
     assert index.search(vectors(1), 3)[1].tolist() == [[-1]]
+
+
+def test_no_query_finds_nothing(tmp_path):
+    index = FaissIndex(tmp_path / "index.faiss", DIMENSIONS, "Flat")
+    index.add(np.arange(10), vectors(10))
+    assert index.search(vectors(0), 3)[1].shape == (0, 3)

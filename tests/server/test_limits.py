@@ -75,7 +75,7 @@ def test_a_call_without_a_deadline_gets_the_servers(model, tmp_path):
 
 
 def test_a_call_that_outlasts_the_grace_is_cut_off_and_meanwhile_others_are_refused(model, tmp_path):
-    config = ServerConfig(data=tmp_path, port=0, grace_s=1)
+    config = ServerConfig(data=tmp_path, port=0, grace_s=3)
     with serving(config, model) as server, connected(server) as api:
         stream = clogged(api, api.create("g"))
         server.stop()
