@@ -86,11 +86,13 @@ class FaissIndex:
     def _scan(self, query: Array, limit: int) -> tuple[Array, Ids]:
         """Compare one query (1, C) with all vectors of a flat index, a part of them in each thread."""
         count = self._index.ntotal
-        parts = max(1, min(THREADS, count * self._dimensions // PART))
+        parts = min(THREADS, count * self._dimensions // PART)
+        faiss.omp_set_num_threads(1)
+        if parts < 2:
+            return self._find(query, limit, None)
         borders = sorted(self._index.id_map.at(count * part // parts) for part in range(1, parts))
         own, *others = (faiss.IDSelectorRange(*ends) for ends in itertools.pairwise([MIN_ID, *borders, MAX_ID]))
         waiting = [_scanners.submit(self._find, query, limit, selector) for selector in others]
-        faiss.omp_set_num_threads(1)
         try:
             found = [self._find(query, limit, own)]
         finally:
