@@ -31,8 +31,8 @@ TRAINING_VECTORS = 39
 PRODUCT_FROM, PRODUCT_UP_TO = 4, 8
 """From four queries on a matrix product beats a scan for each; FAISS itself waits for 250 of 512 dimensions. With more
 than eight it takes longer for each."""
-PART = 2**22
-"""Numbers that are worth a thread of their own when one query is compared with all."""
+PART = 2**23
+"""Numbers that are worth a thread of their own when one query is compared with all; it starts a millisecond late."""
 THREADS = min(4, os.cpu_count() or 1)
 """As many scan for one query; more would wait for memory."""
 MIN_ID, MAX_ID = -(2**63), 2**63 - 1
