@@ -46,6 +46,15 @@ def test_stored_features_are_the_added_ones_to_half_precision(gallery, new_image
     assert features.placement == image.features.placement
 
 
+def test_a_read_that_fails_lets_the_next_one_go_on(gallery, new_image, monkeypatch):
+    gallery.add([new_image(1)])
+    monkeypatch.setattr("whymatch.index.store.expand", lambda stored: 1 / 0)
+    with pytest.raises(ZeroDivisionError) as caught, ThreadPoolExecutor(1) as pool:
+        pool.submit(gallery.features, ["1.jpg"]).result()
+    assert gallery.get("1.jpg").name == "1.jpg"
+    assert caught.value  # is kept until here, and its frames with it
+
+
 def test_search_is_the_brute_force_order(gallery, new_image):
     images = [new_image(seed) for seed in range(50)]
     gallery.add(images)

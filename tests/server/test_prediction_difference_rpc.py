@@ -449,9 +449,10 @@ def test_nothing_is_computed_for_a_call_that_was_cancelled(api, asked):
 
     begin()
     before, started = begin(), time.monotonic()
-    soon, seconds = begin() - before, time.monotonic() - started  # what was sent and not read yet, and one of the call
+    assert begin() - before < 60  # what was sent and not read yet, and one of each call
+    soon, seconds = begin() - before, time.monotonic() - started
     time.sleep(20 * seconds)
-    assert begin() - before < 10 * soon + 60
+    assert begin() - before < 3 * soon + 60
 
 
 def test_two_calls_for_one_explanation_get_the_same_maps(api, asked, monkeypatch):
@@ -530,7 +531,7 @@ def test_searches_are_answered_while_an_explanation_runs(api, asked, photos):
         started = time.monotonic()
         query = SearchRequest(parent=photos, image={"content": png(60 + number)}, limit=3)
         assert len(api.search(query).matches) == 3
-        assert time.monotonic() - started < 5  # the explanation takes minutes
+        assert time.monotonic() - started < 1
     assert eventually(lambda: next(stream).evaluations, lambda done: done > before)
     stream.cancel()
 
