@@ -12,6 +12,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from whymatch.embed.errors import BadLayer, NoReluLayers
+from whymatch.embed.sections import module_outputs
 from whymatch.embed.trunk import SCORES, Trunk, without_numbers
 
 RELUS = (nn.ReLU, nn.ReLU6)
@@ -168,17 +169,6 @@ class Layers:
             if not isinstance(self.called(node), nn.BatchNorm2d):
                 return node if node in self._responses else None
         return None
-
-
-def module_outputs(graph: fx.Graph) -> dict[str, fx.Node]:
-    """Return the node that gives the output of each module, by the module's name."""
-    last: dict[str, fx.Node] = {}
-    for node in graph.nodes:
-        for path in node.meta.get("nn_module_stack") or {}:
-            last[path.partition("@")[0]] = node
-        if node.op == "call_module":
-            last[str(node.target)] = node
-    return last
 
 
 Pair = tuple[int, int]

@@ -194,7 +194,8 @@ def _state_of(loaded: object, path: Path) -> Mapping[str, torch.Tensor]:
 
 def _with_state(network: Network, state: Mapping[str, torch.Tensor]) -> Network:
     """Load what fits; a class head of another size is left out, and `trunk.py` insists on the rest."""
-    wanted = network.module.state_dict()
+    wanted = network.module.state_dict()  # with its metadata, which MNASNet asks for
     fitting = {name: tensor for name, tensor in state.items() if name in wanted and tensor.shape == wanted[name].shape}
-    network.module.load_state_dict(fitting, strict=False)
+    wanted.update(fitting)
+    network.module.load_state_dict(wanted)
     return replace(network, loaded=frozenset(fitting))

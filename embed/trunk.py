@@ -13,6 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from whymatch.embed.classifier import Classifier
 from whymatch.embed.errors import BadModel
 from whymatch.embed.networks import Network
+from whymatch.embed.sections import section
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -145,30 +146,13 @@ def _traced(network: Network) -> tuple[fx.GraphModule, str, fx.GraphModule | Non
     traced = fx.GraphModule(tracer.root, graph, network.name)
     output = next(node for node in graph.nodes if node.op == "output")
     end = output.all_input_nodes[0] if names_its_cut else _feature_node(traced, network)
-    behind = _traced_head(network) if names_its_cut else _behind(traced, end)
+    behind = _traced_head(network) if names_its_cut else section(traced, end, output)
     graph.erase_node(output)
     graph.output(end)
     graph.eliminate_dead_code()
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced, _name_of(end), behind if behind is not None and _is_loaded(behind, network) else None
-
-
-def _behind(traced: fx.GraphModule, end: fx.Node) -> fx.GraphModule | None:
-    """Return the function of a node's output to that of the network, None if the network's hangs on others, too."""
-    graph = fx.Graph()
-    copies = {end: graph.placeholder("maps")}
-    nodes = list(traced.graph.nodes)
-    for node in nodes[nodes.index(end) + 1 :]:
-        if copies.keys() >= set(node.all_input_nodes):
-            copies[node] = graph.node_copy(node, copies.__getitem__)
-    if nodes[-1] not in copies:
-        return None
-    behind = fx.GraphModule(traced, graph)
-    graph.eliminate_dead_code()
-    behind.delete_all_unused_submodules()
-    behind.recompile()
-    return behind
 
 
 def _traced_head(network: Network) -> fx.GraphModule | None:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 if TYPE_CHECKING:
     from whymatch.embed.training.run import Progress, Run
 
-Loss = Literal["triplet", "proxy", "contrastive", "distillation"]
+Loss = Literal["triplet", "proxy", "contrastive", "distillation", "stages"]
 PoolingKind = Literal["average", "max", "gem"]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -37,7 +37,7 @@ def train(
     output: Annotated[Path, typer.Option(metavar="DIR", file_okay=False, help="Folder of the run.")] = Path("run"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output, if there is one.")] = False,
     include: Annotated[str, typer.Option(metavar="PATTERN", help="Only files with such names: train__*")] = "*",
-    loss: Annotated[Loss, typer.Option(help="What is learned: labels, or what a --teacher sees.")] = "proxy",
+    loss: Annotated[Loss, typer.Option(help="What is learned: labels, or what a --teacher sees, at the end or in each of its --stages.")] = "proxy",
     model: Annotated[str, typer.Option(metavar="MODEL", help=f"Where to begin: {MODEL_HELP}.")] = "bundled",
     scratch: Annotated[str, typer.Option(metavar="NETWORK", help="Begin with random weights of this network.")] = "",
     pooling: Annotated[PoolingKind | None, typer.Option(help="By default that of the model.")] = None,
@@ -63,6 +63,12 @@ def train(
         str, typer.Option(metavar="FILE", help="Its classes, one a line; teaches its probabilities, too.")
     ] = "",
     mix: Annotated[float, typer.Option(min=0, max=1, help="Share of images mixed with another one.")] = 0.5,
+    stages: Annotated[
+        list[str], typer.Option("--stage", metavar="STUDENT=TEACHER", help="The last modules of a stage; for each.")
+    ] = [],  # noqa: B006
+    stages_read: Annotated[
+        Literal["teacher", "student"], typer.Option(help="Whose stage below a stage reads while it learns.")
+    ] = "teacher",
     checkpoint: Annotated[list[int], typer.Option(metavar="STEP", help="Write a model file here, too.")] = [],  # noqa: B006
     save_every: Annotated[int, typer.Option(min=1, help="Steps that a kill may cost.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
@@ -74,10 +80,13 @@ def train(
     Writes DIR/model.safetensors, one file with all that `whymatch serve --model`, `evaluate` and `compare` need. A
     killed run goes on with --resume as if nothing had happened.
     """
-    if (loss == "distillation") != bool(teacher):
-        raise typer.BadParameter("--loss distillation and --teacher belong together")
+    if (loss in ("distillation", "stages")) != bool(teacher):
+        raise typer.BadParameter("--loss distillation or stages and --teacher belong together")
+    if (loss == "stages") != bool(stages):
+        raise typer.BadParameter("--loss stages and --stage belong together")
     chosen = dict(context.params)
     where = {name: chosen.pop(name) for name in ("output", "resume", "save_every", "checkpoint")}
+    chosen["stages"] = tuple(stages)
     chosen["folders"] = tuple(str(folder.resolve()) for folder in folders)
     print(_train(chosen, **where))
 

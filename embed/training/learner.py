@@ -9,6 +9,8 @@ from whymatch.embed.trunk import trainable_trunk
 
 SMALLEST = 1e-6
 """Activations are raised to this before GeM takes their power, whose slope at 0 has no bound."""
+MOMENTUM = 0.1
+"""Of the running means of normalizations, torch's own; MNASNet's, 0.0003, would take ten thousand batches to arrive."""
 
 
 class Learner(nn.Module):
@@ -20,6 +22,9 @@ class Learner(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.trunk, self.channels = trainable_trunk(network)
+        for module in self.trunk.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = MOMENTUM
         found = classifier_of(network.module)
         self.classifier = found if found and found.channels == self.channels else None
         self._pooling = network.pooling
@@ -34,8 +39,12 @@ class Learner(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the feature maps (B, C, H, W) of pixels (B, 3, h, w), 0 to 255."""
-        maps: torch.Tensor = self.trunk(nn.functional.batch_norm(pixels, self.mean, self.variance, eps=0.0))
+        maps: torch.Tensor = self.trunk(self.normalized(pixels))
         return maps
+
+    def normalized(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return the network's inputs (B, 3, h, w) of pixels (B, 3, h, w), 0 to 255."""
+        return nn.functional.batch_norm(pixels, self.mean, self.variance, eps=0.0)
 
     def pool(self, maps: torch.Tensor) -> torch.Tensor:
         """Pool feature maps (B, C, H, W) into vectors (B, C), as `Pooling.pool` does."""

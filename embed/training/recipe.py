@@ -19,10 +19,11 @@ from whymatch.embed.training.batches import Batches, BatchSettings
 from whymatch.embed.training.learner import Learner
 from whymatch.embed.training.objectives import Distillation, LabelObjective, Objective
 from whymatch.embed.training.run import Run, Schedule
+from whymatch.embed.training.stages import Reads, Stages, parse_pairs
 from whymatch.embed.training.teacher import Teacher, pad_as_tensorflow
 from whymatch.embed.training.views import ViewSettings
 
-Loss = Literal["triplet", "proxy", "contrastive", "distillation"]
+Loss = Literal["triplet", "proxy", "contrastive", "distillation", "stages"]
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,19 @@ class Recipe:
     device: str = "cpu"
 
     teacher: str = ""
-    """The model to learn from, for distillation."""
+    """The model to learn from, for distillation and stages."""
     teacher_size_px: int = 160
-    """Side of what the teacher sees; the student sees the same, resized to `size_px`."""
+    """Side of what the teacher sees; the student sees the same, resized to `size_px`. In stages both see `size_px`."""
     teacher_padding: Literal["torchvision", "tensorflow"] = "torchvision"
     """Where the teacher's convolutions of stride 2 pad; weights that were trained with TensorFlow want the latter."""
     class_names: str = ""
     """A file of the names of the teacher's classes, one a line; then the student learns its probabilities, too."""
     mix: float = 0.5
     """Share of the images that are mixed with another one."""
+    stages: tuple[str, ...] = ()
+    """The last modules of each stage, `STUDENT=TEACHER`, from the first stage to the feature map."""
+    stages_read: Reads = "teacher"
+    """What a stage reads while it learns: what the teacher's stage below gives, or the student's."""
 
 
 def prepare(
@@ -97,6 +102,11 @@ def prepare(
         _require_classifier(recipe, learner)
         objective: Objective = Distillation(learner, _teacher(recipe), mix=recipe.mix, size_px=settings.size_px)
         batches = Batches(images, replace(settings, size_px=recipe.teacher_size_px), views)
+    elif recipe.loss == "stages":
+        _require_classifier(recipe, learner)
+        pairs = parse_pairs(recipe.stages)
+        objective = Stages(learner, _teacher(recipe), pairs, reads=recipe.stages_read, mix=recipe.mix)
+        batches = Batches(images, settings, views)
     else:
         labels = _require_labels(images)
         objective = LabelObjective(recipe.loss, labels=labels, channels=learner.channels, margin=recipe.margin)
@@ -169,7 +179,7 @@ def _facts(recipe: Recipe, network: Network) -> ModelFacts:
         std=network.std,
         size_px=recipe.model_size_px or recipe.size_px or network.size_px,
         pooling=network.pooling,
-        classes=_class_names(recipe) if recipe.loss == "distillation" else (),
+        classes=_class_names(recipe) if recipe.loss in ("distillation", "stages") else (),
     )
 
 

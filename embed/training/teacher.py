@@ -19,6 +19,16 @@ class Teacher:
         self.classifier = classifier.requires_grad_(False) if classifier is not None else None
         self._model = model
 
+    @property
+    def module(self) -> nn.Module:
+        """The network up to its feature map."""
+        return self._model.trunk.module
+
+    def inputs(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return the network's inputs (B, 3, h, w) of pixels (B, 3, h, w), 0 to 255."""
+        rows = pixels.round().byte().permute(0, 2, 3, 1).contiguous().cpu()
+        return self._model.inputs(rows.numpy())
+
     def maps(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return its feature maps (B, C, H, W) float32 of pixels (B, 3, h, w), 0 to 255."""
         rows = pixels.round().byte().permute(0, 2, 3, 1).contiguous().cpu()
