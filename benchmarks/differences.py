@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.networks import has_bfloat16, write_untrained
+from benchmarks.networks import has_bfloat16, small_network, write_untrained
 from benchmarks.pictures import write_jpegs
 from benchmarks.report import Figure, in_turn, seconds
-from benchmarks.searching import COUNT, fill
+from benchmarks.searching import COUNT, DIMENSIONS, fill
 from whymatch.client import Client, PredictionDifferenceExplanation, Unit
 from whymatch.client.local_server import local_server
-from whymatch.embed import Alterations, Array, ClassScores, DecodeLimits, Model, load_model, unit
+from whymatch.embed import Alterations, Array, ClassScores, DecodeLimits, Model, load_model, load_named_model, unit
 from whymatch.embed.model import Precision
 from whymatch.embed.networks import untrained_network
 from whymatch.explain import (
@@ -177,11 +177,12 @@ def _untrained(name: str, folder: Path, precision: Precision = "float32") -> Mod
 
 def _search_latency() -> Figure:
     """Measure searches by vector through a server, idle and while it explains."""
-    model = load_model()
-    vectors = unit(np.random.default_rng(0).standard_normal((COUNT, model.dimensions)).astype(np.float32))
+    vectors = unit(np.random.default_rng(0).standard_normal((COUNT, DIMENSIONS)).astype(np.float32))
     with tempfile.TemporaryDirectory() as folder:
-        fill(Path(folder), model, vectors)
-        with local_server(Path(folder), "--log-level", "warning") as address, Client(address) as client:
+        network, data = small_network(Path(folder)), Path(folder) / "data"
+        fill(data, load_named_model(network), vectors)
+        served = local_server(data, "--model", network, "--log-level", "warning")
+        with served as address, Client(address) as client:
             photos = write_jpegs(Path(folder) / "photos", IMAGES)
             client.create_gallery("photos")
             for path in photos:

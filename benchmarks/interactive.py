@@ -19,7 +19,7 @@ from whymatch.explain import reweighted_scores
 from whymatch.explain.benchmark.descriptors import PAPER_LAYERS
 
 SIZE_PX = 512
-LAYERS = {"bundled": "features.7", "resnet50": "layer2"}
+LAYERS = {"bundled": "features.13.conv.1", "resnet50": "layer2"}
 EIGHT = [(told, norm) for told in ("last", "next") for norm in (1.0, 2.0)]
 GIB = 2**30
 CLASSIFIERS = {

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.networks import small_network
 from benchmarks.pictures import write_jpegs
 from benchmarks.report import Figure
 from whymatch.client import Client, NewImage
@@ -34,7 +35,11 @@ def run() -> list[Figure]:
 
 def _peak(data: Path, contents: list[bytes], count: int) -> float:
     """Return the largest resident set of a server, in MiB, while it adds `count` images."""
-    with local_server(data, "--size-px", "96", "--log-level", "warning") as address, Client(address) as client:
+    network = small_network(data.parent)
+    with (
+        local_server(data, "--model", network, "--size-px", "96", "--log-level", "warning") as address,
+        Client(address) as client,
+    ):
         watch = _Watch(data)
         client.create_gallery("default")
         assert sum(not added.error for added in client.add(_images(contents, count))) == count

@@ -16,6 +16,11 @@ def write_untrained(name: str, folder: Path) -> Path:
     return path
 
 
+def small_network(folder: Path) -> str:
+    """Write an untrained squeezenet1_1, whose embeddings have 512 dimensions, and return what `--model` calls it."""
+    return f"squeezenet1_1={write_untrained('squeezenet1_1', folder)}"
+
+
 def has_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 itself."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

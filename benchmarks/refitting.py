@@ -7,9 +7,10 @@ from pathlib import Path
 import faiss
 import numpy as np
 
+from benchmarks.networks import small_network
 from benchmarks.report import Figure, in_turn, seconds
 from benchmarks.searching import fill
-from whymatch.embed import Array, fit_whitening, load_model, unit
+from whymatch.embed import Array, fit_whitening, load_named_model, unit
 from whymatch.index import Galleries, Gallery
 
 COUNT = 20_000
@@ -19,13 +20,13 @@ ROUNDS = 5
 
 def run() -> list[Figure]:
     """Measure a whitening head against the same done with numpy and FAISS, from vectors in memory."""
-    model = load_model()
-    vectors = np.random.default_rng(0).gamma(0.5, size=(COUNT, model.dimensions)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        fill(Path(folder), model, vectors)
-        for content in (Path(folder) / "galleries/default/contents").iterdir():
+        model, data = load_named_model(small_network(Path(folder))), Path(folder) / "data"
+        vectors = np.random.default_rng(0).gamma(0.5, size=(COUNT, model.dimensions)).astype(np.float32)
+        fill(data, model, vectors)
+        for content in (data / "galleries/default/contents").iterdir():
             content.unlink()  # what reads an image now fails
-        with Galleries(Path(folder), model) as galleries:
+        with Galleries(data, model) as galleries:
             return _refit(galleries.open("default"), vectors)
 
 

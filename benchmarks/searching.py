@@ -11,14 +11,15 @@ import faiss
 import grpc
 import numpy as np
 
+from benchmarks.networks import small_network
 from benchmarks.report import Figure
 from whymatch.client import AsyncClient, Client
 from whymatch.client.local_server import local_server
-from whymatch.embed import Features, Model, load_model, unit
+from whymatch.embed import Features, Model, load_named_model, unit
 from whymatch.index import Galleries, NewImage
 from whymatch.v1 import search_service_pb2, search_service_pb2_grpc
 
-COUNT = 20_000
+COUNT, DIMENSIONS = 20_000, 512
 QUERIES = 400
 CLIENTS, PROCESSES = 16, 2
 SECONDS = 5.0
@@ -26,11 +27,11 @@ SECONDS = 5.0
 
 def run() -> list[Figure]:
     """Measure latency with one client and throughput with 16."""
-    model = load_model()
-    vectors = unit(np.random.default_rng(0).standard_normal((COUNT, model.dimensions)).astype(np.float32))
+    vectors = unit(np.random.default_rng(0).standard_normal((COUNT, DIMENSIONS)).astype(np.float32))
     with tempfile.TemporaryDirectory() as folder:
-        fill(Path(folder), model, vectors)
-        with local_server(Path(folder), "--log-level", "warning") as address:
+        network = small_network(Path(folder))
+        fill(Path(folder) / "data", load_named_model(network), vectors)
+        with local_server(Path(folder) / "data", "--model", network, "--log-level", "warning") as address:
             latency, bare = _latency(address, vectors)
             throughput = _throughput(address, vectors)
     bare_throughput = _bare_grpc_throughput(vectors)

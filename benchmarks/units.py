@@ -31,7 +31,7 @@ FIELD_LAYERS = ("features.7", "features.12")
 FIELD_IMAGES = 10
 WHOLE_BATCHES = 2
 IMAGES = 2000
-TOP_LAYERS = ("features.7", "features.12")
+TOP_LAYERS = ("features.13.conv.1", "features.18.2")
 LIMITS = DecodeLimits()
 
 

@@ -25,7 +25,7 @@ def compare(
             "--model",
             metavar="SPEC",
             help="[BACKBONE=]MODEL[:POOLING], and perhaps @LAYERS; give several: bundled, bundled:max, "
-            "run/model.safetensors, bundled@features.7. The "
+            "run/model.safetensors, bundled@features.17.conv.1. The "
             "maps of all are held against those of the first.",
         ),
     ],

@@ -1,4 +1,4 @@
-"""The demo's prediction difference: what each part of one photograph is worth for its best match, and for its label."""
+"""The demo's prediction difference: what each part of a photograph is worth for its best match, its label, its class."""
 
 import html
 
@@ -6,7 +6,7 @@ from whymatch.client import Client
 from whymatch.client.demo_photos import View
 from whymatch.client.html_parts import picture
 from whymatch.client.results import DifferenceMap, PredictionDifferenceExplanation
-from whymatch.client.targets import Evidence, Similarity
+from whymatch.client.targets import ClassProbability, Evidence, Similarity
 
 SHOWN = "astronaut, brighter"
 WINDOW_PX, STRIDE_PX, SAMPLES = 16, 10, 4
@@ -14,11 +14,11 @@ WINDOW_PX, STRIDE_PX, SAMPLES = 16, 10, 4
 
 
 def evidence_maps(client: Client, query: View) -> str:
-    """Explain the similarity of `query` to its best match, and the evidence for that match's label."""
+    """Explain the similarity of `query` to its best match, the evidence for that match's label, and its class."""
     match = client.search(query.content, limit=1)[0]
     explanation = client.explain_prediction_difference(
         query.content,
-        [Similarity(client.content(match.name)), Evidence(match.label)],
+        [Similarity(client.content(match.name)), Evidence(match.label), ClassProbability("top1")],
         window_px=WINDOW_PX,
         stride_px=STRIDE_PX,
         sample_count=SAMPLES,
@@ -29,8 +29,8 @@ def evidence_maps(client: Client, query: View) -> str:
 
 
 def report(query: View, match: bytes, label: str, explanation: PredictionDifferenceExplanation) -> str:
-    """Show both maps beside the query and its match."""
-    similar, evident = explanation.maps
+    """Show the maps beside the query and its match."""
+    similar, evident, classified = explanation.maps
     share = f"{explanation.multiplied_share:.0%}"
     return f"""
 <h2>Prediction difference: evidence for and against</h2>
@@ -44,6 +44,7 @@ changes: {share} of the multiplications at the end.</p>
 <figcaption>the best match, of label {html.escape(label)}</figcaption></figure>
 {_figure(similar, "similarity to the best match")}
 {_figure(evident, f"probability of the label {label!r} among the neighbors")}
+{_figure(classified, f"probability of the class {classified.target.removeprefix('class:')!r}, the likeliest")}
 </div><p class="soft">Windows of {WINDOW_PX} pixels of the network's input, {SAMPLES} samples each.</p></div>"""
 
 

@@ -238,7 +238,7 @@ def load_named_model(name: str, *, gem_power: float = Pooling.power, **settings:
     MODEL is `bundled`, a torchvision or timm network, or a weights file; BACKBONE names the network of a file that does
     not say it itself; POOLING is average, max or gem: `resnet50:max`, `run/model.safetensors`, `vgg16=vgg.pth:gem`.
     LAYERS, `LAYER[,SUPERVISION[,NORM]]` joined by `+`, are pooled instead of the last one, as they are or weighed by
-    InterActive: `resnet50@layer3`, `bundled@features.7,last,2`.
+    InterActive: `resnet50@layer3`, `bundled@features.13.conv.1,last,2`.
     gem_power: of the GeM pooling that `name` asks for.
     settings: the rest as in `load_model`: geometry, size_px, mean, std, precision, device.
 

@@ -15,7 +15,7 @@ Files of other programs have less of it; what is missing, the network's name and
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -61,8 +61,12 @@ def read_model_file(path: Path) -> tuple[ModelFacts, dict[str, torch.Tensor]]:
         raise BadModel(f"the metadata of {str(path)!r} cannot be read: {err}") from err
 
 
-def write_model_file(path: Path, facts: ModelFacts, state: Mapping[str, torch.Tensor]) -> None:
-    """Write a model file, its weights as float16, in one step: `path` holds all of it or what it held before.
+def write_model_file(
+    path: Path, facts: ModelFacts, state: Mapping[str, torch.Tensor], *, in_a_byte: Container[str] = ()
+) -> None:
+    """Write a model file in one step: `path` holds all of it or what it held before.
+
+    Weights take two bytes, float16; those of the tensors named in `in_a_byte` one, float8 with three bits of mantissa.
 
     Raises:
         OSError: no space, no such folder.
@@ -70,7 +74,7 @@ def write_model_file(path: Path, facts: ModelFacts, state: Mapping[str, torch.Te
     from safetensors.torch import save_file
 
     halved = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).detach().cpu().contiguous()
+        name: tensor.detach().cpu().to(_stored_as(name, tensor, in_a_byte)).contiguous()
         for name, tensor in state.items()
     }
     unfinished = path.with_name(path.name + ".unfinished")
@@ -79,6 +83,12 @@ def write_model_file(path: Path, facts: ModelFacts, state: Mapping[str, torch.Te
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _stored_as(name: str, tensor: torch.Tensor, in_a_byte: Container[str]) -> torch.dtype:
+    if not tensor.is_floating_point():
+        return tensor.dtype
+    return torch.float8_e4m3fn if name in in_a_byte else torch.float16
 
 
 def _facts(metadata: Mapping[str, str]) -> ModelFacts:

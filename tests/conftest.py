@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from small_network import WEIGHTS
 
 from whymatch.embed import Embedder, Features, Model, load_model
 
@@ -15,7 +16,7 @@ settings.load_profile("tests")
 
 @pytest.fixture(scope="session")
 def model() -> Model:
-    return load_model()
+    return load_model(weights=WEIGHTS)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from bundled import DIMENSIONS
 from sample_pictures import picture
 
 from whymatch.client.local_server import local_server
@@ -53,9 +52,9 @@ def test_the_examples_run_one_after_the_other(folder):
     assert (folder / "evidence/sheet.png").exists()
     assert "labels of the top 4 images: " in units
     assert "is enough for cats~cat.png" in units
-    assert len(list((folder / "why").glob("features.12-*.png"))) == 3
+    assert len(list((folder / "why").glob("features.18.2-*.png"))) == 3
     assert (folder / "segment/sheet.png").exists()
-    assert f"centering, {DIMENSIONS} dimensions, version 1, fitted to 4 images" in head
+    assert "centering, 1280 dimensions, version 1, fitted to 4 images" in head
     assert (folder / "cat.png.map.png").exists()
     assert "cat.png stored" in python
     assert "run/model.safetensors" in models

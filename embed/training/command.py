@@ -37,7 +37,9 @@ def train(
     output: Annotated[Path, typer.Option(metavar="DIR", file_okay=False, help="Folder of the run.")] = Path("run"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output, if there is one.")] = False,
     include: Annotated[str, typer.Option(metavar="PATTERN", help="Only files with such names: train__*")] = "*",
-    loss: Annotated[Loss, typer.Option(help="What is learned: labels, or what a --teacher sees, at the end or in each of its --stages.")] = "proxy",
+    loss: Annotated[
+        Loss, typer.Option(help="What is learned: labels, or what a --teacher sees, at its end or in each --stage.")
+    ] = "proxy",
     model: Annotated[str, typer.Option(metavar="MODEL", help=f"Where to begin: {MODEL_HELP}.")] = "bundled",
     scratch: Annotated[str, typer.Option(metavar="NETWORK", help="Begin with random weights of this network.")] = "",
     pooling: Annotated[PoolingKind | None, typer.Option(help="By default that of the model.")] = None,
@@ -62,6 +64,9 @@ def train(
     class_names: Annotated[
         str, typer.Option(metavar="FILE", help="Its classes, one a line; teaches its probabilities, too.")
     ] = "",
+    compact_classifier: Annotated[
+        bool, typer.Option("--compact-classifier", help="Store the classifier's weights in a byte each.")
+    ] = False,
     mix: Annotated[float, typer.Option(min=0, max=1, help="Share of images mixed with another one.")] = 0.5,
     stages: Annotated[
         list[str], typer.Option("--stage", metavar="STUDENT=TEACHER", help="The last modules of a stage; for each.")

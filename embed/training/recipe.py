@@ -69,6 +69,8 @@ class Recipe:
     """Where the teacher's convolutions of stride 2 pad; weights that were trained with TensorFlow want the latter."""
     class_names: str = ""
     """A file of the names of the teacher's classes, one a line; then the student learns its probabilities, too."""
+    compact_classifier: bool = False
+    """Store the weights of the network's classifier in a byte each."""
     mix: float = 0.5
     """Share of the images that are mixed with another one."""
     stages: tuple[str, ...] = ()
@@ -126,7 +128,13 @@ def prepare(
         device=recipe.device,
         save_every=save_every,
         checkpoints=tuple(checkpoints),
+        in_a_byte=_in_a_byte(recipe, learner),
     )
+
+
+def _in_a_byte(recipe: Recipe, learner: Learner) -> tuple[str, ...]:
+    classifier = learner.classifier
+    return (f"{classifier.name}.weight",) if recipe.compact_classifier and classifier is not None else ()
 
 
 def _network(recipe: Recipe) -> Network:

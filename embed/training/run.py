@@ -5,7 +5,7 @@ import math
 import pickle
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,6 +72,8 @@ class Run:
     """Steps between two states that a killed run goes on from."""
     checkpoints: tuple[int, ...] = ()
     """After how many steps a model file is written, beside the one at the end."""
+    in_a_byte: tuple[str, ...] = ()
+    """Tensors of the model file that take a byte for each number, not two."""
     _optimizer: torch.optim.Optimizer = field(init=False)
 
     def train(self, report: Callable[[Progress], None], *, resume: bool = False) -> Path:
@@ -172,11 +174,9 @@ class Run:
         return int(state["step"])
 
     def _write_model(self, path: Path, step: int) -> Path:
-        from dataclasses import replace
-
         facts = replace(self.facts, training={**self.settings, "step": step})
         try:
-            write_model_file(path, facts, self.network.module.state_dict())
+            write_model_file(path, facts, self.network.module.state_dict(), in_a_byte=self.in_a_byte)
         except (OSError, RuntimeError) as err:
             raise TrainingFailed(f"{path} cannot be written ({err}); free some space, then --resume") from err
         return path

@@ -23,9 +23,9 @@ class Stages(Objective):
 
     The sum of
         stages   mean_c( mean (s_c - t_c)^2 / (v_c + 0.1 mean_c v_c) ) for each stage, v_c the variance of t_c
-        image    1 - cos(mean s - m, mean t - m), the last stage's means over the cells, m that of mean t over the batch
+        image    1 - cos(mean s - m, mean t - m), means over the cells of the last stage, m the batch's mean of mean t
         classes  KL(teacher's class probabilities || student's)
-    with s_c and t_c a channel of the student's and the teacher's response. Further channels of the student's shall be 0.
+    with s_c and t_c a channel of the student's and the teacher's response; where the student has more, they shall be 0.
 
     A stage reads what the teacher's stage below gives, so that it need not wait for its own to be good, and thousands
     of places of an image are as many examples; at the end of training it should read the student's, errors and all.
@@ -66,7 +66,7 @@ class Stages(Objective):
         for name, part, target in zip(self._names, self._parts, self._responses(pixels), strict=True):
             images = len(read) if self._reads == "student" else -(-self.CELLS // target[0, 0].numel())
             maps = part(read[:images]).float()
-            target = _with_channels(target, maps.shape[1], name)
+            target = _as_wide_as(maps, target, name)
             terms[name] = self._missed(maps, target[:images])
             read = maps if self._reads == "student" else target
         vectors, teacher_vectors = maps.mean((2, 3)), target[: len(maps)].mean((2, 3))
@@ -129,9 +129,14 @@ def _cut(trunk: nn.Module, names: Sequence[str]) -> list[fx.GraphModule]:
     return parts
 
 
-def _with_channels(target: torch.Tensor, channels: int, name: str) -> torch.Tensor:
-    """Append channels of zeros."""
-    missing = channels - target.shape[1]
-    if missing < 0:
-        raise BadModel(f"at {name} the teacher has {target.shape[1]} channels, the student only {channels}")
-    return functional.pad(target, (0, 0, 0, 0, 0, missing))
+def _as_wide_as(maps: torch.Tensor, target: torch.Tensor, name: str) -> torch.Tensor:
+    """Append channels of zeros to what the teacher gives, until it has as many as the student."""
+    (_, ours, *grid), (_, theirs, *wanted) = maps.shape, target.shape
+    if grid != wanted:
+        cells = " x ".join(map(str, wanted)), " x ".join(map(str, grid))
+        raise BadModel(
+            f"at {name} the teacher gives {cells[0]} cells, the student {cells[1]}; pair modules of one stride"
+        )
+    if theirs > ours:
+        raise BadModel(f"at {name} the teacher gives {theirs} channels, the student only {ours}")
+    return functional.pad(target, (0, 0, 0, 0, 0, ours - theirs))

@@ -3,8 +3,8 @@ from concurrent.futures import CancelledError
 from dataclasses import replace
 
 import pytest
-from bundled import DIMENSIONS
 from sample_pictures import png
+from small_network import DIMENSIONS
 from torch import nn
 
 from whymatch.embed import BrokenImage, Embedder, NotAnImage

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from sample_pictures import encoded, picture, png
+from small_network import WEIGHTS
 
 from whymatch.embed import BadModel, BadVector, DecodeLimits, Embedder, Pooling, check_embedding, load_model, unit
 from whymatch.embed.networks import Network, untrained_network
@@ -123,19 +124,19 @@ def test_a_model_that_cannot_be_says_why(arguments, message):
 
 def test_everything_that_changes_a_vector_changes_the_fingerprint(tmp_path, model):
     others = [
-        load_model(pooling=Pooling("max")),
-        load_model(pooling=Pooling("gem")),
-        load_model(pooling=Pooling("gem", 4.0)),
-        load_model(geometry="warp"),
-        load_model(size_px=192),
-        load_model(mean=(0.5, 0.5, 0.5)),
-        load_model(precision="bfloat16"),
+        load_model(weights=WEIGHTS, pooling=Pooling("max")),
+        load_model(weights=WEIGHTS, pooling=Pooling("gem")),
+        load_model(weights=WEIGHTS, pooling=Pooling("gem", 4.0)),
+        load_model(weights=WEIGHTS, geometry="warp"),
+        load_model(weights=WEIGHTS, size_px=192),
+        load_model(weights=WEIGHTS, mean=(0.5, 0.5, 0.5)),
+        load_model(weights=WEIGHTS, precision="bfloat16"),
         load_model("squeezenet1_1", weights=trained_file(tmp_path / "w.safetensors")),
         load_model("squeezenet1_1", weights=trained_file(tmp_path / "v.safetensors", seed=1)),
     ]
     fingerprints = {other.fingerprint for other in [model, *others]}
     assert len(fingerprints) == len(others) + 1
-    assert load_model().fingerprint == model.fingerprint
+    assert load_model(weights=WEIGHTS).fingerprint == model.fingerprint
 
 
 def test_a_network_that_gives_nan_says_so(tmp_path):
@@ -147,7 +148,7 @@ def test_a_network_that_gives_nan_says_so(tmp_path):
 
 
 def test_the_fingerprint_of_the_bundled_model_is_stable(model):
-    assert model.fingerprint == load_model("bundled").fingerprint
+    assert load_model().fingerprint == load_model("bundled").fingerprint
     assert replace(model, device="cpu:0").fingerprint == model.fingerprint
 
 
@@ -240,3 +241,10 @@ def test_cnn_m_is_that_of_table_1():
     with torch.inference_mode():
         assert trunk.module(torch.rand(1, 3, 224, 224)).shape == (1, 512, 6, 6)
         assert network.module(torch.rand(2, 3, 64, 96)).shape == (2, 1000)
+
+
+def test_mnasnet_which_asks_for_metadata_is_loaded_from_its_tensors_alone(tmp_path):
+    network = untrained("mnasnet0_5")
+    save_file(network.module.state_dict(), tmp_path / "plain.safetensors")
+    loaded = load_model("mnasnet0_5", weights=tmp_path / "plain.safetensors")
+    assert loaded.trunk.weights_sha256 == cut_trunk(network).weights_sha256

@@ -8,7 +8,7 @@ from sample_pictures import png
 
 from whymatch.embed import BadModel, DecodeLimits, Pooling, load_model, load_named_model
 from whymatch.embed.model_file import ModelFacts, read_model_file, write_model_file
-from whymatch.embed.networks import untrained_network
+from whymatch.embed.networks import load_network, untrained_network
 
 FACTS = ModelFacts(
     backbone="regnet_x_200mf",
@@ -36,6 +36,20 @@ def test_a_model_file_keeps_its_facts_and_half_of_each_bit(file):
     torch.manual_seed(0)
     expected = untrained_network("regnet_x_200mf").module.state_dict()["fc.weight"]
     assert torch.equal(state["fc.weight"], expected.half())
+
+
+def test_some_weights_may_take_a_byte_each(tmp_path):
+    network = untrained_network("regnet_x_200mf")
+    state = network.module.state_dict()
+    paths = tmp_path / "two.safetensors", tmp_path / "one.safetensors"
+    for path, names in zip(paths, [(), ("fc.weight",)], strict=True):
+        write_model_file(path, FACTS, state, in_a_byte=names)
+    two, one = (path.stat().st_size for path in paths)
+    assert two - one == pytest.approx(state["fc.weight"].numel(), abs=16)
+    large = state["fc.weight"].abs() > 2**-6
+    loaded = load_network(None, paths[1]).module.state_dict()
+    assert torch.allclose(loaded["fc.weight"][large], state["fc.weight"][large], rtol=2**-4)
+    assert torch.equal(loaded["stem.0.weight"], state["stem.0.weight"].half().float())
 
 
 def test_a_model_file_is_all_that_a_model_needs(file):

@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 import torch
 from sample_pictures import png
+from small_network import SMALL
 
 from whymatch.embed import BadLayer, DecodeLimits, InterActiveSetting, load_named_model
 from whymatch.embed.taps import parse_tap, scaled
 from whymatch.explain import explain_match
 
 SPECS = [
-    "bundled@features.7",
-    "bundled:max@features.7,last",
-    "bundled:gem@features.4,next,1",
-    "bundled@features.4,last,2+features.12",
+    f"{SMALL}@features.7",
+    f"{SMALL}:max@features.7,last",
+    f"{SMALL}:gem@features.4,next,1",
+    f"{SMALL}@features.4,last,2+features.12",
 ]
 
 
@@ -33,7 +34,7 @@ def test_maps_of_other_layers_add_up_to_the_score(spec):
 
 
 def test_a_layer_as_it_is(model):
-    tapped = load_named_model("bundled@features.7", size_px=96)
+    tapped = load_named_model(f"{SMALL}@features.7", size_px=96)
     image = prepared(tapped)
     [features] = tapped.features([image])
     [[activeness]] = tapped.weigh(np.stack([image.pixels]), [InterActiveSetting("features.7")])
@@ -42,7 +43,7 @@ def test_a_layer_as_it_is(model):
 
 
 def test_a_weighed_layer_has_the_direction_of_its_descriptor():
-    model = load_named_model("bundled@features.7,last,2", size_px=96)
+    model = load_named_model(f"{SMALL}@features.7,last,2", size_px=96)
     image = prepared(model)
     [[activeness]] = model.weigh(np.stack([image.pixels]), [InterActiveSetting("features.7", "last", 2.0)])
     [features] = model.features([image])
@@ -50,26 +51,26 @@ def test_a_weighed_layer_has_the_direction_of_its_descriptor():
 
 
 def test_concatenated_layers_count_alike_and_keep_their_means():
-    both = load_named_model("bundled@features.4,last,2+features.12", size_px=96)
+    both = load_named_model(f"{SMALL}@features.4,last,2+features.12", size_px=96)
     image = prepared(both)
     [features] = both.features([image])
-    alone = [load_named_model(f"bundled@{tap}", size_px=96).features([image])[0] for tap in both.tap.text.split("+")]
+    alone = [load_named_model(f"{SMALL}@{tap}", size_px=96).features([image])[0] for tap in both.tap.text.split("+")]
     assert features.feature_map.shape[:2] == alone[1].feature_map.shape[:2]
     expected = np.concatenate([one.embedding for one in alone]) / np.sqrt(2)
     np.testing.assert_allclose(features.embedding, expected, atol=1e-4)
 
 
 def test_a_batch_is_each_image_alone():
-    model = load_named_model("bundled@features.7,last", size_px=96)
+    model = load_named_model(f"{SMALL}@features.7,last", size_px=96)
     images = [prepared(model, seed) for seed in (1, 2, 3)]
     for together, image in zip(model.features(images), images, strict=True):
         np.testing.assert_allclose(together.embedding, model.features([image])[0].embedding, atol=1e-5)
 
 
 def test_the_fingerprint_knows_what_is_pooled(model):
-    fingerprints = {load_named_model(spec).fingerprint for spec in (*SPECS, "bundled@features.7,last,1")}
+    fingerprints = {load_named_model(spec).fingerprint for spec in (*SPECS, f"{SMALL}@features.7,last,1")}
     assert len({*fingerprints, model.fingerprint}) == len(SPECS) + 2
-    named = load_named_model("bundled@features.7")
+    named = load_named_model(f"{SMALL}@features.7")
     assert (named.layer, named.description["layer"], model.layer) == ("features.7", "features.7", "features.12")
 
 

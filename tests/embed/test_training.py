@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from sample_pictures import picture, png
+from small_network import SMALL
 
 from whymatch.embed import BadFolder, BadModel, DecodeLimits, TrainingFailed, find_images, load_named_model
 from whymatch.embed.networks import untrained_network
@@ -230,7 +231,7 @@ def test_labels_with_one_image_each_teach_nothing(tmp_path):
 
 
 def distillation(folder, **changes) -> Recipe:
-    return recipe(folder, loss="distillation", teacher="bundled", teacher_size_px=64, **changes)
+    return recipe(folder, loss="distillation", teacher=SMALL, teacher_size_px=64, **changes)
 
 
 def test_a_student_comes_closer_to_its_teacher(tmp_path, folder):
@@ -247,7 +248,7 @@ def test_a_student_comes_closer_to_its_teacher(tmp_path, folder):
 def test_a_teacher_answers_what_the_student_sees(tmp_path, folder):
     run = prepare(distillation(folder), tmp_path / "run")
     pixels = pixels_of(run.batches.batch(0))
-    model = load_named_model("bundled")
+    model = load_named_model(SMALL)
     expected = model.feature_maps(pixels.byte().permute(0, 2, 3, 1).numpy())
     assert run.objective._teacher.maps(pixels).permute(0, 2, 3, 1).numpy() == pytest.approx(expected, abs=1e-4)
 
@@ -264,7 +265,7 @@ def test_the_settings_of_a_run_are_in_its_model_file(tmp_path, folder):
 
 def test_a_teacher_without_a_classifier_teaches_no_classes(tmp_path, folder):
     (tmp_path / "names.txt").write_text("\n".join(map(str, range(1000))))
-    with pytest.raises(BadModel, match=r"bundled has 0 classes, but .* 1000 names"):
+    with pytest.raises(BadModel, match=r"has 0 classes, but .* 1000 names"):
         prepare(distillation(folder, class_names=str(tmp_path / "names.txt")), tmp_path / "run")
 
 

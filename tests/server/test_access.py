@@ -1,8 +1,8 @@
 import grpc
 import pytest
-from bundled import DIMENSIONS
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from server_harness import connected, failure, serving
+from small_network import DIMENSIONS
 
 from whymatch.server import ServerConfig
 from whymatch.server.access import Tokens, is_loopback, read_tokens

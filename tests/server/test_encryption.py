@@ -5,8 +5,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from bundled import DIMENSIONS
 from server_harness import connected, serving
+from small_network import DIMENSIONS
 
 from whymatch.server import ServerConfig
 from whymatch.server.errors import CannotStart

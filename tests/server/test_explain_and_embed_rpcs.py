@@ -2,9 +2,9 @@ import json
 
 import numpy as np
 import pytest
-from bundled import DIMENSIONS
 from sample_pictures import png
 from server_harness import failure
+from small_network import DIMENSIONS
 
 from whymatch.v1.embed_service_pb2 import EmbedImageRequest, GetModelRequest
 from whymatch.v1.explain_service_pb2 import ExplainMatchRequest
@@ -70,9 +70,9 @@ def test_a_stored_image_has_the_embedding_of_its_bytes(api, embed, gallery, requ
 
 def test_the_model_describes_itself(api, model):
     answer = api.model(GetModelRequest())
-    assert (answer.fingerprint, answer.backbone, answer.dimensions) == (model.fingerprint, "bundled", DIMENSIONS)
+    assert (answer.fingerprint, answer.backbone, answer.dimensions) == (model.fingerprint, "squeezenet1_1", DIMENSIONS)
     assert (answer.layer, answer.pooling, answer.precision) == (model.trunk.layer, "average", "float32")
-    assert json.loads(answer.description_json)["backbone"] == "bundled"
+    assert json.loads(answer.description_json)["backbone"] == "squeezenet1_1"
 
 
 @pytest.mark.parametrize(

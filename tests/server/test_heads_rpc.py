@@ -10,9 +10,9 @@ from contextlib import suppress
 import grpc
 import numpy as np
 import pytest
-from bundled import DIMENSIONS
 from sample_pictures import png
 from server_harness import api_of, failure, outcome
+from small_network import DIMENSIONS
 
 from whymatch.embed import fit_centering, fit_whitening, linear_head
 from whymatch.index import Galleries, NewImage

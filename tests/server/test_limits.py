@@ -3,9 +3,9 @@ import time
 
 import grpc
 import pytest
-from bundled import DIMENSIONS
 from sample_pictures import png
 from server_harness import Sender, api_of, clogged, connected, eventually, failure, outcome, reason, serving
+from small_network import DIMENSIONS
 
 from whymatch.server import ServerConfig
 from whymatch.server.serving import SPARE_CALLS

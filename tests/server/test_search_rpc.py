@@ -4,10 +4,10 @@ import threading
 
 import numpy as np
 import pytest
-from bundled import DIMENSIONS
 from PIL import Image
 from sample_pictures import png
 from server_harness import failure
+from small_network import DIMENSIONS
 
 from whymatch.index import Galleries, GalleryVersion, NewImage, UnknownImage
 from whymatch.server.images import Images

@@ -1,3 +1,0 @@
-"""Facts of the bundled model that tests rely on."""
-
-DIMENSIONS = 512
