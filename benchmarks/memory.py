@@ -35,11 +35,8 @@ def run() -> list[Figure]:
 
 def _peak(data: Path, contents: list[bytes], count: int) -> float:
     """Return the largest resident set of a server, in MiB, while it adds `count` images."""
-    network = small_network(data.parent)
-    with (
-        local_server(data, "--model", network, "--size-px", "96", "--log-level", "warning") as address,
-        Client(address) as client,
-    ):
+    flags = "--model", small_network(data.parent), "--size-px", "96", "--log-level", "warning"
+    with local_server(data, *flags) as address, Client(address) as client:
         watch = _Watch(data)
         client.create_gallery("default")
         assert sum(not added.error for added in client.add(_images(contents, count))) == count

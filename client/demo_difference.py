@@ -1,4 +1,4 @@
-"""The demo's prediction difference: what each part of a photograph is worth for its best match, its label, its class."""
+"""The demo's prediction difference: what each part of a photo is worth for its best match, its label, its class."""
 
 import html
 
