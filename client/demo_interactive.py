@@ -1,10 +1,11 @@
 """The demo's InterActive maps: where the neurons of some layers are active, told from above."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from whymatch.client import Client
 from whymatch.client.demo_photos import View
+from whymatch.client.errors import InvalidArgument
 from whymatch.client.html_parts import picture
 from whymatch.client.layer_choice import blocks
 from whymatch.client.results import Activeness, InterActiveExplanation, InterActiveSetting, Layer
@@ -18,7 +19,7 @@ def active_neurons(client: Client, query: View) -> str:
     settings = [
         InterActiveSetting(layer, supervision)
         for supervision in ("last", "next")
-        for layer in spread(client.model().layers)
+        for layer in spread(client.model().layers, lambda name: _next_can_tell(client, query, name))
     ]
     explanation = client.explain_interactive(
         query.content, settings, size_px=SIZE_PX, overlays=True, overlay_size_px=480
@@ -26,10 +27,20 @@ def active_neurons(client: Client, query: View) -> str:
     return report(query, explanation)
 
 
-def spread(layers: Sequence[Layer]) -> list[str]:
-    """Return the names of three layers below the last one, preferably of whole blocks."""
-    names = blocks(layers[:-1])
-    return [names[len(names) * place // 12] for place in (3, 6, 10)]
+def spread(layers: Sequence[Layer], allowed: Callable[[str], bool] = lambda name: True) -> list[str]:
+    """Return the names of three layers below the last one, of whole blocks or, where not allowed, of a layer below."""
+    names, every = blocks(layers[:-1]), [layer.name for layer in layers]
+    wanted = [names[len(names) * place // 12] for place in (3, 6, 10)]
+    return [next(filter(allowed, reversed(every[: every.index(name) + 1])), every[0]) for name in wanted]
+
+
+def _next_can_tell(client: Client, query: View, layer: str) -> bool:
+    """Ask the server: in front of a linear bottleneck there is no next layer with a ReLU."""
+    try:
+        client.explain_interactive(query.content, [InterActiveSetting(layer, "next")], size_px=SIZE_PX)
+    except InvalidArgument:
+        return False
+    return True
 
 
 def report(query: View, explanation: InterActiveExplanation) -> str:

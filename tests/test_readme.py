@@ -27,7 +27,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.timeout(180)  # two dozen commands, each a process of its own
+@pytest.mark.timeout(300)  # two dozen commands, each a process of its own
 def test_the_examples_run_one_after_the_other(folder):
     scripts = Path(sys.executable).parent
     said = []
@@ -50,7 +50,7 @@ def test_the_examples_run_one_after_the_other(folder):
     assert (folder / "cats/sheet.png").exists()
     assert (folder / "active/sheet.png").exists()
     assert (folder / "evidence/sheet.png").exists()
-    assert "labels of the top 4 images: " in units
+    assert re.search(r"labels of the top \d images?: ", units)
     assert "is enough for cats~cat.png" in units
     assert len(list((folder / "why").glob("features.18.2-*.png"))) == 3
     assert (folder / "segment/sheet.png").exists()

@@ -179,7 +179,7 @@ def test_one_image_gives_one_embedding_alone_and_in_any_batch(model):
 
 
 def test_bfloat16_is_near_float32(embed):
-    model = load_model(precision="bfloat16")
+    model = load_model(weights=WEIGHTS, precision="bfloat16")
     [features] = model.features([model.prepare(png(1), DecodeLimits())])
     assert features.embedding @ embed(png(1)).embedding > 0.999
 

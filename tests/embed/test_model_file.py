@@ -45,7 +45,7 @@ def test_some_weights_may_take_a_byte_each(tmp_path):
     for path, names in zip(paths, [(), ("fc.weight",)], strict=True):
         write_model_file(path, FACTS, state, in_a_byte=names)
     two, one = (path.stat().st_size for path in paths)
-    assert two - one == pytest.approx(state["fc.weight"].numel(), abs=16)
+    assert two - one == pytest.approx(state["fc.weight"].numel(), abs=1024)
     large = state["fc.weight"].abs() > 2**-6
     loaded = load_network(None, paths[1]).module.state_dict()
     assert torch.allclose(loaded["fc.weight"][large], state["fc.weight"][large], rtol=2**-4)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from sample_pictures import picture
+from small_network import SMALL
 from torch import nn
 from typer.testing import CliRunner, Result
 
@@ -37,7 +38,18 @@ from whymatch.explain.benchmark.inputs import with_inputs
 from whymatch.explain.benchmark.plot import BINS, frequencies
 
 AVERAGE, MAX, NEXT, LAST = Variant("average"), Variant("max"), Variant("average", "next", 1), Variant("max", "last", 2)
-QUICK = ("--size-px", 64, "--warped-size-px", 64, "--train-per-class", 3, "--layers", "features.2,features.5")
+QUICK = (
+    "--model",
+    SMALL,
+    "--size-px",
+    64,
+    "--warped-size-px",
+    64,
+    "--train-per-class",
+    3,
+    "--layers",
+    "features.2,features.5",
+)
 
 
 @pytest.fixture(scope="module")

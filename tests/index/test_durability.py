@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_network import SMALL
 
 from whymatch.index import (
     BrokenGallery,
@@ -38,7 +39,7 @@ for seed in range(int(sys.argv[2]), 10**9, 3):
         images.append(NewImage(str(number), b"bytes %d" % number, features))
     gallery.add(images)
     print(*(image.name for image in images), flush=True)
-"""
+""".replace("load_model()", f"load_model(weights=Path({SMALL!r}))")
 
 
 def features_of(number, model):
