@@ -13,10 +13,10 @@ from torch import fx
 from whymatch.embed.activeness import InterActiveSetting
 from whymatch.embed.errors import BadLayer, NoReluLayers
 from whymatch.embed.incremental import Incremental, Value
-from whymatch.embed.layers import module_outputs
 from whymatch.embed.map_patches import Patches, whole_maps
 from whymatch.embed.model import Model
 from whymatch.embed.pooling import TINY, Array, Pooling
+from whymatch.embed.sections import module_outputs
 
 
 @dataclass(frozen=True)
