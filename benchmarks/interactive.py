@@ -19,7 +19,7 @@ from whymatch.explain import reweighted_scores
 from whymatch.explain.benchmark.descriptors import PAPER_LAYERS
 
 SIZE_PX = 512
-LAYERS = {"bundled": "features.13.conv.1", "resnet50": "layer2"}
+LAYERS = {"squeezenet1_1": "features.7", "resnet50": "layer2"}
 EIGHT = [(told, norm) for told in ("last", "next") for norm in (1.0, 2.0)]
 GIB = 2**30
 CLASSIFIERS = {
@@ -29,9 +29,9 @@ CLASSIFIERS = {
 
 
 def run() -> list[Figure]:
-    """Measure the bundled network and resnet50 at 512 x 512, and VGG-19 in a process of its own."""
+    """Measure squeezenet1_1 and resnet50 at 512 x 512, and VGG-19 in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        models = {"bundled": load_model(), "resnet50": load_model("resnet50", weights=_untrained("resnet50", folder))}
+        models = {name: load_model(name, weights=_untrained(name, folder)) for name in LAYERS}
         figures = [figure for name, model in models.items() for figure in _costs(name, model, LAYERS[name])]
         return [*figures, _memory(_untrained("vgg19", folder)), *_classification()]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.networks import write_untrained
+from benchmarks.networks import small_network, write_untrained
 from benchmarks.pictures import write_jpegs
 from benchmarks.report import Figure
-from whymatch.embed import DecodeLimits, Embedder, Model, load_model
+from whymatch.embed import DecodeLimits, Embedder, Model, load_model, load_named_model
 from whymatch.explain.units import (
     AxisSettings,
     ColorThresholds,
@@ -31,7 +31,7 @@ FIELD_LAYERS = ("features.7", "features.12")
 FIELD_IMAGES = 10
 WHOLE_BATCHES = 2
 IMAGES = 2000
-TOP_LAYERS = ("features.13.conv.1", "features.18.2")
+TOP_LAYERS = ("features.7", "features.12")
 LIMITS = DecodeLimits()
 
 
@@ -88,7 +88,7 @@ def _field(model: Model, layer: str, images: list[np.ndarray]) -> Figure:
 
 
 def _tops(folder: Path) -> list[Figure]:
-    model = load_model()
+    model = load_named_model(small_network(folder))
     contents = {path.name: path.read_bytes() for path in write_jpegs(folder / "tops", IMAGES)}
     embedder = Embedder(model)
     started = time.perf_counter()

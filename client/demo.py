@@ -150,7 +150,7 @@ def active_neurons(demo: Demo) -> str:
 
 
 def evidence_maps(demo: Demo) -> str:
-    """Show what each part of one query is worth for its best match, and for the label."""
+    """Show what each part of one query is worth for its best match, for the label and for the class."""
     shown = [answer.query for answer in demo.answers if answer.query.name == demo_difference.SHOWN]
     return "".join(demo_difference.evidence_maps(demo.client, query) for query in shown)
 
