@@ -16,7 +16,7 @@ from whymatch.index.evaluation.trial import Trial, find_trial
 
 SMALLEST_PX = 40
 """Objects with a shorter side are left out."""
-SEEN = {"grocery": "val__*", "clothing": "validation__*", "caltech101": "*_00??.jpg"}
+SEEN = {"grocery": "val__*", "clothing": "validation__*", "caltech101": "*_00[0-3]?.jpg"}
 """Folders whose images the training saw, without their labels."""
 
 

@@ -101,6 +101,8 @@ def parse_pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
     Raises:
         BadModel: it cannot be read.
     """
+    if not texts:
+        raise BadModel("training in stages needs the stages; write STUDENT=TEACHER, the last module of each")
     pairs = []
     for text in texts:
         ours, equals, theirs = text.partition("=")

@@ -26,14 +26,18 @@ class Teacher:
 
     def inputs(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the network's inputs (B, 3, h, w) of pixels (B, 3, h, w), 0 to 255."""
-        rows = pixels.round().byte().permute(0, 2, 3, 1).contiguous().cpu()
-        return self._model.inputs(rows.numpy())
+        return self._model.inputs(_rows(pixels).numpy())
 
     def maps(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return its feature maps (B, C, H, W) float32 of pixels (B, 3, h, w), 0 to 255."""
-        rows = pixels.round().byte().permute(0, 2, 3, 1).contiguous().cpu()
-        maps = [torch.from_numpy(self._model.feature_maps(some.numpy())) for some in torch.split(rows, TOGETHER)]
+        pieces = torch.split(_rows(pixels), TOGETHER)
+        maps = [torch.from_numpy(self._model.feature_maps(some.numpy())) for some in pieces]
         return torch.cat(maps).permute(0, 3, 1, 2).to(pixels.device)
+
+
+def _rows(pixels: torch.Tensor) -> torch.Tensor:
+    """Return pixels (B, 3, h, w), 0 to 255, as a model takes them: bytes (B, h, w, 3)."""
+    return pixels.round().byte().permute(0, 2, 3, 1).contiguous().cpu()
 
 
 def pad_as_tensorflow(module: nn.Module) -> None:

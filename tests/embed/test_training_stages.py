@@ -165,3 +165,5 @@ def test_a_stage_names_two_modules(text):
     assert parse_pairs(["a.1=b.2"]) == [("a.1", "b.2")]
     with pytest.raises(BadModel, match=r"no stage; write STUDENT=TEACHER"):
         parse_pairs([text])
+    with pytest.raises(BadModel, match="needs the stages"):
+        parse_pairs([])
