@@ -1,13 +1,11 @@
 """The vector index of one gallery in FAISS, kept in memory and in one file."""
 
 import hashlib
-import itertools
 import json
 import os
 import re
 import threading
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,8 @@ import numpy as np
 from whymatch.embed import Array
 from whymatch.index.disk import disk_errors
 from whymatch.index.errors import BadIndexFactory
+from whymatch.index.scan import scan
+from whymatch.index.shortlist import Shortlist
 from whymatch.index.vector_index import Ids
 
 AUTO, FLAT = "auto", "Flat"
@@ -29,14 +29,14 @@ MAX_SIZE = 2**20
 TRAINING_VECTORS = 39
 """FAISS wants this many vectors for each centroid that it trains."""
 PRODUCT_FROM, PRODUCT_UP_TO = 4, 8
-"""From four queries on a matrix product beats a scan for each; FAISS itself waits for 250 of 512 dimensions. With more
+"""From four queries on a matrix product beats comparing each; FAISS itself waits for 250 of 512 dimensions. With more
 than eight it takes longer for each."""
-PART = 2**23
-"""Numbers that are worth a thread of their own when one query is compared with all; it starts a millisecond late."""
-THREADS = min(4, os.cpu_count() or 1)
-"""As many scan for one query; more would wait for memory."""
-MIN_ID, MAX_ID = -(2**63), 2**63 - 1
-_scanners = ThreadPoolExecutor(THREADS, "scan", faiss.omp_set_num_threads, (1,))
+SHORTLIST_FROM = 2**22
+"""Numbers in a flat index from which on a shortlist saves time."""
+SHORTLIST, SHORTLIST_TIMES = 512, 8
+"""So many vectors are on a shortlist, or so many times the limit. Embeddings of photographs need half as many."""
+SHORTLIST_SHARE = 16
+"""A shortlist of more than this part of the vectors is not worth it."""
 
 
 class FaissIndex:
@@ -56,17 +56,25 @@ class FaissIndex:
         self._trained_from = 0 if factory == AUTO else _try(factory, dimensions)
         self._kind = FLAT
         self._index = _with_ids(_build(FLAT, dimensions))
+        self._shortlist: Shortlist | None = None
 
     def add(self, ids: Ids, vectors: Array) -> None:
         """Add unit vectors (n, C) under new ids (n)."""
         with self._lock:
             self._index.add_with_ids(vectors, ids)
+            if self._shortlist and self._shortlist.fits(vectors):
+                self._shortlist.add(vectors)
+            else:
+                self._shortlist = _shortlist(self._index, self._kind)
 
     def remove(self, image_id: int) -> None:
         """Remove one vector from a flat index."""
         with self._lock:
             if self._kind == FLAT:
+                places = np.flatnonzero(faiss.vector_to_array(self._index.id_map) == image_id)
                 self._index.remove_ids(np.array([image_id], np.int64))
+                if self._shortlist:
+                    self._shortlist.remove(places)
 
     def search(self, queries: Array, limit: int, allowed: Ids | None = None) -> tuple[Array, Ids, bool]:
         """Return scores, ids and whether they are final; see `VectorIndex`."""
@@ -76,31 +84,38 @@ class FaissIndex:
                 return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64), False
             wanted = max(1, min(limit if exact else limit * CANDIDATES, self._index.ntotal))
             if exact and allowed is None and 0 < len(queries) < PRODUCT_FROM:
-                found = [self._scan(query[None], wanted) for query in queries]
+                found = [self._best(query[None], wanted) for query in queries]
             else:
                 selector = None if allowed is None else faiss.IDSelectorBatch(allowed)
                 found = self._batches(queries, wanted, selector)
         scores, ids = (np.concatenate(part) for part in zip(*found, strict=True))
         return scores, ids, exact
 
-    def _scan(self, query: Array, limit: int) -> tuple[Array, Ids]:
-        """Compare one query (1, C) with all vectors of a flat index, a part of them in each thread."""
-        count = self._index.ntotal
-        parts = min(THREADS, count * self._dimensions // PART)
-        faiss.omp_set_num_threads(1)
-        if parts < 2:
-            return self._find(query, limit, None)
-        borders = sorted(self._index.id_map.at(count * part // parts) for part in range(1, parts))
-        own, *others = (faiss.IDSelectorRange(*ends) for ends in itertools.pairwise([MIN_ID, *borders, MAX_ID]))
-        waiting = [_scanners.submit(self._find, query, limit, selector) for selector in others]
-        try:
-            found = [self._find(query, limit, own)]
-        finally:
-            wait(waiting)  # nobody may change the index before
-        found += [other.result() for other in waiting]
-        scores, ids = (np.concatenate(part, axis=1) for part in zip(*found, strict=True))
-        best = np.argsort(-scores, kind="stable")[:, :limit]
-        return np.take_along_axis(scores, best, 1), np.take_along_axis(ids, best, 1)
+    def _best(self, query: Array, limit: int) -> tuple[Array, Ids]:
+        """Return the best of a flat index for one query (1, C)."""
+        scores, places = self._shortlisted(query, limit) or scan(self._flat, query, limit)
+        ids = [self._index.id_map.at(place) if place >= 0 else -1 for place in places[0].tolist()]
+        return scores, np.array([ids], np.int64)
+
+    def _shortlisted(self, query: Array, limit: int) -> tuple[Array, Ids] | None:
+        """Return the best of a shortlist, None if better ones may be elsewhere."""
+        count = max(SHORTLIST, SHORTLIST_TIMES * limit)
+        if self._shortlist is None or count > self._index.ntotal // SHORTLIST_SHARE:
+            return None
+        places, bounds = self._shortlist.nearest(query, count)
+        worth = np.sort(places[bounds >= self._scores(query, places[:limit]).min()])
+        if len(worth) == count:
+            return None
+        scores = self._scores(query, worth)
+        best = np.argsort(-scores, kind="stable")[:limit]
+        return scores[None, best], worth[None, best]
+
+    def _scores(self, query: Array, places: Ids) -> Array:
+        """Return the inner products of a query (1, C) with vectors of a flat index, (n)."""
+        scores = np.empty(len(places), np.float32)
+        one, these, result = map(faiss.swig_ptr, (query, np.ascontiguousarray(places), scores))
+        self._flat.compute_distance_subset(1, one, len(places), result, these)
+        return scores
 
     def _batches(self, queries: Array, limit: int, selector: Any) -> list[tuple[Array, Ids]]:
         """Search for queries (n, C), some at a time."""
@@ -129,8 +144,9 @@ class FaissIndex:
         index = _with_ids(inner)
         for ids, batch in batches:
             index.add_with_ids(batch, ids)
+        shortlist = _shortlist(index, kind)
         with self._lock:
-            self._index, self._kind = index, kind
+            self._index, self._kind, self._shortlist = index, kind, shortlist
 
     def give_up(self) -> None:
         """Be flat from the next rebuild on: what the factory asks for cannot be built."""
@@ -162,7 +178,12 @@ class FaissIndex:
             return False
         with self._lock:
             self._index, self._kind = faiss.read_index(str(self._path)), facts["kind"]
+            self._shortlist = _shortlist(self._index, self._kind)
         return True
+
+    @property
+    def _flat(self) -> Any:
+        return faiss.downcast_index(self._index.index)
 
     @property
     def _facts_path(self) -> Path:
@@ -216,6 +237,14 @@ def _bad_factory(factory: str, dimensions: int, why: str) -> BadIndexFactory:
 
 def _with_ids(index: Any) -> Any:
     return faiss.IndexIDMap2(index)
+
+
+def _shortlist(index: Any, kind: str) -> Shortlist | None:
+    """Return copies of the vectors of a large flat index."""
+    if kind != FLAT or index.ntotal * index.d < SHORTLIST_FROM:
+        return None
+    values = faiss.rev_swig_ptr(faiss.downcast_index(index.index).get_xb(), index.ntotal * index.d)
+    return Shortlist(values.reshape(index.ntotal, index.d))
 
 
 def _inverted_lists(index: Any) -> Any:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from whymatch.index import faiss_index
+from whymatch.index import faiss_index, scan
 from whymatch.index.faiss_index import FaissIndex
 
 DIMENSIONS = 8
@@ -11,8 +11,18 @@ DIMENSIONS = 8
 
 @pytest.fixture(params=[1, 2, 3, 4, 5])
 def threads(request, monkeypatch):
-    monkeypatch.setattr(faiss_index, "PART", 4 * DIMENSIONS)
-    monkeypatch.setattr(faiss_index, "THREADS", request.param)
+    monkeypatch.setattr(scan, "PART_BYTES", 4 * 4 * DIMENSIONS)
+    monkeypatch.setattr(scan, "THREADS", request.param)
+
+
+@pytest.fixture(params=["all", "shortlist"])
+def compared(request, monkeypatch):
+    """Whether one query is compared with all vectors, or with those on a shortlist."""
+    if request.param == "shortlist":
+        monkeypatch.setattr(faiss_index, "SHORTLIST_FROM", 1)
+        monkeypatch.setattr(faiss_index, "SHORTLIST", 20)
+        monkeypatch.setattr(faiss_index, "SHORTLIST_TIMES", 1)
+        monkeypatch.setattr(faiss_index, "SHORTLIST_SHARE", 1)
 
 
 def vectors(count: int, seed: int = 0) -> np.ndarray:
@@ -29,7 +39,7 @@ def brute_force(stored: dict[int, np.ndarray], queries: np.ndarray, limit: int) 
 
 @pytest.mark.parametrize("query_count", [1, 2, 5, 8, 9, 20])
 @pytest.mark.parametrize("limit", [1, 7, 40])
-def test_what_is_found_is_what_brute_force_finds(tmp_path, threads, query_count, limit):
+def test_what_is_found_is_what_brute_force_finds(tmp_path, threads, compared, query_count, limit):
     index = FaissIndex(tmp_path / "index.faiss", DIMENSIONS, "Flat")
     ids = np.random.default_rng(1).permutation(1000)[:50]  # in no order
     stored = dict(zip(ids.tolist(), vectors(50), strict=True))
@@ -62,7 +72,7 @@ def test_more_than_there_are_are_all(tmp_path, threads):
     assert sorted(found[0].tolist()) == list(range(10))
 
 
-def test_a_saved_index_finds_the_same(tmp_path, threads):
+def test_a_saved_index_finds_the_same(tmp_path, threads, compared):
     index = FaissIndex(tmp_path / "index.faiss", DIMENSIONS, "Flat")
     index.add(np.arange(30), vectors(30))
     index.save(generation=4)
@@ -72,7 +82,7 @@ def test_a_saved_index_finds_the_same(tmp_path, threads):
     assert np.array_equal(again.search(query, 5)[1], index.search(query, 5)[1])
 
 
-def test_an_empty_index_finds_nothing(tmp_path, threads):
+def test_an_empty_index_finds_nothing(tmp_path, threads, compared):
     index = FaissIndex(tmp_path / "index.faiss", DIMENSIONS, "Flat")
     assert index.search(vectors(1), 3)[1].tolist() == [[-1]]
 
@@ -81,3 +91,27 @@ def test_no_query_finds_nothing(tmp_path):
     index = FaissIndex(tmp_path / "index.faiss", DIMENSIONS, "Flat")
     index.add(np.arange(10), vectors(10))
     assert index.search(vectors(0), 3)[1].shape == (0, 3)
+
+
+def test_a_shortlist_is_found_out_to_be_too_short(tmp_path, compared):
+    """A vector that is there thirty times fills the shortlist; the one that is a little worse must be found, too."""
+    index = FaissIndex(tmp_path / "index.faiss", DIMENSIONS, "Flat")
+    query, other = vectors(1), vectors(60, seed=2)
+    index.add(np.arange(60), other)
+    index.add(np.arange(60, 90), np.repeat(query, 30, axis=0))
+    scores, found, _ = index.search(query, 40)
+    expected_scores, expected = brute_force(dict(enumerate(np.concatenate([other, *[query] * 30]))), query, 40)
+    assert set(found[0].tolist()) == set(expected[0].tolist())
+    assert np.allclose(scores, expected_scores, atol=1e-6)
+
+
+def test_vectors_that_come_later_are_found_whatever_their_values(tmp_path, compared):
+    index = FaissIndex(tmp_path / "index.faiss", DIMENSIONS, "Flat")
+    flat = vectors(60) * [0.1, 1, 1, 1, 1, 1, 1, 1]
+    flat /= np.linalg.norm(flat, axis=1, keepdims=True)
+    index.add(np.arange(60), flat.astype(np.float32))
+    spike = np.eye(1, DIMENSIONS, dtype=np.float32)  # 1 and -1 are beyond all that was there
+    index.add(np.array([60]), spike)
+    index.add(np.array([61]), -spike)
+    assert index.search(spike, 1)[1].tolist() == [[60]]
+    assert index.search(-spike, 1)[1].tolist() == [[61]]
