@@ -1,6 +1,7 @@
 """Searching 20,000 stored vectors of 512 values through the server, against bare FAISS and bare gRPC."""
 
 import asyncio
+import functools
 import multiprocessing
 import tempfile
 import time
@@ -12,14 +13,17 @@ import grpc
 import numpy as np
 
 from benchmarks.networks import small_network
-from benchmarks.report import Figure
+from benchmarks.report import Figure, in_turn
 from whymatch.client import AsyncClient, Client
 from whymatch.client.local_server import local_server
 from whymatch.embed import Features, Model, load_named_model, unit
 from whymatch.index import Galleries, NewImage
+from whymatch.index.faiss_index import FaissIndex
 from whymatch.v1 import search_service_pb2, search_service_pb2_grpc
 
 COUNT, DIMENSIONS = 20_000, 512
+LARGE = 200_000
+"""Vectors up to which a gallery is searched exactly."""
 QUERIES = 400
 CLIENTS, PROCESSES = 16, 2
 SECONDS = 5.0
@@ -50,6 +54,7 @@ def run() -> list[Figure]:
             at_least=round(goal),
             detail=f"bare gRPC answers {bare_throughput:.0f} calls a second",
         ),
+        *(_index_against_bare(count) for count in (COUNT, LARGE)),
     ]
 
 
@@ -82,6 +87,28 @@ def _latency(address: str, vectors: np.ndarray) -> tuple[float, float]:
             bare.append(time.perf_counter() - started)
             assert found[0].name == str(ids[0, 0])
     return float(np.median(served[20:])), float(np.median(bare[20:]))
+
+
+def _index_against_bare(count: int) -> Figure:
+    """Compare a gallery's index, without server and store, with bare FAISS: exact searches for one query."""
+    random = np.random.default_rng(1).standard_normal((count + 10, DIMENSIONS), np.float32)
+    *queries, vectors = np.split(unit(random), range(1, 11))
+    bare = faiss.IndexFlatIP(DIMENSIONS)
+    bare.add(vectors)
+    with tempfile.TemporaryDirectory() as folder:
+        index = FaissIndex(Path(folder) / "index.faiss", DIMENSIONS, "Flat")
+        index.add(np.arange(count), vectors)
+        searches = [functools.partial(one.search, query, 10) for one in (bare, index) for query in queries]
+        times = in_turn(*searches, rounds=5, warm_up=1).min(1)
+    for query in queries:
+        assert (index.search(query, 10)[1] == bare.search(query, 10)[1]).all()
+    slow, fast = times[: len(queries)].mean(), times[len(queries) :].mean()
+    return Figure(
+        f"exact search of {count:,} x {DIMENSIONS} for one query, times faster than bare FAISS",
+        slow / fast,
+        at_least=1,
+        detail=f"{fast * 1000:.2f} ms against {slow * 1000:.2f} ms",
+    )
 
 
 def _throughput(address: str, vectors: np.ndarray) -> float:

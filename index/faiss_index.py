@@ -21,7 +21,7 @@ from whymatch.index.vector_index import Ids
 
 AUTO, FLAT = "auto", "Flat"
 EXACT_UP_TO = 200_000
-"""`auto` is exact up to here: about 25 ms for 512 dimensions on two cores."""
+"""`auto` is exact up to here: about 10 ms for 512 dimensions on two cores."""
 CANDIDATES = 10
 """An approximate search finds this many times the limit, for the gallery to score exactly."""
 MAX_SIZE = 2**20

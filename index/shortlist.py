@@ -15,8 +15,8 @@ ALIGNED = 16
 MARGIN = 0.05
 """Of the range of values that is left for vectors to come, on either side."""
 AT_A_TIME = 4096
-SLACK = 1e-5
-"""More than float32 rounds."""
+SLACK = 1e-4
+"""More than float32 rounds, and a hundredth of what bytes do."""
 
 
 class Shortlist:
@@ -42,7 +42,7 @@ class Shortlist:
 
     def fits(self, vectors: Array) -> bool:
         """Say whether the values of vectors (n, C) can be copied."""
-        return self._low <= vectors.min(initial=self._high) and vectors.max(initial=self._low) <= self._high
+        return bool(((vectors >= self._low) & (vectors <= self._high)).all())
 
     def add(self, vectors: Array) -> None:
         """Copy more vectors (n, C), which fit."""
@@ -65,10 +65,10 @@ class Shortlist:
         codes, moved = self._rounded(query / length)
         squares, places = scan(self._copies, codes, count)
         distances = np.maximum(0, np.sqrt(squares[0]) * self._step - moved - self._error)
-        return places[0], length * ((2 - distances**2) / 2 + SLACK)
+        return places[0], length * ((2 - distances**2) / 2 + SLACK)  # |q - x|^2 = 1 + |x|^2 - 2 q . x, and |x| <= 1
 
     def _rounded(self, vectors: Array) -> tuple[Array, Array]:
-        """Return the copies of vectors (n, C), (n, C aligned) float32 from 0 to 255, and how far each was moved, (n)."""
+        """Return copies of vectors (n, C), (n, C aligned) float32 from 0 to 255, and how far each has moved, (n)."""
         codes = np.zeros((len(vectors), self._copies.d), np.float32)
         levels = codes[:, : self._dimensions]
         np.rint((vectors - self._low) / self._step, out=levels)
