@@ -27,7 +27,7 @@ def active_neurons(client: Client, query: View) -> str:
 
 
 def spread(layers: Sequence[Layer]) -> list[str]:
-    """Return the names of three layers below the last one, of whole blocks."""
+    """Return the names of three layers below the last one, of whole blocks where there are enough."""
     names = blocks(layers[:-1])
     return [names[len(names) * place // 12] for place in (2, 6, 10)]
 
@@ -49,8 +49,8 @@ def report(query: View, explanation: InterActiveExplanation) -> str:
     return f"""
 <h2>InterActive: which neurons are active</h2>
 <p>No match is needed for these maps. They weigh the neurons of a layer by what the layers above make of them, summed
-over its channels: above told by the last layer, below by the one above it, which heeds what is striking nearby. Each map
-has its own color scale; red is for, blue against.</p>
+over its channels. In the upper row the last layer tells, in the lower one the layer above, which heeds what is striking
+nearby. Each map has its own color scale; red is for, blue against.</p>
 <div class="card"><h3>{html.escape(query.name)}</h3>{rows}
 <p class="soft">The network saw {explanation.input_width_px} x {explanation.input_height_px} pixels; the norm is
 2.</p></div>"""

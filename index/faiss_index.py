@@ -16,7 +16,7 @@ from whymatch.embed import Array
 from whymatch.index.disk import disk_errors
 from whymatch.index.errors import BadIndexFactory
 from whymatch.index.scan import scan
-from whymatch.index.shortlist import Shortlist
+from whymatch.index.shortlist import Shortlist, pays
 from whymatch.index.vector_index import Ids
 
 AUTO, FLAT = "auto", "Flat"
@@ -31,12 +31,6 @@ TRAINING_VECTORS = 39
 PRODUCT_FROM, PRODUCT_UP_TO = 4, 8
 """From four queries on a matrix product beats comparing each; FAISS itself waits for 250 of 512 dimensions. With more
 than eight it takes longer for each."""
-SHORTLIST_FROM = 2**22
-"""Numbers in a flat index from which on a shortlist saves time."""
-SHORTLIST, SHORTLIST_TIMES = 512, 8
-"""So many vectors are on a shortlist, or so many times the limit. Embeddings of photographs need half as many."""
-SHORTLIST_SHARE = 16
-"""A shortlist of more than this part of the vectors is not worth it."""
 
 
 class FaissIndex:
@@ -61,23 +55,28 @@ class FaissIndex:
     def add(self, ids: Ids, vectors: Array) -> None:
         """Add unit vectors (n, C) under new ids (n)."""
         with self._lock:
+            shortlist, self._shortlist = self._shortlist, None  # none rather than one that was changed by half
             self._index.add_with_ids(vectors, ids)
-            if self._shortlist and self._shortlist.fits(vectors):
-                self._shortlist.add(vectors)
+            if shortlist and shortlist.fits(vectors):
+                shortlist.add(vectors)
             else:
-                self._shortlist = _shortlist(self._index, self._kind)
+                shortlist = _shortlist_of(self._index, self._kind)
+            self._shortlist = shortlist
 
     def remove(self, image_id: int) -> None:
         """Remove one vector from a flat index."""
         with self._lock:
             if self._kind == FLAT:
+                shortlist, self._shortlist = self._shortlist, None
                 places = np.flatnonzero(faiss.vector_to_array(self._index.id_map) == image_id)
                 self._index.remove_ids(np.array([image_id], np.int64))
-                if self._shortlist:
-                    self._shortlist.remove(places)
+                if shortlist:
+                    shortlist.remove(places)
+                self._shortlist = shortlist
 
     def search(self, queries: Array, limit: int, allowed: Ids | None = None) -> tuple[Array, Ids, bool]:
         """Return scores, ids and whether they are final; see `VectorIndex`."""
+        queries = np.ascontiguousarray(queries, np.float32)
         with self._lock:
             exact = self._kind == FLAT
             if allowed is not None and not exact:
@@ -93,29 +92,11 @@ class FaissIndex:
 
     def _best(self, query: Array, limit: int) -> tuple[Array, Ids]:
         """Return the best of a flat index for one query (1, C)."""
-        scores, places = self._shortlisted(query, limit) or scan(self._flat, query, limit)
+        flat = faiss.downcast_index(self._index.index)
+        found = self._shortlist.best(flat, query, limit) if self._shortlist else None
+        scores, places = found or scan(flat, query, limit)
         ids = [self._index.id_map.at(place) if place >= 0 else -1 for place in places[0].tolist()]
         return scores, np.array([ids], np.int64)
-
-    def _shortlisted(self, query: Array, limit: int) -> tuple[Array, Ids] | None:
-        """Return the best of a shortlist, None if better ones may be elsewhere."""
-        count = max(SHORTLIST, SHORTLIST_TIMES * limit)
-        if self._shortlist is None or count > self._index.ntotal // SHORTLIST_SHARE:
-            return None
-        places, bounds = self._shortlist.nearest(query, count)
-        worth = np.sort(places[bounds >= self._scores(query, places[:limit]).min()])
-        if len(worth) == count:
-            return None
-        scores = self._scores(query, worth)
-        best = np.argsort(-scores, kind="stable")[:limit]
-        return scores[None, best], worth[None, best]
-
-    def _scores(self, query: Array, places: Ids) -> Array:
-        """Return the inner products of a query (1, C) with vectors of a flat index, (n)."""
-        scores = np.empty(len(places), np.float32)
-        one, these, result = map(faiss.swig_ptr, (query, np.ascontiguousarray(places), scores))
-        self._flat.compute_distance_subset(1, one, len(places), result, these)
-        return scores
 
     def _batches(self, queries: Array, limit: int, selector: Any) -> list[tuple[Array, Ids]]:
         """Search for queries (n, C), some at a time."""
@@ -144,7 +125,7 @@ class FaissIndex:
         index = _with_ids(inner)
         for ids, batch in batches:
             index.add_with_ids(batch, ids)
-        shortlist = _shortlist(index, kind)
+        shortlist = _shortlist_of(index, kind)
         with self._lock:
             self._index, self._kind, self._shortlist = index, kind, shortlist
 
@@ -178,12 +159,8 @@ class FaissIndex:
             return False
         with self._lock:
             self._index, self._kind = faiss.read_index(str(self._path)), facts["kind"]
-            self._shortlist = _shortlist(self._index, self._kind)
+            self._shortlist = _shortlist_of(self._index, self._kind)
         return True
-
-    @property
-    def _flat(self) -> Any:
-        return faiss.downcast_index(self._index.index)
 
     @property
     def _facts_path(self) -> Path:
@@ -239,9 +216,9 @@ def _with_ids(index: Any) -> Any:
     return faiss.IndexIDMap2(index)
 
 
-def _shortlist(index: Any, kind: str) -> Shortlist | None:
+def _shortlist_of(index: Any, kind: str) -> Shortlist | None:
     """Return copies of the vectors of a large flat index."""
-    if kind != FLAT or index.ntotal * index.d < SHORTLIST_FROM:
+    if kind != FLAT or not pays(index.ntotal, index.d):
         return None
     values = faiss.rev_swig_ptr(faiss.downcast_index(index.index).get_xb(), index.ntotal * index.d)
     return Shortlist(values.reshape(index.ntotal, index.d))

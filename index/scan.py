@@ -11,8 +11,8 @@ import numpy as np
 from whymatch.embed import Array
 from whymatch.index.vector_index import Ids
 
-PART_BYTES = 2**25
-"""Of vectors that are worth a thread of their own; it starts a millisecond late."""
+PART = 2**23
+"""Numbers that are worth a thread of their own; it starts a millisecond late."""
 THREADS = min(4, os.cpu_count() or 1)
 """As many scan for one query; more would wait for memory."""
 _scanners = ThreadPoolExecutor(THREADS, "scan", faiss.omp_set_num_threads, (1,))
@@ -23,7 +23,7 @@ def scan(index: Any, query: Array, limit: int) -> tuple[Array, Ids]:
 
     index: nobody may change it meanwhile. A part of it is compared in each thread.
     """
-    parts = max(1, min(THREADS, index.ntotal * index.sa_code_size() // PART_BYTES))
+    parts = max(1, min(THREADS, index.ntotal * index.d // PART))
     borders = [index.ntotal * part // parts for part in range(parts + 1)]
     faiss.omp_set_num_threads(1)
     if parts == 1:

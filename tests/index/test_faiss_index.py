@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from whymatch.index import faiss_index, scan
+from whymatch.index import faiss_index, scan, shortlist
 from whymatch.index.faiss_index import FaissIndex
 
 DIMENSIONS = 8
@@ -11,7 +11,7 @@ DIMENSIONS = 8
 
 @pytest.fixture(params=[1, 2, 3, 4, 5])
 def threads(request, monkeypatch):
-    monkeypatch.setattr(scan, "PART_BYTES", 4 * 4 * DIMENSIONS)
+    monkeypatch.setattr(scan, "PART", 4 * DIMENSIONS)
     monkeypatch.setattr(scan, "THREADS", request.param)
 
 
@@ -19,10 +19,12 @@ def threads(request, monkeypatch):
 def compared(request, monkeypatch):
     """Whether one query is compared with all vectors, or with those on a shortlist."""
     if request.param == "shortlist":
-        monkeypatch.setattr(faiss_index, "SHORTLIST_FROM", 1)
-        monkeypatch.setattr(faiss_index, "SHORTLIST", 20)
-        monkeypatch.setattr(faiss_index, "SHORTLIST_TIMES", 1)
-        monkeypatch.setattr(faiss_index, "SHORTLIST_SHARE", 1)
+        use_short_lists(monkeypatch)
+
+
+def use_short_lists(monkeypatch) -> None:
+    for name, value in {"PAYS_FROM": 1, "LENGTH": 20, "TIMES": 1, "SHARE": 1, "LONGEST_PAUSE": 0}.items():
+        monkeypatch.setattr(shortlist, name, value)
 
 
 def vectors(count: int, seed: int = 0) -> np.ndarray:
@@ -115,3 +117,39 @@ def test_vectors_that_come_later_are_found_whatever_their_values(tmp_path, compa
     index.add(np.array([61]), -spike)
     assert index.search(spike, 1)[1].tolist() == [[60]]
     assert index.search(-spike, 1)[1].tolist() == [[61]]
+
+
+def test_a_shortlist_is_used_and_follows_every_change(tmp_path, monkeypatch):
+    use_short_lists(monkeypatch)
+    monkeypatch.setattr(faiss_index, "scan", None)  # nothing is compared with all vectors
+    index, stored = FaissIndex(tmp_path / "index.faiss", DIMENSIONS, "Flat"), vectors(500)
+
+    def found(number: int) -> int:
+        return int(index.search(stored[number : number + 1], 1)[1][0, 0])
+
+    index.add(np.arange(400), stored[:400])
+    assert [found(n) for n in range(0, 400, 10)] == list(range(0, 400, 10))
+    inside = [n for n in range(400, 500) if np.abs(stored[n]).max() < 0.8]
+    for number in inside:
+        index.add(np.array([number]), stored[number : number + 1])
+    assert [found(n) for n in inside] == inside
+    index.remove(7)
+    assert found(7) != 7
+    assert found(8) == 8
+    index.save(generation=1)
+    index.rebuild(100, [(np.arange(1000, 1100), stored[:100])])
+    assert found(8) == 1008
+    assert index.load(generation=1)
+    assert found(8) == 8
+
+
+@pytest.mark.parametrize("length", [0.0, 1e-42, 3e-22, 1e-6, 1e6, 1e18])
+def test_scores_are_right_for_queries_of_any_length(tmp_path, compared, length):
+    index, stored = FaissIndex(tmp_path / "index.faiss", DIMENSIONS, "Flat"), vectors(300)
+    index.add(np.arange(300), stored)
+    query = vectors(1, seed=2) * np.float32(length)
+    scores, found, _ = index.search(query, 5)
+    expected = np.sort(stored @ query[0])[::-1][:5]
+    assert found.shape == (1, 5)
+    assert len(set(found[0].tolist())) == 5
+    assert np.allclose(scores[0], expected, rtol=1e-4, atol=1e-44)
