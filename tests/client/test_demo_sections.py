@@ -7,12 +7,13 @@ import PIL.Image
 import pytest
 
 from whymatch.client import Box, ColorScale, Correspondence, Explanation, LabelExplanation, Match, SimilarityMap
+from whymatch.client.demo_interactive import active_neurons, spread
 from whymatch.client.demo_interactive import report as interactive_report
-from whymatch.client.demo_interactive import spread
 from whymatch.client.demo_labels import report as label_report
 from whymatch.client.demo_photos import View
 from whymatch.client.demo_points import report as point_report
 from whymatch.client.demo_regions import LEFT, Half, Row, beside, card, introduction
+from whymatch.client.errors import InvalidArgument
 from whymatch.client.html_parts import common_scale, lit, picture
 from whymatch.client.results import (
     Activeness,
@@ -20,6 +21,7 @@ from whymatch.client.results import (
     InterActiveExplanation,
     InterActiveSetting,
     Layer,
+    Model,
     WeightMap,
 )
 
@@ -137,14 +139,38 @@ def test_the_layers_of_the_demo_are_whole_blocks_below_the_last_one():
     assert spread([Layer(name, (), 1) for name in names]) == ["block2", "block6", "block10"]
 
 
-def test_each_supervision_has_a_row_of_maps():
+def activeness(setting: InterActiveSetting) -> Activeness:
     png = io.BytesIO()
     PIL.Image.new("RGB", (8, 4), "red").save(png, "PNG")
-    weights = WeightMap(np.ones((2, 3), np.float32), 8, 4, png.getvalue())
+    return Activeness(setting, WeightMap(np.ones((2, 3), np.float32), 8, 4, png.getvalue()), None, SCALE)
+
+
+def test_each_supervision_has_a_row_of_maps():
     settings = [InterActiveSetting(layer, told) for told in ("last", "next") for layer in ("a<b", "c")]
-    results = tuple(Activeness(setting, weights, None, SCALE) for setting in settings)
+    results = tuple(map(activeness, settings))
     page = interactive_report(View("photo", "a query", jpeg("blue")), InterActiveExplanation(results, 64, 32, "m"))
     assert page.count('class="row"') == 2
     assert page.count("<figure>") == 6
     assert "a&lt;b, told by the next layer,\n2 x 3 cells" in page
     assert "64 x 32 pixels" in page
+
+
+class Bottlenecks:
+    """A server whose network has a linear bottleneck behind every second layer."""
+
+    def model(self) -> Model:
+        layers = [Layer(f"block{number}.{part}", (), 1) for number in range(12) for part in ("in", "out")]
+        return Model("f", "b", "block11.out", "average", "float32", 1, {}, tuple(layers))
+
+    def explain_interactive(self, image, settings, **_):
+        if any(one.layer.endswith("out") and one.supervision == "next" for one in settings):
+            raise InvalidArgument("in front of a bottleneck")
+        return InterActiveExplanation(tuple(map(activeness, settings)), 64, 32, "m")
+
+
+def test_in_front_of_a_bottleneck_the_first_layer_behind_it_tells():
+    page = active_neurons(Bottlenecks(), View("photo", "a query", jpeg("blue")))
+    assert "block1.out, told by block2.in," in page
+    assert "block5.out, told by block6.in," in page
+    assert "block9.out, told by block10.in," in page
+    assert page.count("told by the last layer") == 3
