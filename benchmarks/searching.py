@@ -1,4 +1,4 @@
-"""Searching 20,000 stored vectors of 512 values through the server, against bare FAISS and bare gRPC."""
+"""Searching stored vectors of 512 values, through the server and in the index, against bare FAISS and bare gRPC."""
 
 import asyncio
 import functools

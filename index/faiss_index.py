@@ -68,10 +68,9 @@ class FaissIndex:
         with self._lock:
             if self._kind == FLAT:
                 shortlist, self._shortlist = self._shortlist, None
-                places = np.flatnonzero(faiss.vector_to_array(self._index.id_map) == image_id)
-                self._index.remove_ids(np.array([image_id], np.int64))
                 if shortlist:
-                    shortlist.remove(places)
+                    shortlist.remove(np.flatnonzero(faiss.vector_to_array(self._index.id_map) == image_id))
+                self._index.remove_ids(np.array([image_id], np.int64))
                 self._shortlist = shortlist
 
     def search(self, queries: Array, limit: int, allowed: Ids | None = None) -> tuple[Array, Ids, bool]:

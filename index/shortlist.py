@@ -17,6 +17,7 @@ LENGTH, TIMES = 512, 8
 SHARE = 16
 """A shortlist of more than this part of all vectors is not worth it."""
 LONGEST_PAUSE = 64
+"""Queries that go by without a shortlist where it keeps being too short."""
 LEVELS = 255
 ALIGNED = 16
 """FAISS compares bytes ten times as fast if a vector has a multiple of so many."""

@@ -119,7 +119,7 @@ def test_vectors_that_come_later_are_found_whatever_their_values(tmp_path, compa
     assert index.search(-spike, 1)[1].tolist() == [[61]]
 
 
-def test_a_shortlist_is_used_and_follows_every_change(tmp_path, monkeypatch):
+def test_a_shortlist_is_used_and_follows_every_change(tmp_path, threads, monkeypatch):
     use_short_lists(monkeypatch)
     monkeypatch.setattr(faiss_index, "scan", None)  # nothing is compared with all vectors
     index, stored = FaissIndex(tmp_path / "index.faiss", DIMENSIONS, "Flat"), vectors(500)

@@ -68,6 +68,16 @@ def test_what_is_said_to_be_best_is_best(count, dimensions, length, limit, seed,
     assert np.allclose(scores[0], expected[places[0]], rtol=1e-5, atol=max(1e-44, 1e-6 * length))
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_no_vector_scores_more_than_its_bound(seed):
+    stored, query = vectors(200, 3, seed), vectors(1, 3, seed + 100)
+    places, bounds = Shortlist(stored)._nearest(query, 50)
+    scores = stored @ query[0]
+    assert (np.diff(bounds) <= 0).all()
+    assert (scores[places] <= bounds).all()
+    assert (np.delete(scores, places) <= bounds[-1]).all()
+
+
 @pytest.mark.parametrize("kind", ["signed", "positive"])
 def test_a_shortlist_is_mostly_long_enough(kind):
     """Also for a region that takes something off, whose vector has values beyond all that is stored."""
