@@ -13,7 +13,7 @@ from benchmarks.networks import has_bfloat16, write_untrained
 from benchmarks.pictures import write_jpegs
 from benchmarks.report import Figure, seconds
 from whymatch.client import Client
-from whymatch.client.local_server import local_server
+from whymatch.client.apps.local_server import local_server
 from whymatch.embed import DecodeLimits, Model, load_model
 from whymatch.embed.model import DTYPES
 from whymatch.embed.torchvision_models import import_models

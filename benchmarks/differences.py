@@ -15,7 +15,7 @@ from benchmarks.pictures import write_jpegs
 from benchmarks.report import Figure, in_turn, seconds
 from benchmarks.searching import COUNT, DIMENSIONS, fill
 from whymatch.client import Client, PredictionDifferenceExplanation, Unit
-from whymatch.client.local_server import local_server
+from whymatch.client.apps.local_server import local_server
 from whymatch.embed import Alterations, Array, ClassScores, DecodeLimits, Model, load_model, load_named_model, unit
 from whymatch.embed.model import Precision
 from whymatch.embed.networks import untrained_network

@@ -16,7 +16,7 @@ from benchmarks.networks import write_untrained
 from benchmarks.report import Figure, in_turn
 from whymatch.embed import DecodeLimits, InterActiveSetting, Model, load_model
 from whymatch.explain import reweighted_scores
-from whymatch.explain.benchmark.descriptors import PAPER_LAYERS
+from whymatch.explain.interactive_study.descriptors import PAPER_LAYERS
 
 SIZE_PX = 512
 LAYERS = {"squeezenet1_1": "features.7", "resnet50": "layer2"}

@@ -10,7 +10,7 @@ from benchmarks.networks import small_network
 from benchmarks.pictures import write_jpegs
 from benchmarks.report import Figure
 from whymatch.client import Client, NewImage
-from whymatch.client.local_server import local_server
+from whymatch.client.apps.local_server import local_server
 
 FEW, MANY = 2_000, 10_000
 DIFFERENT = 500

@@ -12,8 +12,8 @@ from benchmarks.searching import fill
 from whymatch.embed import Embedder, Features, Model, load_named_model, unit
 from whymatch.explain import Box, Region, cell_weights, region_vector, similarity_map
 from whymatch.index import Galleries, NewImage
-from whymatch.server.evidence import CHUNK
-from whymatch.server.parts import CandidateScores
+from whymatch.server.match_maps import CHUNK
+from whymatch.server.regions import CandidateScores
 
 COUNT = 100_000
 SAMPLE = 500

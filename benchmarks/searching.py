@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.networks import small_network
 from benchmarks.report import Figure, in_turn
 from whymatch.client import AsyncClient, Client
-from whymatch.client.local_server import local_server
+from whymatch.client.apps.local_server import local_server
 from whymatch.embed import Features, Model, load_named_model, unit
 from whymatch.index import Galleries, NewImage
 from whymatch.index.faiss_index import FaissIndex

@@ -1,5 +1,5 @@
 """`python -m whymatch.client` is the `whymatch` command."""
 
-from whymatch.client.cli import main
+from whymatch.client.cli.app import main
 
 main()

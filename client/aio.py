@@ -13,7 +13,7 @@ import grpc.aio
 import numpy as np
 from numpy.typing import ArrayLike
 
-from whymatch.client import convert, requests, results
+from whymatch.client import results
 from whymatch.client.channel import (
     DEFAULT_ADDRESS,
     DEFAULT_GALLERY,
@@ -25,12 +25,24 @@ from whymatch.client.channel import (
 )
 from whymatch.client.client import PAGE_SIZE
 from whymatch.client.errors import WhymatchError
-from whymatch.client.failures import from_grpc, stall, unanswered, unfinished
 from whymatch.client.following import Following
 from whymatch.client.inputs import HeadKind, ImageInput, NewImage, Query, RegionInput, SamplerKind, Stored
-from whymatch.client.pace import Pace
+from whymatch.client.stall import Pace
 from whymatch.client.targets import PredictionTarget
 from whymatch.client.units_aio import AsyncUnits
+from whymatch.client.wire import (
+    answers_embed,
+    answers_explain,
+    answers_gallery,
+    answers_search,
+    requests_difference,
+    requests_embed,
+    requests_explain,
+    requests_gallery,
+    requests_search,
+    requests_shapes,
+)
+from whymatch.client.wire.failures import from_grpc, stall, unanswered, unfinished
 from whymatch.v1 import embed_service_pb2, explain_service_pb2, gallery_service_pb2
 from whymatch.v1.embed_service_pb2_grpc import EmbedServiceStub
 from whymatch.v1.explain_service_pb2_grpc import ExplainServiceStub
@@ -112,7 +124,7 @@ class AsyncClient:
         box_share: how much of a map's positive values its `best_box` holds, above 0 and up to 1.
         """
         ask = functools.partial(
-            requests.search,
+            requests_search.search,
             query,
             gallery or self.gallery,
             limit=limit,
@@ -126,7 +138,7 @@ class AsyncClient:
         )
         # Files are read and pictures encoded beside the loop; for a vector the way there takes longer than the work.
         request = ask() if isinstance(query, np.ndarray | results.Embedding) else await asyncio.to_thread(ask)
-        return convert.search_result(await self._call(self._search.Search, request))
+        return answers_search.search_result(await self._call(self._search.Search, request))
 
     async def rerank(
         self,
@@ -152,7 +164,7 @@ class AsyncClient:
         The rest is as in `search`.
         """
         request = await asyncio.to_thread(
-            requests.rerank,
+            requests_search.rerank,
             query,
             gallery or self.gallery,
             query_regions=query_regions,
@@ -166,7 +178,7 @@ class AsyncClient:
             overlay_size_px=overlay_size_px,
             box_share=box_share,
         )
-        return convert.search_result(await self._call(self._search.Rerank, request))
+        return answers_search.search_result(await self._call(self._search.Rerank, request))
 
     async def explain_match(
         self,
@@ -193,7 +205,7 @@ class AsyncClient:
         The rest is as in `search`.
         """
         request = await asyncio.to_thread(
-            requests.explain_match,
+            requests_explain.explain_match,
             query,
             match,
             gallery or self.gallery,
@@ -206,7 +218,7 @@ class AsyncClient:
             overlay_size_px=overlay_size_px,
             box_share=box_share,
         )
-        return convert.explanation(await self._call(self._explain.ExplainMatch, request))
+        return answers_explain.explanation(await self._call(self._explain.ExplainMatch, request))
 
     async def explain_label(
         self,
@@ -220,7 +232,7 @@ class AsyncClient:
     ) -> results.LabelExplanation:
         """Return where the mean similarity of `query` to all images of `label` lies."""
         request = await asyncio.to_thread(
-            requests.explain_label,
+            requests_explain.explain_label,
             query,
             label,
             gallery or self.gallery,
@@ -228,14 +240,14 @@ class AsyncClient:
             overlay_size_px=overlay_size_px,
             box_share=box_share,
         )
-        return convert.label_explanation(await self._call(self._explain.ExplainLabel, request))
+        return answers_explain.label_explanation(await self._call(self._explain.ExplainLabel, request))
 
     async def explain_components(
         self, *, pair_count: int = 1000, seed: int = 0, gallery: str | None = None
     ) -> results.ComponentShares:
         """Return how few channels carry a similarity, over random pairs of images of one label."""
-        request = requests.explain_components(gallery or self.gallery, pair_count=pair_count, seed=seed)
-        return convert.component_shares(await self._call(self._explain.ExplainComponents, request))
+        request = requests_explain.explain_components(gallery or self.gallery, pair_count=pair_count, seed=seed)
+        return answers_explain.component_shares(await self._call(self._explain.ExplainComponents, request))
 
     async def explain_interactive(
         self,
@@ -256,7 +268,7 @@ class AsyncClient:
         descriptor: how to pool the weighted responses into a vector, `average` or `max`; None for no descriptors.
         """
         request = await asyncio.to_thread(
-            requests.explain_interactive,
+            requests_explain.explain_interactive,
             image,
             settings,
             self.gallery,
@@ -266,7 +278,7 @@ class AsyncClient:
             overlays=overlays,
             overlay_size_px=overlay_size_px,
         )
-        return convert.interactive_explanation(await self._call(self._explain.ExplainInterActive, request))
+        return answers_explain.interactive_explanation(await self._call(self._explain.ExplainInterActive, request))
 
     async def explain_prediction_difference(
         self,
@@ -311,7 +323,7 @@ class AsyncClient:
         If it fails once maps have arrived, the error's `partial` has them, and `resume_prediction_difference` goes on.
         """
         request = await asyncio.to_thread(
-            requests.prediction_difference,
+            requests_difference.prediction_difference,
             image,
             targets,
             gallery or self.gallery,
@@ -344,7 +356,9 @@ class AsyncClient:
 
         The rest is as in `explain_prediction_difference`.
         """
-        request = requests.resume_prediction_difference(name, overlays=overlays, overlay_size_px=overlay_size_px)
+        request = requests_difference.resume_prediction_difference(
+            name, overlays=overlays, overlay_size_px=overlay_size_px
+        )
         return await self._follow(request, Following((), progress), deadline_s)
 
     async def embed(
@@ -356,13 +370,13 @@ class AsyncClient:
             image, and no head for any other image.
         """
         request = await asyncio.to_thread(
-            requests.embed, image, gallery or self.gallery, head_of=gallery, with_feature_map=with_feature_map
+            requests_embed.embed, image, gallery or self.gallery, head_of=gallery, with_feature_map=with_feature_map
         )
-        return convert.embedding(await self._call(self._embed.EmbedImage, request))
+        return answers_embed.embedding(await self._call(self._embed.EmbedImage, request))
 
     async def model(self) -> results.Model:
         """Return what is known of the server's model."""
-        return convert.model(await self._call(self._embed.GetModel, embed_service_pb2.GetModelRequest()))
+        return answers_embed.model(await self._call(self._embed.GetModel, embed_service_pb2.GetModelRequest()))
 
     # Images of a gallery
 
@@ -384,7 +398,7 @@ class AsyncClient:
         async def outgoing() -> AsyncIterator[gallery_service_pb2.AddImagesRequest]:
             try:
                 async for image in _each(images):
-                    request = await asyncio.to_thread(requests.add, image, gallery or self.gallery)
+                    request = await asyncio.to_thread(requests_gallery.add, image, gallery or self.gallery)
                     pace.send()
                     yield request
             except Exception as error:
@@ -393,7 +407,7 @@ class AsyncClient:
         call = self._galleries.AddImages(outgoing(), metadata=self._metadata)
         async with aclosing(self._answers(call, pace)) as answers:
             async for answer in answers:
-                yield convert.added(answer)
+                yield answers_gallery.added(answer)
         if broken:
             raise broken[0]
         if pace.unanswered:
@@ -417,29 +431,31 @@ class AsyncClient:
 
     async def get(self, name: str, *, gallery: str | None = None) -> results.Image:
         """Return what is known of one image."""
-        request = gallery_service_pb2.GetImageRequest(name=requests.image_path(gallery or self.gallery, name))
-        return convert.image(await self._call(self._galleries.GetImage, request))
+        request = gallery_service_pb2.GetImageRequest(name=requests_shapes.image_path(gallery or self.gallery, name))
+        return answers_gallery.image(await self._call(self._galleries.GetImage, request))
 
     async def list(self, *, gallery: str | None = None) -> AsyncIterator[results.Image]:
         """Yield the images of a gallery by name, a page at a time."""
-        parent = requests.gallery_path(gallery or self.gallery)
+        parent = requests_shapes.gallery_path(gallery or self.gallery)
         request = gallery_service_pb2.ListImagesRequest(parent=parent, page_size=PAGE_SIZE)
         while True:
             page = await self._call(self._galleries.ListImages, request)
             for message in page.images:
-                yield convert.image(message)
+                yield answers_gallery.image(message)
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
 
     async def delete(self, name: str, *, gallery: str | None = None) -> None:
         """Delete one image."""
-        request = gallery_service_pb2.DeleteImageRequest(name=requests.image_path(gallery or self.gallery, name))
+        request = gallery_service_pb2.DeleteImageRequest(name=requests_shapes.image_path(gallery or self.gallery, name))
         await self._call(self._galleries.DeleteImage, request)
 
     async def content(self, name: str, *, gallery: str | None = None) -> bytes:
         """Return the bytes of an image exactly as they were added."""
-        request = gallery_service_pb2.GetImageContentRequest(name=requests.image_path(gallery or self.gallery, name))
+        request = gallery_service_pb2.GetImageContentRequest(
+            name=requests_shapes.image_path(gallery or self.gallery, name)
+        )
         return (await self._call(self._galleries.GetImageContent, request)).content
 
     # Galleries
@@ -452,13 +468,15 @@ class AsyncClient:
         index_factory: a FAISS factory string, or `auto`: exact while exact is fast.
         omit_feature_maps: smaller on disk, but each map then embeds the stored image again.
         """
-        request = requests.create_gallery(name, index_factory=index_factory, omit_feature_maps=omit_feature_maps)
-        return convert.gallery(await self._call(self._galleries.CreateGallery, request))
+        request = requests_gallery.create_gallery(
+            name, index_factory=index_factory, omit_feature_maps=omit_feature_maps
+        )
+        return answers_gallery.gallery(await self._call(self._galleries.CreateGallery, request))
 
     async def get_gallery(self, name: str) -> results.Gallery:
         """Return what is known of one gallery."""
-        request = gallery_service_pb2.GetGalleryRequest(name=requests.gallery_path(name))
-        return convert.gallery(await self._call(self._galleries.GetGallery, request))
+        request = gallery_service_pb2.GetGalleryRequest(name=requests_shapes.gallery_path(name))
+        return answers_gallery.gallery(await self._call(self._galleries.GetGallery, request))
 
     async def galleries(self) -> AsyncIterator[results.Gallery]:
         """Yield the galleries of the server by name, a page at a time."""
@@ -466,7 +484,7 @@ class AsyncClient:
         while True:
             page = await self._call(self._galleries.ListGalleries, request)
             for message in page.galleries:
-                yield convert.gallery(message)
+                yield answers_gallery.gallery(message)
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
@@ -493,13 +511,13 @@ class AsyncClient:
         Until it returns, searches find the old embeddings, which stay if it fails.
         """
         request = await asyncio.to_thread(
-            requests.set_head, gallery or self.gallery, kind, dimensions=dimensions, weight=weight, bias=bias
+            requests_gallery.set_head, gallery or self.gallery, kind, dimensions=dimensions, weight=weight, bias=bias
         )
         changed = None
         async with aclosing(self._stream(self._galleries.SetHead, request)) as answers:
             async for answer in answers:
                 if answer.HasField("gallery"):
-                    changed = convert.gallery(answer.gallery)
+                    changed = answers_gallery.gallery(answer.gallery)
                 elif progress:
                     progress(answer.fitted_count, answer.image_count)
         if changed is None:
@@ -510,7 +528,7 @@ class AsyncClient:
         """Delete a gallery and everything in it."""
         await self._call(
             self._galleries.DeleteGallery,
-            gallery_service_pb2.DeleteGalleryRequest(name=requests.gallery_path(name)),
+            gallery_service_pb2.DeleteGalleryRequest(name=requests_shapes.gallery_path(name)),
         )
 
     async def _follow(

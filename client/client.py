@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 import grpc
 from numpy.typing import ArrayLike
 
-from whymatch.client import convert, requests, results
+from whymatch.client import results
 from whymatch.client.channel import (
     DEFAULT_ADDRESS,
     DEFAULT_GALLERY,
@@ -21,12 +21,24 @@ from whymatch.client.channel import (
     channel_options,
 )
 from whymatch.client.errors import WhymatchError
-from whymatch.client.failures import from_grpc, stall, unanswered, unfinished
 from whymatch.client.following import Following
 from whymatch.client.inputs import HeadKind, ImageInput, NewImage, Query, RegionInput, SamplerKind, Stored
-from whymatch.client.pace import Pace
+from whymatch.client.stall import Pace
 from whymatch.client.targets import PredictionTarget
 from whymatch.client.units import Units
+from whymatch.client.wire import (
+    answers_embed,
+    answers_explain,
+    answers_gallery,
+    answers_search,
+    requests_difference,
+    requests_embed,
+    requests_explain,
+    requests_gallery,
+    requests_search,
+    requests_shapes,
+)
+from whymatch.client.wire.failures import from_grpc, stall, unanswered, unfinished
 from whymatch.v1 import embed_service_pb2, explain_service_pb2, gallery_service_pb2
 from whymatch.v1.embed_service_pb2_grpc import EmbedServiceStub
 from whymatch.v1.explain_service_pb2_grpc import ExplainServiceStub
@@ -117,7 +129,7 @@ class Client:
         overlays: ask for the maps and their pictures, whose longer side is `overlay_size_px`.
         box_share: how much of a map's positive values its `best_box` holds, above 0 and up to 1.
         """
-        request = requests.search(
+        request = requests_search.search(
             query,
             gallery or self.gallery,
             limit=limit,
@@ -129,7 +141,7 @@ class Client:
             overlay_size_px=overlay_size_px,
             box_share=box_share,
         )
-        return convert.search_result(self._call(self._search.Search, request))
+        return answers_search.search_result(self._call(self._search.Search, request))
 
     def rerank(
         self,
@@ -154,7 +166,7 @@ class Client:
         labels: only images with one of these labels are candidates; not together with `candidates`.
         The rest is as in `search`.
         """
-        request = requests.rerank(
+        request = requests_search.rerank(
             query,
             gallery or self.gallery,
             query_regions=query_regions,
@@ -168,7 +180,7 @@ class Client:
             overlay_size_px=overlay_size_px,
             box_share=box_share,
         )
-        return convert.search_result(self._call(self._search.Rerank, request))
+        return answers_search.search_result(self._call(self._search.Rerank, request))
 
     def explain_match(
         self,
@@ -194,7 +206,7 @@ class Client:
             `Stored` query, else no head.
         The rest is as in `search`.
         """
-        request = requests.explain_match(
+        request = requests_explain.explain_match(
             query,
             match,
             gallery or self.gallery,
@@ -207,7 +219,7 @@ class Client:
             overlay_size_px=overlay_size_px,
             box_share=box_share,
         )
-        return convert.explanation(self._call(self._explain.ExplainMatch, request))
+        return answers_explain.explanation(self._call(self._explain.ExplainMatch, request))
 
     def explain_label(
         self,
@@ -220,7 +232,7 @@ class Client:
         gallery: str | None = None,
     ) -> results.LabelExplanation:
         """Return where the mean similarity of `query` to all images of `label` lies."""
-        request = requests.explain_label(
+        request = requests_explain.explain_label(
             query,
             label,
             gallery or self.gallery,
@@ -228,14 +240,14 @@ class Client:
             overlay_size_px=overlay_size_px,
             box_share=box_share,
         )
-        return convert.label_explanation(self._call(self._explain.ExplainLabel, request))
+        return answers_explain.label_explanation(self._call(self._explain.ExplainLabel, request))
 
     def explain_components(
         self, *, pair_count: int = 1000, seed: int = 0, gallery: str | None = None
     ) -> results.ComponentShares:
         """Return how few channels carry a similarity, over random pairs of images of one label."""
-        request = requests.explain_components(gallery or self.gallery, pair_count=pair_count, seed=seed)
-        return convert.component_shares(self._call(self._explain.ExplainComponents, request))
+        request = requests_explain.explain_components(gallery or self.gallery, pair_count=pair_count, seed=seed)
+        return answers_explain.component_shares(self._call(self._explain.ExplainComponents, request))
 
     def explain_interactive(
         self,
@@ -255,7 +267,7 @@ class Client:
         warp: squeeze the image to a square instead of keeping its shape.
         descriptor: how to pool the weighted responses into a vector, `average` or `max`; None for no descriptors.
         """
-        request = requests.explain_interactive(
+        request = requests_explain.explain_interactive(
             image,
             settings,
             self.gallery,
@@ -265,7 +277,7 @@ class Client:
             overlays=overlays,
             overlay_size_px=overlay_size_px,
         )
-        return convert.interactive_explanation(self._call(self._explain.ExplainInterActive, request))
+        return answers_explain.interactive_explanation(self._call(self._explain.ExplainInterActive, request))
 
     def explain_prediction_difference(
         self,
@@ -309,7 +321,7 @@ class Client:
 
         If it fails once maps have arrived, the error's `partial` has them, and `resume_prediction_difference` goes on.
         """
-        request = requests.prediction_difference(
+        request = requests_difference.prediction_difference(
             image,
             targets,
             gallery or self.gallery,
@@ -342,7 +354,9 @@ class Client:
 
         The rest is as in `explain_prediction_difference`.
         """
-        request = requests.resume_prediction_difference(name, overlays=overlays, overlay_size_px=overlay_size_px)
+        request = requests_difference.resume_prediction_difference(
+            name, overlays=overlays, overlay_size_px=overlay_size_px
+        )
         return self._follow(request, Following((), progress), deadline_s)
 
     def embed(
@@ -353,12 +367,14 @@ class Client:
         gallery: whose head the embedding goes through, as a search there needs it; None means the gallery of a `Stored`
             image, and no head for any other image.
         """
-        request = requests.embed(image, gallery or self.gallery, head_of=gallery, with_feature_map=with_feature_map)
-        return convert.embedding(self._call(self._embed.EmbedImage, request))
+        request = requests_embed.embed(
+            image, gallery or self.gallery, head_of=gallery, with_feature_map=with_feature_map
+        )
+        return answers_embed.embedding(self._call(self._embed.EmbedImage, request))
 
     def model(self) -> results.Model:
         """Return what is known of the server's model."""
-        return convert.model(self._call(self._embed.GetModel, embed_service_pb2.GetModelRequest()))
+        return answers_embed.model(self._call(self._embed.GetModel, embed_service_pb2.GetModelRequest()))
 
     # Images of a gallery
 
@@ -375,7 +391,7 @@ class Client:
         def outgoing() -> Iterator[gallery_service_pb2.AddImagesRequest]:
             try:
                 for image in images:
-                    request = requests.add(image, gallery or self.gallery)
+                    request = requests_gallery.add(image, gallery or self.gallery)
                     pace.send()
                     yield request
             except Exception as error:
@@ -384,7 +400,7 @@ class Client:
         call = self._galleries.AddImages(outgoing(), metadata=self._metadata)
         with closing(self._answers(call, pace)) as answers:
             for answer in answers:
-                yield convert.added(answer)
+                yield answers_gallery.added(answer)
         if broken:
             raise broken[0]
         if pace.unanswered:
@@ -407,28 +423,30 @@ class Client:
 
     def get(self, name: str, *, gallery: str | None = None) -> results.Image:
         """Return what is known of one image."""
-        request = gallery_service_pb2.GetImageRequest(name=requests.image_path(gallery or self.gallery, name))
-        return convert.image(self._call(self._galleries.GetImage, request))
+        request = gallery_service_pb2.GetImageRequest(name=requests_shapes.image_path(gallery or self.gallery, name))
+        return answers_gallery.image(self._call(self._galleries.GetImage, request))
 
     def list(self, *, gallery: str | None = None) -> Iterator[results.Image]:
         """Yield the images of a gallery by name, a page at a time."""
-        parent = requests.gallery_path(gallery or self.gallery)
+        parent = requests_shapes.gallery_path(gallery or self.gallery)
         request = gallery_service_pb2.ListImagesRequest(parent=parent, page_size=PAGE_SIZE)
         while True:
             page = self._call(self._galleries.ListImages, request)
-            yield from map(convert.image, page.images)
+            yield from map(answers_gallery.image, page.images)
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
 
     def delete(self, name: str, *, gallery: str | None = None) -> None:
         """Delete one image."""
-        request = gallery_service_pb2.DeleteImageRequest(name=requests.image_path(gallery or self.gallery, name))
+        request = gallery_service_pb2.DeleteImageRequest(name=requests_shapes.image_path(gallery or self.gallery, name))
         self._call(self._galleries.DeleteImage, request)
 
     def content(self, name: str, *, gallery: str | None = None) -> bytes:
         """Return the bytes of an image exactly as they were added."""
-        request = gallery_service_pb2.GetImageContentRequest(name=requests.image_path(gallery or self.gallery, name))
+        request = gallery_service_pb2.GetImageContentRequest(
+            name=requests_shapes.image_path(gallery or self.gallery, name)
+        )
         return self._call(self._galleries.GetImageContent, request).content
 
     # Galleries
@@ -441,20 +459,22 @@ class Client:
         index_factory: a FAISS factory string, or `auto`: exact while exact is fast.
         omit_feature_maps: smaller on disk, but each map then embeds the stored image again.
         """
-        request = requests.create_gallery(name, index_factory=index_factory, omit_feature_maps=omit_feature_maps)
-        return convert.gallery(self._call(self._galleries.CreateGallery, request))
+        request = requests_gallery.create_gallery(
+            name, index_factory=index_factory, omit_feature_maps=omit_feature_maps
+        )
+        return answers_gallery.gallery(self._call(self._galleries.CreateGallery, request))
 
     def get_gallery(self, name: str) -> results.Gallery:
         """Return what is known of one gallery."""
-        request = gallery_service_pb2.GetGalleryRequest(name=requests.gallery_path(name))
-        return convert.gallery(self._call(self._galleries.GetGallery, request))
+        request = gallery_service_pb2.GetGalleryRequest(name=requests_shapes.gallery_path(name))
+        return answers_gallery.gallery(self._call(self._galleries.GetGallery, request))
 
     def galleries(self) -> Iterator[results.Gallery]:
         """Yield the galleries of the server by name, a page at a time."""
         request = gallery_service_pb2.ListGalleriesRequest(page_size=PAGE_SIZE)
         while True:
             page = self._call(self._galleries.ListGalleries, request)
-            yield from map(convert.gallery, page.galleries)
+            yield from map(answers_gallery.gallery, page.galleries)
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
@@ -480,12 +500,14 @@ class Client:
 
         Until it returns, searches find the old embeddings, which stay if it fails.
         """
-        request = requests.set_head(gallery or self.gallery, kind, dimensions=dimensions, weight=weight, bias=bias)
+        request = requests_gallery.set_head(
+            gallery or self.gallery, kind, dimensions=dimensions, weight=weight, bias=bias
+        )
         changed = None
         with closing(self._stream(self._galleries.SetHead, request)) as answers:
             for answer in answers:
                 if answer.HasField("gallery"):
-                    changed = convert.gallery(answer.gallery)
+                    changed = answers_gallery.gallery(answer.gallery)
                 elif progress:
                     progress(answer.fitted_count, answer.image_count)
         if changed is None:
@@ -496,7 +518,7 @@ class Client:
         """Delete a gallery and everything in it."""
         self._call(
             self._galleries.DeleteGallery,
-            gallery_service_pb2.DeleteGalleryRequest(name=requests.gallery_path(name)),
+            gallery_service_pb2.DeleteGalleryRequest(name=requests_shapes.gallery_path(name)),
         )
 
     def _follow(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from whymatch.client import convert
 from whymatch.client.errors import WhymatchError
-from whymatch.client.failures import interrupted, unfinished
 from whymatch.client.results import PredictionDifferenceExplanation
 from whymatch.client.targets import PredictionTarget
+from whymatch.client.wire import answers_difference
+from whymatch.client.wire.failures import interrupted, unfinished
 from whymatch.v1.explain_service_pb2 import ExplainPredictionDifferenceResponse
 
 
@@ -28,7 +28,7 @@ class Following:
 
     def take(self, answer: ExplainPredictionDifferenceResponse) -> None:
         """Read the next answer and pass it on."""
-        self._last = convert.prediction_difference(answer, self._targets)
+        self._last = answers_difference.prediction_difference(answer, self._targets)
         if self._last.planned_evaluations:  # of what ends before, the server keeps nothing
             self._name = self._last.name
         if self._last.maps:

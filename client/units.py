@@ -6,9 +6,10 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
-from whymatch.client import convert, results, unit_convert, unit_requests, unit_results
-from whymatch.client.failures import unfinished
+from whymatch.client import results, unit_results
 from whymatch.client.inputs import ImageInput, Stored
+from whymatch.client.wire import answers_search, answers_unit, requests_unit
+from whymatch.client.wire.failures import unfinished
 from whymatch.v1.unit_service_pb2_grpc import UnitServiceStub
 
 Progress = Callable[[unit_results.UnitProgress], None]
@@ -51,7 +52,7 @@ class Units:
         with_patches: ask for what the units see of their top images.
         with_colors: ask for the colors of these patches; `selectivity` says how they are measured.
         """
-        request = unit_requests.describe(
+        request = requests_unit.describe(
             layer,
             channels,
             gallery or self._gallery(),
@@ -63,7 +64,7 @@ class Units:
         )
         with closing(self._answers(self._stub.DescribeUnits, request, progress)) as answers:
             for answer in answers:
-                yield unit_convert.description(answer.unit, answer.model)
+                yield answers_unit.description(answer.unit, answer.model)
 
     def filters(
         self,
@@ -79,10 +80,10 @@ class Units:
         channels: empty for all of the layer.
         with_values: ask for the numbers, beside the picture.
         """
-        request = unit_requests.filters(layer, channels, with_values=with_values, thresholds=thresholds)
+        request = requests_unit.filters(layer, channels, with_values=with_values, thresholds=thresholds)
         with closing(self._answers(self._stub.DecodeFilters, request, progress)) as answers:
             for answer in answers:
-                yield unit_convert.decoded_filter(answer.filter, answer.model)
+                yield answers_unit.decoded_filter(answer.filter, answer.model)
 
     def layer_colors(
         self,
@@ -102,7 +103,7 @@ class Units:
         with_axes: ask for the classes of all decoded filters, and the color axes that follow.
         with_selectivity: ask how selective all units are, by the patches of `top_count` images each; None means 9.
         """
-        request = unit_requests.layer_colors(
+        request = requests_unit.layer_colors(
             layer,
             gallery or self._gallery(),
             with_axes=with_axes,
@@ -114,7 +115,7 @@ class Units:
         )
         with closing(self._answers(self._stub.DescribeLayerColors, request, progress)) as answers:
             for answer in answers:
-                return unit_convert.layer_colors(answer.layer, answer.model)
+                return answers_unit.layer_colors(answer.layer, answer.model)
         raise unfinished("it had looked at the layer")
 
     def receptive_field(
@@ -131,12 +132,12 @@ class Units:
 
         image_count: K, how many top images; None means 10, or as many as there are.
         """
-        request = unit_requests.receptive_field(
+        request = requests_unit.receptive_field(
             layer, channel, gallery or self._gallery(), image_count=image_count, occluder=occluder
         )
         with closing(self._answers(self._stub.FindReceptiveField, request, progress)) as answers:
             for answer in answers:
-                return unit_convert.field(answer.field, answer.model)
+                return answers_unit.field(answer.field, answer.model)
         raise unfinished("it had found the field")
 
     def segment(
@@ -159,7 +160,7 @@ class Units:
         quantile: it begins at the response that this share of the cells of the gallery's images does not exceed.
         match_limit: how many matches of the image to return, too.
         """
-        request = unit_requests.segment(
+        request = requests_unit.segment(
             image,
             layer,
             channels,
@@ -177,8 +178,8 @@ class Units:
             for answer in answers:
                 model = answer.model
                 if answer.HasField("segment"):
-                    segments.append(unit_convert.segment(answer.segment))
-                matches += map(convert.match, answer.matches.matches)
+                    segments.append(answers_unit.segment(answer.segment))
+                matches += map(answers_search.match, answer.matches.matches)
         return unit_results.Segmentation(model, tuple(segments), tuple(matches))
 
     def minimal_image(
@@ -202,7 +203,7 @@ class Units:
         segment_count: about how many parts; None means 40. The network runs about as often as half its square.
         fill: `gray`, the mean color of the network's training images, or `blur`, the image out of focus.
         """
-        request = unit_requests.minimal_image(
+        request = requests_unit.minimal_image(
             image,
             gallery or self._gallery(),
             class_name=class_name,
@@ -214,7 +215,7 @@ class Units:
         )
         with closing(self._answers(self._stub.FindMinimalImage, request, progress)) as answers:
             for answer in answers:
-                yield unit_convert.minimal_image_step(answer.step, answer.model)
+                yield answers_unit.minimal_image_step(answer.step, answer.model)
 
     def _answers(self, method: Any, request: Any, progress: Progress | None) -> Generator[Any, None, None]:
         """Yield the answers of a call, and tell how far it is."""
@@ -223,4 +224,4 @@ class Units:
                 if answer.WhichOneof("answer") != "progress":
                     yield answer
                 elif progress:
-                    progress(unit_convert.progress(answer.progress))
+                    progress(answers_unit.progress(answer.progress))

@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from whymatch.client import convert, results, unit_convert, unit_requests, unit_results
-from whymatch.client.failures import unfinished
+from whymatch.client import results, unit_results
 from whymatch.client.inputs import ImageInput, Stored
+from whymatch.client.wire import answers_search, answers_unit, requests_unit
+from whymatch.client.wire.failures import unfinished
 from whymatch.v1.unit_service_pb2_grpc import UnitServiceStub
 
 Progress = Callable[[unit_results.UnitProgress], None]
@@ -52,7 +53,7 @@ class AsyncUnits:
         with_patches: ask for what the units see of their top images.
         with_colors: ask for the colors of these patches; `selectivity` says how they are measured.
         """
-        request = unit_requests.describe(
+        request = requests_unit.describe(
             layer,
             channels,
             gallery or self._gallery(),
@@ -64,7 +65,7 @@ class AsyncUnits:
         )
         async with aclosing(self._answers(self._stub.DescribeUnits, request, progress)) as answers:
             async for answer in answers:
-                yield unit_convert.description(answer.unit, answer.model)
+                yield answers_unit.description(answer.unit, answer.model)
 
     async def filters(
         self,
@@ -80,10 +81,10 @@ class AsyncUnits:
         channels: empty for all of the layer.
         with_values: ask for the numbers, beside the picture.
         """
-        request = unit_requests.filters(layer, channels, with_values=with_values, thresholds=thresholds)
+        request = requests_unit.filters(layer, channels, with_values=with_values, thresholds=thresholds)
         async with aclosing(self._answers(self._stub.DecodeFilters, request, progress)) as answers:
             async for answer in answers:
-                yield unit_convert.decoded_filter(answer.filter, answer.model)
+                yield answers_unit.decoded_filter(answer.filter, answer.model)
 
     async def layer_colors(
         self,
@@ -103,7 +104,7 @@ class AsyncUnits:
         with_axes: ask for the classes of all decoded filters, and the color axes that follow.
         with_selectivity: ask how selective all units are, by the patches of `top_count` images each; None means 9.
         """
-        request = unit_requests.layer_colors(
+        request = requests_unit.layer_colors(
             layer,
             gallery or self._gallery(),
             with_axes=with_axes,
@@ -115,7 +116,7 @@ class AsyncUnits:
         )
         async with aclosing(self._answers(self._stub.DescribeLayerColors, request, progress)) as answers:
             async for answer in answers:
-                return unit_convert.layer_colors(answer.layer, answer.model)
+                return answers_unit.layer_colors(answer.layer, answer.model)
         raise unfinished("it had looked at the layer")
 
     async def receptive_field(
@@ -132,12 +133,12 @@ class AsyncUnits:
 
         image_count: K, how many top images; None means 10, or as many as there are.
         """
-        request = unit_requests.receptive_field(
+        request = requests_unit.receptive_field(
             layer, channel, gallery or self._gallery(), image_count=image_count, occluder=occluder
         )
         async with aclosing(self._answers(self._stub.FindReceptiveField, request, progress)) as answers:
             async for answer in answers:
-                return unit_convert.field(answer.field, answer.model)
+                return answers_unit.field(answer.field, answer.model)
         raise unfinished("it had found the field")
 
     async def segment(
@@ -161,7 +162,7 @@ class AsyncUnits:
         match_limit: how many matches of the image to return, too.
         """
         request = await asyncio.to_thread(
-            unit_requests.segment,
+            requests_unit.segment,
             image,
             layer,
             channels,
@@ -179,8 +180,8 @@ class AsyncUnits:
             async for answer in answers:
                 model = answer.model
                 if answer.HasField("segment"):
-                    segments.append(unit_convert.segment(answer.segment))
-                matches += map(convert.match, answer.matches.matches)
+                    segments.append(answers_unit.segment(answer.segment))
+                matches += map(answers_search.match, answer.matches.matches)
         return unit_results.Segmentation(model, tuple(segments), tuple(matches))
 
     async def minimal_image(
@@ -205,7 +206,7 @@ class AsyncUnits:
         fill: `gray`, the mean color of the network's training images, or `blur`, the image out of focus.
         """
         request = await asyncio.to_thread(
-            unit_requests.minimal_image,
+            requests_unit.minimal_image,
             image,
             gallery or self._gallery(),
             class_name=class_name,
@@ -217,7 +218,7 @@ class AsyncUnits:
         )
         async with aclosing(self._answers(self._stub.FindMinimalImage, request, progress)) as answers:
             async for answer in answers:
-                yield unit_convert.minimal_image_step(answer.step, answer.model)
+                yield answers_unit.minimal_image_step(answer.step, answer.model)
 
     async def _answers(self, method: Any, request: Any, progress: Progress | None) -> AsyncGenerator[Any]:
         """Yield the answers of a call, and tell how far it is."""
@@ -226,4 +227,4 @@ class AsyncUnits:
                 if answer.WhichOneof("answer") != "progress":
                     yield answer
                 elif progress:
-                    progress(unit_convert.progress(answer.progress))
+                    progress(answers_unit.progress(answer.progress))

@@ -38,8 +38,8 @@ from whymatch.embed.image import DecodeLimits, decode_image, media_type
 from whymatch.embed.layers import Layer, Layers
 from whymatch.embed.model import Model, Prepared, load_model, load_named_model
 from whymatch.embed.moments import Moments
-from whymatch.embed.pieces import in_pieces
 from whymatch.embed.pooling import Array, Pooling
+from whymatch.embed.single_thread import in_pieces
 
 __all__ = [
     "MAX_DIMENSIONS",

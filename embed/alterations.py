@@ -16,7 +16,7 @@ from whymatch.embed.incremental import Incremental, Value
 from whymatch.embed.map_patches import Patches, whole_maps
 from whymatch.embed.model import Model
 from whymatch.embed.pooling import TINY, Array, Pooling
-from whymatch.embed.sections import module_outputs
+from whymatch.embed.subgraph import module_outputs
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from whymatch.embed.errors import BadLayer, NoReluLayers
-from whymatch.embed.sections import module_outputs
+from whymatch.embed.subgraph import module_outputs
 from whymatch.embed.trunk import SCORES, Trunk, without_numbers
 
 RELUS = (nn.ReLU, nn.ReLU6)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from whymatch.embed.pieces import in_pieces
+from whymatch.embed.single_thread import in_pieces
 
 Array = NDArray[np.float32]
 PoolingKind = Literal["average", "max", "gem"]

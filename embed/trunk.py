@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from whymatch.embed.classifier import Classifier
 from whymatch.embed.errors import BadModel
 from whymatch.embed.networks import Network
-from whymatch.embed.sections import section
+from whymatch.embed.subgraph import section
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -19,7 +19,8 @@ from whymatch.index.errors import (
 )
 from whymatch.index.galleries import Galleries
 from whymatch.index.gallery import Fitting, Gallery
-from whymatch.index.images import (
+from whymatch.index.gallery_version import GalleryVersion
+from whymatch.index.records import (
     Added,
     GalleryFacts,
     HeadFacts,
@@ -30,7 +31,6 @@ from whymatch.index.images import (
     check_image_name,
 )
 from whymatch.index.vector_index import VectorIndex
-from whymatch.index.version import GalleryVersion
 
 __all__ = [
     "Added",

@@ -16,7 +16,7 @@ from whymatch.index.disk import disk_errors
 from whymatch.index.errors import GalleryExists, StorageInUse, UnknownGallery
 from whymatch.index.faiss_index import FaissIndex
 from whymatch.index.gallery import Gallery
-from whymatch.index.images import GalleryFacts, check_gallery_name
+from whymatch.index.records import GalleryFacts, check_gallery_name
 from whymatch.index.store import Store, sync
 
 LOGGER = logging.getLogger(__name__)

@@ -9,8 +9,9 @@ from typing import TypeAlias
 from whymatch.embed import NO_HEAD, Array, Features, Fit, Head, Model, WhymatchError
 from whymatch.index.errors import ModelMismatch
 from whymatch.index.faiss_index import FaissIndex
+from whymatch.index.gallery_version import GalleryVersion
 from whymatch.index.half_maps import HalfMap, compress
-from whymatch.index.images import (
+from whymatch.index.records import (
     Added,
     GalleryFacts,
     NewImage,
@@ -20,7 +21,6 @@ from whymatch.index.images import (
     check_metadata,
 )
 from whymatch.index.store import Store, StoredFeatures
-from whymatch.index.version import GalleryVersion
 
 Fitting: TypeAlias = Callable[[Iterable[Array], int], Iterator[Fit]]
 """Fits a head to pooled vectors (n, C), given some at a time, and C; see `fit_centering`."""

@@ -20,7 +20,7 @@ from whymatch.embed import NO_HEAD, Array, Head, HeadKind
 from whymatch.index.disk import disk_errors
 from whymatch.index.errors import BrokenGallery, ImageExists, NewerFormat, UnknownGallery, UnknownImage
 from whymatch.index.half_maps import HalfMap, expand
-from whymatch.index.images import Added, GalleryFacts, HeadFacts, NewImage, StoredImage
+from whymatch.index.records import Added, GalleryFacts, HeadFacts, NewImage, StoredImage
 
 Row = tuple[Any, ...]
 Found = TypeVar("Found")

@@ -1,5 +1,5 @@
 """Runs the server: `python -m whymatch.server`, or `whymatch serve`."""
 
-from whymatch.server.cli import main
+from whymatch.server.command import main
 
 main()

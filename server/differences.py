@@ -26,10 +26,14 @@ from whymatch.explain import (
     similarity,
 )
 from whymatch.index import Gallery, GalleryVersion
-from whymatch.server import difference_convert as convert
-from whymatch.server import parse
-from whymatch.server.calls import Context
-from whymatch.server.difference_request import (
+from whymatch.server.errors import DeadlineExceeded, ShuttingDown, UnknownExplanation
+from whymatch.server.explanations import Explanation, Explanations
+from whymatch.server.interceptor import Context
+from whymatch.server.patch_samplers import make_sampler
+from whymatch.server.sources import ImageName, Images, Source
+from whymatch.server.streams import SIGN_OF_LIFE_S, steps
+from whymatch.server.wire import answers_difference, requests_shapes
+from whymatch.server.wire.requests_difference import (
     DifferenceRequest,
     OfClasses,
     OfImage,
@@ -40,11 +44,6 @@ from whymatch.server.difference_request import (
     digest,
     explanation_name,
 )
-from whymatch.server.errors import DeadlineExceeded, ShuttingDown, UnknownExplanation
-from whymatch.server.explanations import Explanation, Explanations
-from whymatch.server.images import ImageName, Images, Source
-from whymatch.server.patch_samplers import make_sampler
-from whymatch.server.streams import SIGN_OF_LIFE_S, steps
 from whymatch.v1 import explain_service_pb2 as pb
 
 PARTIAL_S = 2.0
@@ -68,7 +67,7 @@ class Differences:
 
     async def answers(self, request: pb.ExplainPredictionDifferenceRequest, context: Context) -> AsyncGenerator[Answer]:
         """Yield how far an explanation is, its partial maps, and last its final maps."""
-        overlay_px = parse.overlay_px(request)
+        overlay_px = requests_shapes.overlay_px(request)
         wanted: DifferenceRequest | None = None
         if request.name:
             check_only_named(request)
@@ -127,7 +126,7 @@ class Differences:
             async for stage in stages:
                 explanation.making = stage or explanation.making
                 if stage is None or not stage.sampler:
-                    yield convert.making_response(explanation, explanation.making)
+                    yield answers_difference.making_response(explanation, explanation.making)
                 if self._stopping.is_set():
                     raise ShuttingDown
         assert explanation.making
@@ -136,7 +135,7 @@ class Differences:
         async with aclosing(steps(beginning, self._explainer)) as begun:
             async for one in begun:
                 if one is None:
-                    yield convert.making_response(explanation, explanation.making)
+                    yield answers_difference.making_response(explanation, explanation.making)
                 else:
                     explanation.difference, explanation.sensitivities = one
 
@@ -150,7 +149,9 @@ class Differences:
         reserve_s = min(LAST_WORDS_S, (context.time_remaining() or 0) / 2)
 
         def progress() -> Answer:
-            return convert.progress_response(explanation, difference.done - before, time.monotonic() - started)
+            return answers_difference.progress_response(
+                explanation, difference.done - before, time.monotonic() - started
+            )
 
         async with aclosing(steps(_work(explanation), self._explainer)) as stages:
             async for has_maps in stages:
@@ -178,7 +179,7 @@ class Differences:
         drawings = []
         if overlay_px is not None and explanation.maps:
             drawings = await asyncio.to_thread(self._drawn, explanation.content, explanation.maps, overlay_px)
-        await asyncio.to_thread(convert.add_maps, answer, explanation, drawings)
+        await asyncio.to_thread(answers_difference.add_maps, answer, explanation, drawings)
 
     def _drawn(self, content: bytes, maps: list[DifferenceMap], size_px: int) -> list[tuple[bytes, ColorScale]]:
         picture = load_picture(content, size_px=size_px, limits=self._images.limits)
@@ -231,8 +232,8 @@ def _digest(
 def _waiting(explanation: Explanation) -> Answer:
     """Return how far the call is that works on an explanation."""
     if explanation.difference is None:
-        return convert.making_response(explanation, explanation.making)
-    return convert.progress_response(explanation, 0, 0)
+        return answers_difference.making_response(explanation, explanation.making)
+    return answers_difference.progress_response(explanation, 0, 0)
 
 
 def _begin(

@@ -5,9 +5,9 @@ import functools
 
 from whymatch.embed import Model
 from whymatch.explain.units import unit_layers
-from whymatch.server import convert, parse
-from whymatch.server.calls import Context
-from whymatch.server.images import Images
+from whymatch.server.interceptor import Context
+from whymatch.server.sources import Images
+from whymatch.server.wire import answers_embed, requests_shapes
 from whymatch.v1 import embed_service_pb2 as pb
 from whymatch.v1.embed_service_pb2_grpc import EmbedServiceServicer
 
@@ -21,14 +21,14 @@ class EmbedServicer(EmbedServiceServicer):
 
     async def EmbedImage(self, request: pb.EmbedImageRequest, context: Context) -> pb.EmbedImageResponse:
         """Return the embedding of an image and, on request, its feature map."""
-        source, parent = parse.source(request.source, "source"), parse.parent(request.parent)
+        source, parent = requests_shapes.source(request.source, "source"), requests_shapes.parent(request.parent)
         head, fingerprint = await self._images.head(parent, source)
         if isinstance(source, bytes) or request.with_feature_map:
             features = await self._images.features(source, head)
             return await asyncio.to_thread(
-                convert.embed_response, fingerprint, features, with_feature_map=request.with_feature_map
+                answers_embed.embed_response, fingerprint, features, with_feature_map=request.with_feature_map
             )
-        return convert.stored_embed_response(fingerprint, *await self._images.stored(source, head))
+        return answers_embed.stored_embed_response(fingerprint, *await self._images.stored(source, head))
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
         """Describe the model."""
@@ -36,4 +36,4 @@ class EmbedServicer(EmbedServiceServicer):
 
     @functools.cached_property
     def _description(self) -> pb.Model:
-        return convert.model(self._model, unit_layers(self._model))
+        return answers_embed.model(self._model, unit_layers(self._model))

@@ -26,12 +26,12 @@ from whymatch.explain import (
     shared_scale,
     similarity_map,
 )
-from whymatch.server import convert, parse
-from whymatch.server.calls import Context
 from whymatch.server.differences import Differences
-from whymatch.server.evidence import Evidence, ShownMap, draw, draw_query, shown
-from whymatch.server.images import ImageName, Images
-from whymatch.server.parts import regions_of, weights_of
+from whymatch.server.interceptor import Context
+from whymatch.server.match_maps import Evidence, ShownMap, draw, draw_query, shown
+from whymatch.server.regions import regions_of, weights_of
+from whymatch.server.sources import ImageName, Images
+from whymatch.server.wire import answers_explain, requests_explain, requests_shapes
 from whymatch.v1 import explain_service_pb2 as pb
 from whymatch.v1.explain_service_pb2_grpc import ExplainServiceServicer
 
@@ -51,11 +51,11 @@ class ExplainServicer(ExplainServiceServicer):
 
     async def ExplainMatch(self, request: pb.ExplainMatchRequest, context: Context) -> pb.ExplainMatchResponse:
         """Return the similarity maps of both images, and what leads in them."""
-        query, match = parse.source(request.query, "query"), parse.source(request.match, "match")
-        parent = parse.parent(request.parent)
-        channels = parse.limit(request, "channel_limit", None, least=0)
-        pairs = parse.limit(request, "correspondence_limit", MAX_CORRESPONDENCES, least=0)
-        box_share, size_px = parse.box_share(request), parse.overlay_px(request)
+        query, match = requests_shapes.source(request.query, "query"), requests_shapes.source(request.match, "match")
+        parent = requests_shapes.parent(request.parent)
+        channels = requests_shapes.limit(request, "channel_limit", None, least=0)
+        pairs = requests_shapes.limit(request, "correspondence_limit", MAX_CORRESPONDENCES, least=0)
+        box_share, size_px = requests_shapes.box_share(request), requests_shapes.overlay_px(request)
 
         query_regions = await regions_of(request.query_regions, "query_regions", self._images.limits)
         match_regions = await regions_of(request.match_regions, "match_regions", self._images.limits)
@@ -71,13 +71,13 @@ class ExplainServicer(ExplainServiceServicer):
             [evidence], scale = await draw(self._images, query, [(evidence, match)], size_px, scaled_by)
         units = [None if head.matrix is not None else self._model.unit_of(one.channel) for one in leading]
         channels_of = list(zip(leading, units, strict=True))
-        return convert.explain_response(fingerprint, explanation, evidence, scale, channels_of, cells)
+        return answers_explain.explain_response(fingerprint, explanation, evidence, scale, channels_of, cells)
 
     async def ExplainLabel(self, request: pb.ExplainLabelRequest, context: Context) -> pb.ExplainLabelResponse:
         """Return the mean of the query's maps with all images of a label."""
-        gallery, query = parse.gallery_name(request.parent), parse.source(request.query, "query")
-        label = parse.label(request.label)
-        box_share, size_px = parse.box_share(request), parse.overlay_px(request)
+        gallery, query = requests_shapes.gallery_name(request.parent), requests_shapes.source(request.query, "query")
+        label = requests_shapes.label(request.label)
+        box_share, size_px = requests_shapes.box_share(request), requests_shapes.overlay_px(request)
         without = query.image if isinstance(query, ImageName) and query.gallery == gallery else ""
 
         version = await self._images.version(gallery)
@@ -89,16 +89,16 @@ class ExplainServicer(ExplainServiceServicer):
         scale = None
         if size_px is not None:
             one, scale = await draw_query(self._images, query, one, size_px)
-        return convert.label_response(version.fingerprint, score, len(others), one, scale)
+        return answers_explain.label_response(version.fingerprint, score, len(others), one, scale)
 
     async def ExplainComponents(
         self, request: pb.ExplainComponentsRequest, context: Context
     ) -> pb.ExplainComponentsResponse:
         """Return how the leading channels add up to the score, over random pairs of one label."""
-        gallery = parse.gallery_name(request.parent)
-        count = parse.limit(request, "pair_count", MAX_PAIRS, default=1000)
+        gallery = requests_shapes.gallery_name(request.parent)
+        count = requests_shapes.limit(request, "pair_count", MAX_PAIRS, default=1000)
         version = await self._images.version(gallery)
-        pairs = await asyncio.to_thread(version.labeled_pairs, count, parse.seed(request.seed))
+        pairs = await asyncio.to_thread(version.labeled_pairs, count, requests_shapes.seed(request.seed))
         shares, mean = await asyncio.to_thread(component_shares, *pairs)
         if not len(shares):
             raise NoLabeledPairs(
@@ -113,8 +113,12 @@ class ExplainServicer(ExplainServiceServicer):
         self, request: pb.ExplainInterActiveRequest, context: Context
     ) -> pb.ExplainInterActiveResponse:
         """Return how active the neurons of some layers are."""
-        source, settings = parse.source(request.source, "source"), parse.settings(request)
-        size_px, descriptor, overlay_px = parse.input_px(request), parse.descriptor(request), parse.overlay_px(request)
+        source, settings = requests_shapes.source(request.source, "source"), requests_explain.settings(request)
+        size_px, descriptor, overlay_px = (
+            requests_explain.input_px(request),
+            requests_explain.descriptor(request),
+            requests_shapes.overlay_px(request),
+        )
         content, limits = await self._images.content(source), self._images.limits
         weigh = functools.partial(
             explain_interactive, self._model, content, settings, size_px=size_px, warp=request.warp, limits=limits
@@ -125,7 +129,7 @@ class ExplainServicer(ExplainServiceServicer):
             picture = await asyncio.to_thread(load_picture, content, size_px=overlay_px, limits=limits)
             drawings = await asyncio.to_thread(lambda: [_drawn(picture, one) for one in explanation.maps])
         return await asyncio.to_thread(
-            convert.interactive_response, self._model.fingerprint, explanation, descriptor, drawings
+            answers_explain.interactive_response, self._model.fingerprint, explanation, descriptor, drawings
         )
 
     async def ExplainPredictionDifference(

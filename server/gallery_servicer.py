@@ -9,13 +9,13 @@ from google.protobuf.empty_pb2 import Empty
 
 from whymatch.embed import Embedder, media_type
 from whymatch.index import Added, BadRequest, Galleries, GalleryFacts, StoredImage
-from whymatch.server import convert, parse
-from whymatch.server.adding import Adding, Arrival, Result
-from whymatch.server.calls import Context
-from whymatch.server.images import ImageName
 from whymatch.server.incoming import incoming
+from whymatch.server.ingest import Adding, Arrival, Result
+from whymatch.server.interceptor import Context
 from whymatch.server.metrics import Metrics
+from whymatch.server.sources import ImageName
 from whymatch.server.streams import steps
+from whymatch.server.wire import answers_gallery, requests_gallery, requests_shapes
 from whymatch.v1 import gallery_service_pb2 as pb
 from whymatch.v1.gallery_service_pb2_grpc import GalleryServiceServicer
 
@@ -40,27 +40,27 @@ class GalleryServicer(GalleryServiceServicer):
 
     async def CreateGallery(self, request: pb.CreateGalleryRequest, context: Context) -> pb.Gallery:
         """Make an empty gallery."""
-        return convert.gallery(await asyncio.to_thread(self._create, request.gallery_id, request.gallery))
+        return answers_gallery.gallery(await asyncio.to_thread(self._create, request.gallery_id, request.gallery))
 
     async def GetGallery(self, request: pb.GetGalleryRequest, context: Context) -> pb.Gallery:
         """Return one gallery."""
-        name = parse.gallery_name(request.name)
-        return convert.gallery(await asyncio.to_thread(self._galleries.describe, name))
+        name = requests_shapes.gallery_name(request.name)
+        return answers_gallery.gallery(await asyncio.to_thread(self._galleries.describe, name))
 
     async def ListGalleries(self, request: pb.ListGalleriesRequest, context: Context) -> pb.ListGalleriesResponse:
         """List the galleries."""
-        size, after = parse.page_size(request.page_size), parse.last_name(request.page_token)
+        size, after = requests_gallery.page_size(request.page_size), requests_gallery.last_name(request.page_token)
         facts = await asyncio.to_thread(self._galleries.list_galleries)
-        return convert.galleries_page([one for one in facts if one.name > after], size)
+        return answers_gallery.galleries_page([one for one in facts if one.name > after], size)
 
     async def DeleteGallery(self, request: pb.DeleteGalleryRequest, context: Context) -> Empty:
         """Delete a gallery."""
-        await asyncio.to_thread(self._galleries.delete, parse.gallery_name(request.name))
+        await asyncio.to_thread(self._galleries.delete, requests_shapes.gallery_name(request.name))
         return Empty()
 
     async def SetHead(self, request: pb.SetHeadRequest, context: Context) -> AsyncIterator[pb.SetHeadResponse]:
         """Give a gallery another head."""
-        name, fitting = parse.gallery_name(request.name), parse.fitting(request)
+        name, fitting = requests_shapes.gallery_name(request.name), requests_gallery.fitting(request)
         gallery = await asyncio.to_thread(self._galleries.open, name)
         image_count = (await asyncio.to_thread(gallery.facts)).image_count
         fitted = 0
@@ -73,7 +73,9 @@ class GalleryServicer(GalleryServiceServicer):
         finally:
             ended.set()
         facts = await asyncio.to_thread(gallery.facts)
-        yield pb.SetHeadResponse(fitted_count=fitted, image_count=facts.image_count, gallery=convert.gallery(facts))
+        yield pb.SetHeadResponse(
+            fitted_count=fitted, image_count=facts.image_count, gallery=answers_gallery.gallery(facts)
+        )
 
     async def AddImages(
         self, request_iterator: AsyncIterator[pb.AddImagesRequest], context: Context
@@ -86,33 +88,33 @@ class GalleryServicer(GalleryServiceServicer):
                 return
             if not first.parent:
                 raise BadRequest("`parent` is missing; the first request of a stream must name the gallery")
-            gallery = parse.gallery_name(first.parent)
+            gallery = requests_shapes.gallery_name(first.parent)
             adding = Adding(await asyncio.to_thread(self._galleries.open, gallery), self._embedder)
             async with aclosing(adding.results(_arrivals(first, requests))) as groups:
                 async for group in groups:
                     self._metrics.images_added.inc(sum(_is_new(result) for result in group))
                     for arrival, result in group:
-                        yield convert.added(gallery, arrival.name, result)
+                        yield answers_gallery.added(gallery, arrival.name, result)
 
     async def GetImage(self, request: pb.GetImageRequest, context: Context) -> pb.Image:
         """Return what is known of an image."""
-        name = parse.image_name(request.name)
-        return convert.image(name.gallery, await asyncio.to_thread(self._get, name))
+        name = requests_shapes.image_name(request.name)
+        return answers_gallery.image(name.gallery, await asyncio.to_thread(self._get, name))
 
     async def ListImages(self, request: pb.ListImagesRequest, context: Context) -> pb.ListImagesResponse:
         """List the images of a gallery."""
-        gallery = parse.gallery_name(request.parent)
-        size, after = parse.page_size(request.page_size), parse.last_name(request.page_token)
-        return convert.images_page(gallery, await asyncio.to_thread(self._list, gallery, after, size + 1), size)
+        gallery = requests_shapes.gallery_name(request.parent)
+        size, after = requests_gallery.page_size(request.page_size), requests_gallery.last_name(request.page_token)
+        return answers_gallery.images_page(gallery, await asyncio.to_thread(self._list, gallery, after, size + 1), size)
 
     async def DeleteImage(self, request: pb.DeleteImageRequest, context: Context) -> Empty:
         """Delete an image."""
-        await asyncio.to_thread(self._delete, parse.image_name(request.name))
+        await asyncio.to_thread(self._delete, requests_shapes.image_name(request.name))
         return Empty()
 
     async def GetImageContent(self, request: pb.GetImageContentRequest, context: Context) -> pb.GetImageContentResponse:
         """Return the bytes of an image."""
-        content, kind = await asyncio.to_thread(self._content, parse.image_name(request.name))
+        content, kind = await asyncio.to_thread(self._content, requests_shapes.image_name(request.name))
         return pb.GetImageContentResponse(content=content, content_type=kind)
 
     # What runs off the event loop.
@@ -136,11 +138,11 @@ class GalleryServicer(GalleryServiceServicer):
 
 
 async def _arrivals(first: pb.AddImagesRequest, rest: AsyncIterator[pb.AddImagesRequest]) -> AsyncIterator[Arrival]:
-    yield parse.arrival(first)
+    yield requests_gallery.arrival(first)
     async for request in rest:
         if request.parent not in ("", first.parent):
             raise BadRequest("`parent` changed within the stream; use one stream for each gallery")
-        yield parse.arrival(request)
+        yield requests_gallery.arrival(request)
 
 
 def _is_new(result: Result) -> bool:

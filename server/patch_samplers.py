@@ -20,8 +20,8 @@ from whymatch.explain import (
     load_patch_normal,
 )
 from whymatch.index import Gallery, UnknownImage
-from whymatch.server.difference_request import DifferenceRequest
 from whymatch.server.logs import logger
+from whymatch.server.wire.requests_difference import DifferenceRequest
 
 FIT_IMAGES = 1000
 """Images that a normal distribution of patches is fitted to, drawn at random from a larger gallery."""

@@ -10,12 +10,12 @@ import numpy as np
 from whymatch.embed import Array, Features
 from whymatch.explain import Region
 from whymatch.index import GalleryVersion, Match, UnknownImage
-from whymatch.server import convert, parse
-from whymatch.server.calls import Context
-from whymatch.server.evidence import CHUNK, draw, find_evidence
-from whymatch.server.images import Embedding, ImageName, Images, Query
-from whymatch.server.parts import CandidateScores, regions_of, vector_of
+from whymatch.server.interceptor import Context
+from whymatch.server.match_maps import CHUNK, draw, find_evidence
+from whymatch.server.regions import CandidateScores, regions_of, vector_of
 from whymatch.server.search_batcher import SearchBatcher
+from whymatch.server.sources import Embedding, ImageName, Images, Query
+from whymatch.server.wire import answers_search, answers_shapes, requests_search, requests_shapes
 from whymatch.v1 import search_service_pb2 as pb
 from whymatch.v1.search_service_pb2_grpc import SearchServiceServicer
 
@@ -34,7 +34,7 @@ class Asked:
     features: Features | None
     """None if only the embedding is needed, or known."""
     embedding: Array
-    shown: parse.Shown
+    shown: requests_search.Shown
 
 
 class SearchServicer(SearchServiceServicer):
@@ -47,10 +47,10 @@ class SearchServicer(SearchServiceServicer):
 
     async def Search(self, request: pb.SearchRequest, context: Context) -> pb.SearchResponse:
         """Return the most similar images, best first."""
-        gallery, query = parse.gallery_name(request.parent), parse.query(request)
-        limit = parse.limit(request, "limit", self._max_limit)
-        shown, labels = parse.shown(request, limit), parse.labels(request)
-        parse.check_search(request)
+        gallery, query = requests_shapes.gallery_name(request.parent), requests_search.query(request)
+        limit = requests_shapes.limit(request, "limit", self._max_limit)
+        shown, labels = requests_search.shown(request, limit), requests_search.labels(request)
+        requests_search.check_search(request)
         regions = await regions_of(request.regions, "regions", self._images.limits)
         asked = await self._asked(gallery, query, shown, with_features=shown.maps or bool(regions))
         vector = asked.embedding
@@ -69,12 +69,12 @@ class SearchServicer(SearchServiceServicer):
 
     async def Rerank(self, request: pb.RerankRequest, context: Context) -> pb.RerankResponse:
         """Return candidates, ordered by regions of the query, of themselves, or of both."""
-        gallery, query = parse.gallery_name(request.parent), parse.source(request.query, "query")
-        limit = parse.limit(request, "limit", self._max_limit)
-        candidate_limit = parse.limit(request, "candidate_limit", self._max_limit, default=100)
-        shown, labels = parse.shown(request, limit), parse.labels(request)
-        parse.check_rerank(request)
-        named = parse.candidates(request, gallery, self._max_limit)
+        gallery, query = requests_shapes.gallery_name(request.parent), requests_shapes.source(request.query, "query")
+        limit = requests_shapes.limit(request, "limit", self._max_limit)
+        candidate_limit = requests_shapes.limit(request, "candidate_limit", self._max_limit, default=100)
+        shown, labels = requests_search.shown(request, limit), requests_search.labels(request)
+        requests_search.check_rerank(request)
+        named = requests_search.candidates(request, gallery, self._max_limit)
         query_regions = await regions_of(request.query_regions, "query_regions", self._images.limits)
         match_regions = await regions_of(request.match_regions, "match_regions", self._images.limits)
         asked = await self._asked(gallery, query, shown, with_features=True)
@@ -97,7 +97,7 @@ class SearchServicer(SearchServiceServicer):
         await self._images.found(gallery, named)  # raises before anything is computed
         return await attempt()
 
-    async def _asked(self, gallery: str, query: Query, shown: parse.Shown, *, with_features: bool) -> Asked:
+    async def _asked(self, gallery: str, query: Query, shown: requests_search.Shown, *, with_features: bool) -> Asked:
         version = await self._images.version(gallery)
         if isinstance(query, Embedding) or not with_features:
             return Asked(gallery, version, query, None, await self._images.embedding(query, version), shown)
@@ -138,8 +138,8 @@ class SearchServicer(SearchServiceServicer):
             evidence, scale = await draw(self._images, asked.query, pairs, asked.shown.overlay_px)
         return response(
             model=asked.version.fingerprint,
-            matches=convert.matches(asked.gallery, matches, image_scores, evidence),
-            color_scale=convert.color_scale(scale),
+            matches=answers_search.matches(asked.gallery, matches, image_scores, evidence),
+            color_scale=answers_shapes.color_scale(scale),
         )
 
 

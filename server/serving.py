@@ -17,17 +17,17 @@ from whymatch.embed import DecodeLimits, Embedder, Model, Pooling, WhymatchError
 from whymatch.embed.embedder import yield_to_the_network
 from whymatch.index import Galleries
 from whymatch.server.access import Tokens, is_loopback, read_tokens
-from whymatch.server.calls import CallInterceptor
 from whymatch.server.config import ServerConfig
 from whymatch.server.embed_servicer import EmbedServicer
 from whymatch.server.errors import CannotStart
 from whymatch.server.explain_servicer import ExplainServicer
 from whymatch.server.gallery_servicer import GalleryServicer
-from whymatch.server.images import Images
+from whymatch.server.interceptor import CallInterceptor
 from whymatch.server.logs import logger
 from whymatch.server.metrics import Metrics, MetricsPage
 from whymatch.server.search_batcher import SearchBatcher
 from whymatch.server.search_servicer import SearchServicer
+from whymatch.server.sources import Images
 from whymatch.server.tls import server_credentials
 from whymatch.server.unit_servicer import UnitServicer
 from whymatch.v1 import (

@@ -9,11 +9,12 @@ from typing import TypeVar
 from whymatch.embed import Model
 from whymatch.explain.units import TOP_IMAGES
 from whymatch.index import BadRequest
-from whymatch.server import parse, unit_request, unit_work
-from whymatch.server.calls import Context
+from whymatch.server import unit_work
 from whymatch.server.errors import ShuttingDown
-from whymatch.server.images import Images
+from whymatch.server.interceptor import Context
+from whymatch.server.sources import Images
 from whymatch.server.streams import steps
+from whymatch.server.wire import requests_shapes, requests_unit
 from whymatch.v1 import unit_service_pb2 as pb
 from whymatch.v1.unit_service_pb2_grpc import UnitServiceServicer
 
@@ -45,9 +46,9 @@ class UnitServicer(UnitServiceServicer):
         self, request: pb.DescribeUnitsRequest, context: Context
     ) -> AsyncIterator[pb.DescribeUnitsResponse]:
         """Stream what units respond to."""
-        layer, channels = unit_request.layer(request.layer), unit_request.channels(request.channels)
-        setting = unit_request.description(request)
-        gallery = await self._images.gallery(parse.gallery_name(request.parent))
+        layer, channels = requests_unit.layer(request.layer), requests_unit.channels(request.channels)
+        setting = requests_unit.description(request)
+        gallery = await self._images.gallery(requests_shapes.gallery_name(request.parent))
         work = unit_work.describing(gallery, self._model, layer, channels, setting, self._images.limits)
         async for answer in self._answers(work, pb.DescribeUnitsResponse()):
             yield answer
@@ -56,8 +57,8 @@ class UnitServicer(UnitServiceServicer):
         self, request: pb.DecodeFiltersRequest, context: Context
     ) -> AsyncIterator[pb.DecodeFiltersResponse]:
         """Stream what units look for."""
-        layer, channels = unit_request.layer(request.layer), unit_request.channels(request.channels)
-        thresholds = unit_request.thresholds(request.thresholds)
+        layer, channels = requests_unit.layer(request.layer), requests_unit.channels(request.channels)
+        thresholds = requests_unit.thresholds(request.thresholds)
         work = unit_work.decoding(self._model, layer, channels, thresholds, with_values=request.with_values)
         async for answer in self._answers(work, pb.DecodeFiltersResponse()):
             yield answer
@@ -66,14 +67,17 @@ class UnitServicer(UnitServiceServicer):
         self, request: pb.DescribeLayerColorsRequest, context: Context
     ) -> AsyncIterator[pb.DescribeLayerColorsResponse]:
         """Stream how a layer is about color."""
-        layer = unit_request.layer(request.layer)
+        layer = requests_unit.layer(request.layer)
         if not (request.with_axes or request.with_selectivity):
             raise BadRequest("nothing is asked for; set `with_axes`, `with_selectivity` or both")
-        settings, top_count = unit_request.selectivity(request.selectivity), unit_request.top_count(request, TOP_IMAGES)
-        filters = unit_request.thresholds(request.thresholds), unit_request.axes(request.axis_setting)
+        settings, top_count = (
+            requests_unit.selectivity(request.selectivity),
+            requests_unit.top_count(request, TOP_IMAGES),
+        )
+        filters = requests_unit.thresholds(request.thresholds), requests_unit.axes(request.axis_setting)
         selectivity = None
         if request.with_selectivity:
-            gallery = await self._images.gallery(parse.gallery_name(request.parent))
+            gallery = await self._images.gallery(requests_shapes.gallery_name(request.parent))
             selectivity = gallery, settings, top_count, self._images.limits
         work = unit_work.coloring(self._model, layer, filters if request.with_axes else None, selectivity)
         async for answer in self._answers(work, pb.DescribeLayerColorsResponse()):
@@ -83,9 +87,9 @@ class UnitServicer(UnitServiceServicer):
         self, request: pb.FindReceptiveFieldRequest, context: Context
     ) -> AsyncIterator[pb.FindReceptiveFieldResponse]:
         """Stream what pixels a unit really responds to."""
-        layer, channel = unit_request.unit(request.unit)
-        count, setting = unit_request.field_images(request), unit_request.occluder(request.occluder)
-        gallery = await self._images.gallery(parse.gallery_name(request.parent))
+        layer, channel = requests_unit.unit(request.unit)
+        count, setting = requests_unit.field_images(request), requests_unit.occluder(request.occluder)
+        gallery = await self._images.gallery(requests_shapes.gallery_name(request.parent))
         work = unit_work.occluding(gallery, self._model, layer, channel, count, setting, self._images.limits)
         async for answer in self._answers(work, pb.FindReceptiveFieldResponse()):
             yield answer
@@ -94,10 +98,10 @@ class UnitServicer(UnitServiceServicer):
         self, request: pb.SegmentUnitsRequest, context: Context
     ) -> AsyncIterator[pb.SegmentUnitsResponse]:
         """Stream where in an image units respond, and its matches."""
-        layer, channels = unit_request.layer(request.layer), unit_request.segmented(request)
-        threshold, source = unit_request.segment_threshold(request), parse.source(request.source, "source")
-        limit, size_px = unit_request.match_limit(request, self._max_limit), parse.overlay_px(request)
-        gallery = await self._images.gallery(parse.gallery_name(request.parent))
+        layer, channels = requests_unit.layer(request.layer), requests_unit.segmented(request)
+        threshold, source = requests_unit.segment_threshold(request), requests_shapes.source(request.source, "source")
+        limit, size_px = requests_unit.match_limit(request, self._max_limit), requests_shapes.overlay_px(request)
+        gallery = await self._images.gallery(requests_shapes.gallery_name(request.parent))
         version, content = gallery.version, await self._images.content(source)
         work = unit_work.segmenting(
             gallery,
@@ -118,11 +122,11 @@ class UnitServicer(UnitServiceServicer):
         self, request: pb.FindMinimalImageRequest, context: Context
     ) -> AsyncIterator[pb.FindMinimalImageResponse]:
         """Stream an image as parts of it are removed."""
-        wanted, source = unit_request.minimal_image(request), parse.source(request.source, "source")
-        size_px = parse.overlay_px(request)
+        wanted, source = requests_unit.minimal_image(request), requests_shapes.source(request.source, "source")
+        size_px = requests_shapes.overlay_px(request)
         version = None
         if wanted.class_name is None:
-            version = await self._images.version(parse.gallery_name(request.parent))
+            version = await self._images.version(requests_shapes.gallery_name(request.parent))
         content = await self._images.content(source)
         work = unit_work.simplifying(self._model, version, content, wanted, size_px, self._images.limits)
         fingerprint = version.fingerprint if version else self._model.fingerprint

@@ -41,9 +41,8 @@ from whymatch.explain.units import (
     segments_of,
 )
 from whymatch.index import Gallery, GalleryVersion
-from whymatch.server import convert as server_convert
-from whymatch.server import unit_convert as convert
-from whymatch.server.unit_request import MinimalImageRequest
+from whymatch.server.wire import answers_search, answers_unit
+from whymatch.server.wire.requests_unit import MinimalImageRequest
 from whymatch.v1 import unit_service_pb2 as pb
 
 
@@ -58,9 +57,9 @@ def describing(
     """Describe units."""
     for one in describe_units(gallery, model, layer, channels, setting, limits):
         if isinstance(one, UnitDescription):
-            yield pb.DescribeUnitsResponse(unit=convert.description(gallery.name, one))
+            yield pb.DescribeUnitsResponse(unit=answers_unit.description(gallery.name, one))
         else:
-            yield pb.DescribeUnitsResponse(progress=convert.progress(one))
+            yield pb.DescribeUnitsResponse(progress=answers_unit.progress(one))
 
 
 def decoding(
@@ -71,8 +70,8 @@ def decoding(
     total = len(channels) or layer_map(model, layer, side, side).units
     for done, one in enumerate(decode_filters(model, layer, channels or None), start=1):
         color = classify_filter(one.shown(), thresholds)
-        yield pb.DecodeFiltersResponse(filter=convert.decoded_filter(one, color, with_values=with_values))
-        yield pb.DecodeFiltersResponse(progress=convert.progress(Progress("filters", done, total)))
+        yield pb.DecodeFiltersResponse(filter=answers_unit.decoded_filter(one, color, with_values=with_values))
+        yield pb.DecodeFiltersResponse(progress=answers_unit.progress(Progress("filters", done, total)))
 
 
 def coloring(
@@ -87,14 +86,14 @@ def coloring(
     if filters:
         for decoded in layer_filters(model, layer, *filters):
             found = decoded.result
-            yield pb.DescribeLayerColorsResponse(progress=convert.progress(decoded))
+            yield pb.DescribeLayerColorsResponse(progress=answers_unit.progress(decoded))
     if selectivity:
         gallery, settings, top_count, limits = selectivity
         for measuring in layer_selectivity(gallery, model, layer, settings, limits, top_count=top_count):
             measured = measuring.result
-            yield pb.DescribeLayerColorsResponse(progress=convert.progress(measuring))
+            yield pb.DescribeLayerColorsResponse(progress=answers_unit.progress(measuring))
     axes = filters[1] if filters else AxisSettings()
-    yield pb.DescribeLayerColorsResponse(layer=convert.layer_colors(layer, found, measured, axes))
+    yield pb.DescribeLayerColorsResponse(layer=answers_unit.layer_colors(layer, found, measured, axes))
 
 
 def occluding(
@@ -109,11 +108,11 @@ def occluding(
     """Find the receptive field of a unit."""
     for one in field_in_gallery(gallery, model, layer, channel, image_count, setting, limits):
         if isinstance(one, UnitField):
-            yield pb.FindReceptiveFieldResponse(field=convert.field(layer, channel, one, setting))
+            yield pb.FindReceptiveFieldResponse(field=answers_unit.field(layer, channel, one, setting))
             continue
         if isinstance(one, FieldProgress):
             one = Progress("evaluations", one.done, one.planned)
-        yield pb.FindReceptiveFieldResponse(progress=convert.progress(one))
+        yield pb.FindReceptiveFieldResponse(progress=answers_unit.progress(one))
 
 
 def segmenting(
@@ -134,7 +133,7 @@ def segmenting(
     thresholds: list[UnitThreshold] = []
     for progress in found.thresholds(channels, threshold):
         thresholds = progress.result or thresholds
-        yield pb.SegmentUnitsResponse(progress=convert.progress(progress))
+        yield pb.SegmentUnitsResponse(progress=answers_unit.progress(progress))
     prepared = model.prepare(content, limits)
     features = None
     if match_limit or found.responses.is_pooled:
@@ -149,11 +148,11 @@ def segmenting(
         unit = one.tops.unit
         part = segment(unit, maps[..., unit], field, math.inf if one.tops.is_dead else one.response)
         drawn = darkened(picture, part.mask, prepared.placement) if picture else None
-        yield pb.SegmentUnitsResponse(segment=convert.segment(layer, part, one, prepared.placement, drawn))
+        yield pb.SegmentUnitsResponse(segment=answers_unit.segment(layer, part, one, prepared.placement, drawn))
     if match_limit and features:
         embedding = features.through(version.head).embedding
         [matches] = version.search(np.stack([embedding]), match_limit)
-        scored = server_convert.matches(gallery.name, matches, [match.score for match in matches])
+        scored = answers_search.matches(gallery.name, matches, [match.score for match in matches])
         yield pb.SegmentUnitsResponse(matches=pb.SegmentMatches(matches=scored))
 
 
@@ -174,13 +173,13 @@ def simplifying(
     for progress in minimal_image(pixels, segments, fill(pixels, wanted.fill, model), prediction):
         if (step := progress.step) is None:
             counted = Progress[None]("evaluations", progress.evaluations, progress.planned)
-            yield pb.FindMinimalImageResponse(progress=convert.progress(counted))
+            yield pb.FindMinimalImageResponse(progress=answers_unit.progress(counted))
             continue
         drawn = None
         if picture:
             drawn = draw_without(picture, segments, step.removed, wanted.fill, model, prepared.placement)
         yield pb.FindMinimalImageResponse(
-            step=convert.minimal_image_step(progress, step, name, segments, prepared.placement, drawn)
+            step=answers_unit.minimal_image_step(progress, step, name, segments, prepared.placement, drawn)
         )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from small_network import WEIGHTS
+from small_weights import WEIGHTS
 
 from whymatch.embed import Embedder, Features, Model, load_model
 

@@ -14,7 +14,7 @@ import pytest
 from sample_pictures import png
 
 from whymatch.client import Client, NewImage, Unavailable
-from whymatch.client.local_server import FIRST_LINE
+from whymatch.client.apps.local_server import FIRST_LINE
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sample_pictures import png
 
-from whymatch.client.local_server import FIRST_LINE
+from whymatch.client.apps.local_server import FIRST_LINE
 
 ROOT = Path(__file__).parents[1]
 ROOMS = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sample_pictures import picture
 
-from whymatch.client.local_server import local_server
+from whymatch.client.apps.local_server import local_server
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 EXAMPLES = re.findall(r"```(sh|python)\n(.*?)```", README, re.DOTALL)

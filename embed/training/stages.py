@@ -8,7 +8,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from whymatch.embed.errors import BadModel
-from whymatch.embed.sections import module_outputs, section
+from whymatch.embed.subgraph import module_outputs, section
 from whymatch.embed.training.batches import View
 from whymatch.embed.training.learner import Learner
 from whymatch.embed.training.mixing import mixed

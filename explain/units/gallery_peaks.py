@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from whymatch.embed import Array, DecodeLimits, Model
-from whymatch.embed.flow import prepared_batches
+from whymatch.embed.batches import prepared_batches
 from whymatch.explain.units.peak_store import FILE, DamagedPeaks, PeakStore, peak_store
 from whymatch.explain.units.peaks import Peaks, peaks_of
 from whymatch.explain.units.progress import Progress

@@ -27,7 +27,7 @@ from PIL import Image, UnidentifiedImageError
 from typer.testing import CliRunner, Result
 
 from whymatch.client import Client
-from whymatch.client.cli import app
+from whymatch.client.cli.app import app
 from whymatch.v1 import embed_service_pb2 as embed
 from whymatch.v1 import embed_service_pb2_grpc as embed_grpc
 from whymatch.v1 import errors_pb2 as errors
@@ -37,7 +37,7 @@ from whymatch.v1 import gallery_service_pb2 as gallery
 from whymatch.v1 import gallery_service_pb2_grpc as gallery_grpc
 from whymatch.v1 import search_service_pb2 as search
 from whymatch.v1 import search_service_pb2_grpc as search_grpc
-from whymatch.v1 import similarity_pb2 as similarity
+from whymatch.v1 import shapes_pb2 as similarity
 
 
 class Refused(Exception):

@@ -25,7 +25,7 @@ def python(code: str) -> str:
 def test_help_needs_no_heavy_package():
     code = """
 import sys
-from whymatch.client.cli import main
+from whymatch.client.cli.app import main
 sys.argv = ["whymatch", "--help"]
 try:
     main()
@@ -43,7 +43,7 @@ print(sorted({"torch", "faiss", "numpy", "grpc", "PIL", "google.protobuf"} & set
 def test_the_version_needs_no_heavy_package():
     code = """
 import sys
-from whymatch.client.cli import main
+from whymatch.client.cli.app import main
 sys.argv = ["whymatch", "--version"]
 try:
     main()
@@ -59,7 +59,9 @@ def test_the_client_needs_neither_torch_nor_faiss():
 import sys
 import whymatch.client
 from whymatch.client import *
-from whymatch.client import adding, demo, documents, pictures
+from whymatch.client.apps import add, documents
+from whymatch.client.apps.demo import run
+from whymatch.client.draw import matches
 heavy = {"torch", "faiss", "skimage", "sklearn", "matplotlib", "whymatch.embed", "whymatch.index"}
 print(sorted(heavy & set(sys.modules)))
 """

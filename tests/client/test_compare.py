@@ -9,11 +9,11 @@ from sample_pictures import picture
 from typer.testing import CliRunner, Result
 
 from whymatch.client import Box, ColorScale, SimilarityMap
-from whymatch.client.adding import find_images
-from whymatch.client.cli import app
-from whymatch.client.compare import CompareFailed, Query, compare, find_queries
-from whymatch.client.html_parts import common_scale, fitted_down, lit
-from whymatch.client.map_measures import half_share, map_distance
+from whymatch.client.apps.add import find_images
+from whymatch.client.apps.compare.measures import half_share, map_distance
+from whymatch.client.apps.compare.run import CompareFailed, Query, compare, find_queries
+from whymatch.client.cli.app import app
+from whymatch.client.draw.maps import common_scale, fitted_down, lit
 
 WHOLE = Box(0, 0, 12, 6)
 

@@ -8,20 +8,13 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from whymatch.client import (
-    Box,
-    ColorScale,
-    Explanation,
-    Match,
-    SearchResult,
-    SimilarityMap,
-    demo,
-    demo_photos,
-    demo_report,
-    html_parts,
-)
-from whymatch.client.demo_photos import View
-from whymatch.client.local_server import ServerNotStarted, local_server
+from whymatch.client import Box, ColorScale, Explanation, Match, SearchResult, SimilarityMap
+from whymatch.client.apps import pages
+from whymatch.client.apps.demo import photos as demo_photos
+from whymatch.client.apps.demo import report as demo_report
+from whymatch.client.apps.demo import run as demo
+from whymatch.client.apps.demo.photos import View
+from whymatch.client.apps.local_server import ServerNotStarted, local_server
 from whymatch.client.results import Image
 
 
@@ -88,7 +81,7 @@ def test_the_report_is_one_file_with_its_pictures_inside(picture):
     scale = ColorScale(0, 0.5, "inferno")
     result = SearchResult((match("cat.jpg", "cat", png), match("dog.jpg", "dog", png)), "m", scale)
     pair = similarity_map([[0.25, 0.5]], png)
-    page = html_parts.page(
+    page = pages.page(
         [
             demo_report.headline(found=1, queries=2, photos=3, images=4, facts={"model": "<m>"}),
             demo_report.matches_with_maps([(query, result)]),

@@ -7,14 +7,15 @@ import PIL.Image
 import pytest
 
 from whymatch.client import Box, ColorScale, Correspondence, Explanation, LabelExplanation, Match, SimilarityMap
-from whymatch.client.demo_interactive import active_neurons, spread
-from whymatch.client.demo_interactive import report as interactive_report
-from whymatch.client.demo_labels import report as label_report
-from whymatch.client.demo_photos import View
-from whymatch.client.demo_points import report as point_report
-from whymatch.client.demo_regions import LEFT, Half, Row, beside, card, introduction
+from whymatch.client.apps.demo.interactive import active_neurons, spread
+from whymatch.client.apps.demo.interactive import report as interactive_report
+from whymatch.client.apps.demo.labels import report as label_report
+from whymatch.client.apps.demo.photos import View
+from whymatch.client.apps.demo.points import report as point_report
+from whymatch.client.apps.demo.regions import LEFT, Half, Row, beside, card, introduction
+from whymatch.client.apps.pages import picture
+from whymatch.client.draw.maps import common_scale, lit
 from whymatch.client.errors import InvalidArgument
-from whymatch.client.html_parts import common_scale, lit, picture
 from whymatch.client.results import (
     Activeness,
     Image,

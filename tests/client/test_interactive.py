@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from whymatch.client import AsyncClient, InterActiveSetting, InvalidArgument, Stored
-from whymatch.client.pictures import interactive_sheet
+from whymatch.client.draw.matches import interactive_sheet
 
 HALF_PNG = Stored("half.png")
 SETTINGS = [InterActiveSetting("first"), InterActiveSetting("first", "next", 3)]

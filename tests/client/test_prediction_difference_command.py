@@ -14,8 +14,8 @@ import PIL.Image
 import pytest
 
 from whymatch.client import Stored, read_target
-from whymatch.client.difference_pictures import TILE, colored, gray, load_picture, sheet, write_live
-from whymatch.client.difference_runs import DifferenceRun, DifferenceSetting
+from whymatch.client.draw.differences import TILE, colored, gray, load_picture, sheet, write_live
+from whymatch.client.draw.runs import DifferenceRun, DifferenceSetting
 
 COMMAND = ["explain", "prediction-difference"]
 RED = [*COMMAND, "image:red.png", "--target", "class:top1"]

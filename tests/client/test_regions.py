@@ -18,8 +18,8 @@ from whymatch.client import (
     Polygon,
     Region,
     Stored,
-    requests,
 )
+from whymatch.client.wire import requests_shapes
 
 HALF = 0.5**0.5
 LEFT, RIGHT = Box(0, 0, 2, 2), Box(2, 0, 4, 2)
@@ -150,29 +150,33 @@ def test_the_asyncio_client_answers_the_same(colors, address):
 def test_each_shape_is_sent_as_it_is(picture, tmp_path):
     file = tmp_path / "mask.png"
     file.write_bytes(picture("white", "black"))
-    assert requests.region(LEFT).box.right_px == 2
-    assert [(p.x_px, p.y_px) for p in requests.region(Polygon([(0, 0), (4, 0), (2, 2)])).polygon.points] == [
+    assert requests_shapes.region(LEFT).box.right_px == 2
+    assert [(p.x_px, p.y_px) for p in requests_shapes.region(Polygon([(0, 0), (4, 0), (2, 2)])).polygon.points] == [
         (0, 0),
         (4, 0),
         (2, 2),
     ]
-    assert requests.region(Point(1.5, 0.5)).point.x_px == 1.5
-    assert requests.region(Mask(file)).mask == requests.region(Mask(file.read_bytes())).mask == file.read_bytes()
+    assert requests_shapes.region(Point(1.5, 0.5)).point.x_px == 1.5
+    assert (
+        requests_shapes.region(Mask(file)).mask
+        == requests_shapes.region(Mask(file.read_bytes())).mask
+        == file.read_bytes()
+    )
 
 
 def test_a_mask_may_be_a_pillow_picture():
-    sent = requests.region(Mask(PIL.Image.new("L", (4, 2), 128))).mask
+    sent = requests_shapes.region(Mask(PIL.Image.new("L", (4, 2), 128))).mask
     assert PIL.Image.open(io.BytesIO(sent)).getpixel((3, 1)) == 128
 
 
 def test_a_bare_shape_weighs_1_and_is_in_pixels():
-    assert requests.region(LEFT) == requests.region(Region(LEFT, weight=1, relative=False))
-    assert requests.region(Region(LEFT, weight=0.25, relative=True)).weight == 0.25
-    assert requests.region(Region(LEFT, relative=True)).relative
+    assert requests_shapes.region(LEFT) == requests_shapes.region(Region(LEFT, weight=1, relative=False))
+    assert requests_shapes.region(Region(LEFT, weight=0.25, relative=True)).weight == 0.25
+    assert requests_shapes.region(Region(LEFT, relative=True)).relative
 
 
 def test_an_empty_polygon_is_still_a_polygon():
-    assert requests.region(Polygon([])).WhichOneof("shape") == "polygon"
+    assert requests_shapes.region(Polygon([])).WhichOneof("shape") == "polygon"
 
 
 def test_one_thing_in_place_of_several_is_a_mistake(colors):

@@ -11,7 +11,7 @@ from server_harness import serving
 from typer.testing import CliRunner
 
 from whymatch.client import Box, Client, InvalidArgument, Mask, NewImage, Point, Polygon, Region, Stored
-from whymatch.client.cli import app
+from whymatch.client.cli.app import app
 from whymatch.server import ServerConfig
 
 WIDTH, HEIGHT = 96, 64

@@ -30,9 +30,9 @@ from whymatch.client import (
     SelectivitySetting,
     Stored,
 )
-from whymatch.client.cli import app
-from whymatch.client.layer_choice import spread
-from whymatch.client.unit_report import ReportMismatch, ReportSetting, choose_layers, write_report
+from whymatch.client.apps.audit.report import ReportMismatch, ReportSetting, choose_layers, write_report
+from whymatch.client.apps.layer_choice import spread
+from whymatch.client.cli.app import app
 from whymatch.server import ServerConfig
 
 LAYER = "conv1"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from sample_pictures import png
-from small_network import DIMENSIONS
+from small_weights import DIMENSIONS
 from torch import nn
 
 from whymatch.embed import BrokenImage, Embedder, NotAnImage

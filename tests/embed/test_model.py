@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from sample_pictures import encoded, picture, png
-from small_network import WEIGHTS
+from small_weights import WEIGHTS
 
 from whymatch.embed import BadModel, BadVector, DecodeLimits, Embedder, Pooling, check_embedding, load_model, unit
 from whymatch.embed.networks import Network, untrained_network

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sample_pictures import png
-from small_network import SMALL
+from small_weights import SMALL
 
 from whymatch.embed import BadLayer, DecodeLimits, InterActiveSetting, load_named_model
 from whymatch.embed.taps import parse_tap, scaled

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from sample_pictures import picture, png
-from small_network import SMALL
+from small_weights import SMALL
 
 from whymatch.embed import BadFolder, BadModel, DecodeLimits, TrainingFailed, find_images, load_named_model
 from whymatch.embed.networks import untrained_network

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_network import SMALL
+from small_weights import SMALL
 
 from whymatch.index import (
     BrokenGallery,

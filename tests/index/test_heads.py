@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_network import DIMENSIONS
+from small_weights import DIMENSIONS
 
 from whymatch.embed import NO_HEAD, BadHead, Fit, TooFewImages, fit_centering, fit_whitening, linear_head, load_model
 from whymatch.embed.pooling import Pooling

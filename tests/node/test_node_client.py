@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sample_pictures import png
 
-from whymatch.client.local_server import local_server
+from whymatch.client.apps.local_server import local_server
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -2,7 +2,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from server_harness import connected, failure, serving
-from small_network import DIMENSIONS
+from small_weights import DIMENSIONS
 
 from whymatch.server import ServerConfig
 from whymatch.server.access import Tokens, is_loopback, read_tokens

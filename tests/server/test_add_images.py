@@ -7,7 +7,7 @@ from sample_pictures import png
 from server_harness import Sender, eventually, failure
 
 from whymatch.index import Galleries, StorageFull
-from whymatch.server.adding import MAX_IMAGES, Adding, Arrival
+from whymatch.server.ingest import MAX_IMAGES, Adding, Arrival
 from whymatch.v1.errors_pb2 import ERROR_REASON_BAD_NAME, ERROR_REASON_IMAGE_EXISTS, ERROR_REASON_NOT_AN_IMAGE
 from whymatch.v1.gallery_service_pb2 import AddImagesRequest, GetGalleryRequest
 

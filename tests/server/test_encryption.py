@@ -6,7 +6,7 @@ from pathlib import Path
 import grpc
 import pytest
 from server_harness import connected, serving
-from small_network import DIMENSIONS
+from small_weights import DIMENSIONS
 
 from whymatch.server import ServerConfig
 from whymatch.server.errors import CannotStart

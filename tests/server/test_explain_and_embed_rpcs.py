@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sample_pictures import png
 from server_harness import failure
-from small_network import DIMENSIONS
+from small_weights import DIMENSIONS
 
 from whymatch.v1.embed_service_pb2 import EmbedImageRequest, GetModelRequest
 from whymatch.v1.explain_service_pb2 import ExplainMatchRequest

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from sample_pictures import png
 from server_harness import api_of, failure, outcome
-from small_network import DIMENSIONS
+from small_weights import DIMENSIONS
 
 from whymatch.embed import fit_centering, fit_whitening, linear_head
 from whymatch.index import Galleries, NewImage
 from whymatch.server import ServerConfig, streams
 from whymatch.server.gallery_servicer import GalleryServicer
-from whymatch.server.images import Images
 from whymatch.server.metrics import Metrics
 from whymatch.server.search_batcher import SearchBatcher
 from whymatch.server.search_servicer import SearchServicer
+from whymatch.server.sources import Images
 from whymatch.v1.embed_service_pb2 import EmbedImageRequest, GetModelRequest
 from whymatch.v1.explain_service_pb2 import ExplainComponentsRequest, ExplainLabelRequest, ExplainMatchRequest
 from whymatch.v1.gallery_service_pb2 import (

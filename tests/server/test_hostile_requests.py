@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sample_pictures import encoded, picture, png
 from server_harness import Api, outcome
-from small_network import DIMENSIONS
+from small_weights import DIMENSIONS
 
 from whymatch.v1 import embed_service_pb2, explain_service_pb2, gallery_service_pb2, search_service_pb2
 from whymatch.v1.embed_service_pb2 import EmbedImageRequest, GetModelRequest

@@ -5,7 +5,7 @@ import grpc
 import pytest
 from sample_pictures import png
 from server_harness import Sender, api_of, clogged, connected, eventually, failure, outcome, reason, serving
-from small_network import DIMENSIONS
+from small_weights import DIMENSIONS
 
 from whymatch.server import ServerConfig
 from whymatch.server.serving import SPARE_CALLS

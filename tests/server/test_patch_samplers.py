@@ -14,8 +14,8 @@ from whymatch.embed import DecodeLimits, Geometry, TooFewImages
 from whymatch.explain import load_patch_normal
 from whymatch.index import Galleries, NewImage
 from whymatch.server import ServerConfig, patch_samplers
-from whymatch.server.difference_request import difference_request
 from whymatch.server.patch_samplers import make_sampler
+from whymatch.server.wire.requests_difference import difference_request
 from whymatch.v1 import explain_service_pb2 as pb
 from whymatch.v1.gallery_service_pb2 import DeleteGalleryRequest
 

@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 from sample_pictures import png
 from server_harness import failure
-from small_network import DIMENSIONS
+from small_weights import DIMENSIONS
 
 from whymatch.index import Galleries, GalleryVersion, NewImage, UnknownImage
-from whymatch.server.images import Images
 from whymatch.server.search_batcher import SearchBatcher
 from whymatch.server.search_servicer import SearchServicer
+from whymatch.server.sources import Images
 from whymatch.v1.search_service_pb2 import SearchRequest
 
 

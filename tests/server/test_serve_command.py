@@ -175,7 +175,7 @@ def test_misuse_is_exit_code_2(flags):
 def test_help_names_every_setting_and_imports_nothing_heavy():
     program = (
         "import sys; sys.argv = ['serve', '--help']\n"
-        "from whymatch.server.cli import main\n"
+        "from whymatch.server.command import main\n"
         "try: main()\n"
         "except SystemExit: print(sorted({'torch', 'faiss', 'grpc', 'numpy'} & set(sys.modules)))"
     )

@@ -18,7 +18,7 @@ from whymatch.server import ServerConfig
 from whymatch.v1.embed_service_pb2 import GetModelRequest
 from whymatch.v1.explain_service_pb2 import ExplainMatchRequest, Unit
 from whymatch.v1.gallery_service_pb2 import SetHeadRequest
-from whymatch.v1.similarity_pb2 import ImageSource, OverlayOptions
+from whymatch.v1.shapes_pb2 import ImageSource, OverlayOptions
 from whymatch.v1.unit_service_pb2 import (
     AxisSetting,
     ColorThresholds,

@@ -7,7 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
-from whymatch.v1 import similarity_pb2 as _similarity_pb2
+from whymatch.v1 import shapes_pb2 as _shapes_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -35,13 +35,13 @@ class EmbedImageRequest(_message.Message):
     head.
     """
     @_builtins.property
-    def source(self) -> _similarity_pb2.ImageSource:
+    def source(self) -> _shapes_pb2.ImageSource:
         """The image."""
 
     def __init__(
         self,
         *,
-        source: _similarity_pb2.ImageSource | None = ...,
+        source: _shapes_pb2.ImageSource | None = ...,
         with_feature_map: _builtins.bool = ...,
         parent: _builtins.str = ...,
     ) -> None: ...

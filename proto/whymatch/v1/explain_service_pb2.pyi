@@ -7,7 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
-from whymatch.v1 import similarity_pb2 as _similarity_pb2
+from whymatch.v1 import shapes_pb2 as _shapes_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -45,33 +45,33 @@ class ExplainMatchRequest(_message.Message):
     of a stored query, else no head.
     """
     @_builtins.property
-    def query(self) -> _similarity_pb2.ImageSource:
+    def query(self) -> _shapes_pb2.ImageSource:
         """The query."""
 
     @_builtins.property
-    def match(self) -> _similarity_pb2.ImageSource:
+    def match(self) -> _shapes_pb2.ImageSource:
         """The match."""
 
     @_builtins.property
-    def overlays(self) -> _similarity_pb2.OverlayOptions:
+    def overlays(self) -> _shapes_pb2.OverlayOptions:
         """Set, it asks for the pictures of the maps."""
 
     @_builtins.property
-    def query_regions(self) -> _containers.RepeatedCompositeFieldContainer[_similarity_pb2.Region]:
+    def query_regions(self) -> _containers.RepeatedCompositeFieldContainer[_shapes_pb2.Region]:
         """Parts of the query to explain, for example one point; the match's map then shows what corresponds to them."""
 
     @_builtins.property
-    def match_regions(self) -> _containers.RepeatedCompositeFieldContainer[_similarity_pb2.Region]:
+    def match_regions(self) -> _containers.RepeatedCompositeFieldContainer[_shapes_pb2.Region]:
         """Parts of the match to explain."""
 
     def __init__(
         self,
         *,
-        query: _similarity_pb2.ImageSource | None = ...,
-        match: _similarity_pb2.ImageSource | None = ...,
-        overlays: _similarity_pb2.OverlayOptions | None = ...,
-        query_regions: _abc.Iterable[_similarity_pb2.Region] | None = ...,
-        match_regions: _abc.Iterable[_similarity_pb2.Region] | None = ...,
+        query: _shapes_pb2.ImageSource | None = ...,
+        match: _shapes_pb2.ImageSource | None = ...,
+        overlays: _shapes_pb2.OverlayOptions | None = ...,
+        query_regions: _abc.Iterable[_shapes_pb2.Region] | None = ...,
+        match_regions: _abc.Iterable[_shapes_pb2.Region] | None = ...,
         channel_limit: _builtins.int | None = ...,
         correspondence_limit: _builtins.int | None = ...,
         box_share: _builtins.float | None = ...,
@@ -120,15 +120,15 @@ class ExplainMatchResponse(_message.Message):
     image_score: _builtins.float
     """Cosine similarity of the whole images, -1 to 1."""
     @_builtins.property
-    def query_map(self) -> _similarity_pb2.SimilarityMap:
+    def query_map(self) -> _shapes_pb2.SimilarityMap:
         """Where in the query that score lies."""
 
     @_builtins.property
-    def match_map(self) -> _similarity_pb2.SimilarityMap:
+    def match_map(self) -> _shapes_pb2.SimilarityMap:
         """Where in the match that score lies."""
 
     @_builtins.property
-    def color_scale(self) -> _similarity_pb2.ColorScale:
+    def color_scale(self) -> _shapes_pb2.ColorScale:
         """The scale of the pictures, set if there are any."""
 
     @_builtins.property
@@ -144,10 +144,10 @@ class ExplainMatchResponse(_message.Message):
         *,
         model: _builtins.str = ...,
         score: _builtins.float = ...,
-        query_map: _similarity_pb2.SimilarityMap | None = ...,
-        match_map: _similarity_pb2.SimilarityMap | None = ...,
+        query_map: _shapes_pb2.SimilarityMap | None = ...,
+        match_map: _shapes_pb2.SimilarityMap | None = ...,
         residual: _builtins.float = ...,
-        color_scale: _similarity_pb2.ColorScale | None = ...,
+        color_scale: _shapes_pb2.ColorScale | None = ...,
         image_score: _builtins.float = ...,
         channels: _abc.Iterable[Global___ChannelShare] | None = ...,
         correspondences: _abc.Iterable[Global___Correspondence] | None = ...,
@@ -206,18 +206,18 @@ class Correspondence(_message.Message):
     score: _builtins.float
     """Their part of the score."""
     @_builtins.property
-    def query_box(self) -> _similarity_pb2.PixelBox:
+    def query_box(self) -> _shapes_pb2.PixelBox:
         """The cell of the query."""
 
     @_builtins.property
-    def match_box(self) -> _similarity_pb2.PixelBox:
+    def match_box(self) -> _shapes_pb2.PixelBox:
         """The cell of the match."""
 
     def __init__(
         self,
         *,
-        query_box: _similarity_pb2.PixelBox | None = ...,
-        match_box: _similarity_pb2.PixelBox | None = ...,
+        query_box: _shapes_pb2.PixelBox | None = ...,
+        match_box: _shapes_pb2.PixelBox | None = ...,
         score: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["match_box", b"match_box", "query_box", b"query_box"]  # noqa: Y015
@@ -246,20 +246,20 @@ class ExplainLabelRequest(_message.Message):
     box_share: _builtins.float
     """How much of the map's positive values its `best_box` holds, above 0 and up to 1. 0.5 if it is not set."""
     @_builtins.property
-    def query(self) -> _similarity_pb2.ImageSource:
+    def query(self) -> _shapes_pb2.ImageSource:
         """The image to explain."""
 
     @_builtins.property
-    def overlays(self) -> _similarity_pb2.OverlayOptions:
+    def overlays(self) -> _shapes_pb2.OverlayOptions:
         """Set, it asks for the picture of the map."""
 
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
-        query: _similarity_pb2.ImageSource | None = ...,
+        query: _shapes_pb2.ImageSource | None = ...,
         label: _builtins.str = ...,
-        overlays: _similarity_pb2.OverlayOptions | None = ...,
+        overlays: _shapes_pb2.OverlayOptions | None = ...,
         box_share: _builtins.float | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "box_share", b"box_share", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
@@ -290,11 +290,11 @@ class ExplainLabelResponse(_message.Message):
     image_count: _builtins.int
     """How many images the mean is over: all of the label, without the query itself if it is one of them."""
     @_builtins.property
-    def query_map(self) -> _similarity_pb2.SimilarityMap:
+    def query_map(self) -> _shapes_pb2.SimilarityMap:
         """Where in the query that score lies: the mean of its maps with each of these images."""
 
     @_builtins.property
-    def color_scale(self) -> _similarity_pb2.ColorScale:
+    def color_scale(self) -> _shapes_pb2.ColorScale:
         """The scale of the picture, set if there is one."""
 
     def __init__(
@@ -303,8 +303,8 @@ class ExplainLabelResponse(_message.Message):
         model: _builtins.str = ...,
         score: _builtins.float = ...,
         image_count: _builtins.int = ...,
-        query_map: _similarity_pb2.SimilarityMap | None = ...,
-        color_scale: _similarity_pb2.ColorScale | None = ...,
+        query_map: _shapes_pb2.SimilarityMap | None = ...,
+        color_scale: _shapes_pb2.ColorScale | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "query_map", b"query_map"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -411,7 +411,7 @@ class ExplainInterActiveRequest(_message.Message):
     descriptor: _builtins.str
     """`average` or `max` for descriptors, pooled in this way; empty for none."""
     @_builtins.property
-    def source(self) -> _similarity_pb2.ImageSource:
+    def source(self) -> _shapes_pb2.ImageSource:
         """The image."""
 
     @_builtins.property
@@ -419,18 +419,18 @@ class ExplainInterActiveRequest(_message.Message):
         """Layers, and how to weigh each: 1 to 64. Settings that share supervision and norm cost little more than one."""
 
     @_builtins.property
-    def overlays(self) -> _similarity_pb2.OverlayOptions:
+    def overlays(self) -> _shapes_pb2.OverlayOptions:
         """Set, it asks for the pictures of the maps."""
 
     def __init__(
         self,
         *,
-        source: _similarity_pb2.ImageSource | None = ...,
+        source: _shapes_pb2.ImageSource | None = ...,
         settings: _abc.Iterable[Global___InterActiveSetting] | None = ...,
         size_px: _builtins.int | None = ...,
         warp: _builtins.bool = ...,
         descriptor: _builtins.str = ...,
-        overlays: _similarity_pb2.OverlayOptions | None = ...,
+        overlays: _shapes_pb2.OverlayOptions | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_size_px", b"_size_px", "overlays", b"overlays", "size_px", b"size_px", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -535,7 +535,7 @@ class Activeness(_message.Message):
         """The responses of the layer, weighted and pooled, a vector of length 1, if it was asked for."""
 
     @_builtins.property
-    def color_scale(self) -> _similarity_pb2.ColorScale:
+    def color_scale(self) -> _shapes_pb2.ColorScale:
         """The scale of the picture, set if there is one. Each map has its own: weights of two layers cannot be compared."""
 
     def __init__(
@@ -544,7 +544,7 @@ class Activeness(_message.Message):
         setting: Global___InterActiveSetting | None = ...,
         map: Global___WeightMap | None = ...,
         descriptor: _abc.Iterable[_builtins.float] | None = ...,
-        color_scale: _similarity_pb2.ColorScale | None = ...,
+        color_scale: _shapes_pb2.ColorScale | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "map", b"map", "setting", b"setting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -656,7 +656,7 @@ class ExplainPredictionDifferenceRequest(_message.Message):
     with_sensitivity: _builtins.bool
     """True to ask for sensitivity maps, too."""
     @_builtins.property
-    def source(self) -> _similarity_pb2.ImageSource:
+    def source(self) -> _shapes_pb2.ImageSource:
         """The image."""
 
     @_builtins.property
@@ -664,7 +664,7 @@ class ExplainPredictionDifferenceRequest(_message.Message):
         """What is to be explained, 1 to 32; all are computed together and cost little more than one."""
 
     @_builtins.property
-    def overlays(self) -> _similarity_pb2.OverlayOptions:
+    def overlays(self) -> _shapes_pb2.OverlayOptions:
         """Set, it asks for the pictures of the maps."""
 
     def __init__(
@@ -672,7 +672,7 @@ class ExplainPredictionDifferenceRequest(_message.Message):
         *,
         name: _builtins.str = ...,
         parent: _builtins.str = ...,
-        source: _similarity_pb2.ImageSource | None = ...,
+        source: _shapes_pb2.ImageSource | None = ...,
         targets: _abc.Iterable[Global___PredictionTarget] | None = ...,
         window_px: _builtins.int | None = ...,
         context_px: _builtins.int | None = ...,
@@ -685,7 +685,7 @@ class ExplainPredictionDifferenceRequest(_message.Message):
         training_image_count: _builtins.int | None = ...,
         refit_sampler: _builtins.bool = ...,
         with_sensitivity: _builtins.bool = ...,
-        overlays: _similarity_pb2.OverlayOptions | None = ...,
+        overlays: _shapes_pb2.OverlayOptions | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_context_px", b"_context_px", "_max_standard_error", b"_max_standard_error", "_sample_count", b"_sample_count", "_stride_px", b"_stride_px", "_training_image_count", b"_training_image_count", "_window_px", b"_window_px", "batch_size", b"batch_size", "context_px", b"context_px", "max_standard_error", b"max_standard_error", "overlays", b"overlays", "sample_count", b"sample_count", "source", b"source", "stride_px", b"stride_px", "training_image_count", b"training_image_count", "window_px", b"window_px"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -751,7 +751,7 @@ class PredictionTarget(_message.Message):
         """A unit, or a whole feature map. The map is the difference of responses."""
 
     @_builtins.property
-    def similarity(self) -> _similarity_pb2.ImageSource:
+    def similarity(self) -> _shapes_pb2.ImageSource:
         """The cosine similarity to another image. The map is the difference of similarities."""
 
     def __init__(
@@ -760,7 +760,7 @@ class PredictionTarget(_message.Message):
         class_probability: _builtins.str = ...,
         class_score: _builtins.str = ...,
         unit: Global___Unit | None = ...,
-        similarity: _similarity_pb2.ImageSource | None = ...,
+        similarity: _shapes_pb2.ImageSource | None = ...,
         label_evidence: _builtins.str = ...,
         image_evidence: _builtins.str = ...,
     ) -> None: ...
@@ -996,11 +996,11 @@ class PredictionDifference(_message.Message):
         """How steep the target is in each pixel, without a sign; only if asked for."""
 
     @_builtins.property
-    def color_scale(self) -> _similarity_pb2.ColorScale:
+    def color_scale(self) -> _shapes_pb2.ColorScale:
         """The scale of the picture, set if there is one. Maps in the same unit share it."""
 
     @_builtins.property
-    def area(self) -> _similarity_pb2.PixelBox:
+    def area(self) -> _shapes_pb2.PixelBox:
         """The part of the image that the map covers. The whole image, unless the model crops."""
 
     def __init__(
@@ -1016,9 +1016,9 @@ class PredictionDifference(_message.Message):
         width_px: _builtins.int = ...,
         height_px: _builtins.int = ...,
         overlay_png: _builtins.bytes = ...,
-        color_scale: _similarity_pb2.ColorScale | None = ...,
+        color_scale: _shapes_pb2.ColorScale | None = ...,
         unit: _builtins.str = ...,
-        area: _similarity_pb2.PixelBox | None = ...,
+        area: _shapes_pb2.PixelBox | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["area", b"area", "color_scale", b"color_scale", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

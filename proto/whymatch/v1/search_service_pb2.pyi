@@ -8,7 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from whymatch.v1 import gallery_service_pb2 as _gallery_service_pb2
-from whymatch.v1 import similarity_pb2 as _similarity_pb2
+from whymatch.v1 import shapes_pb2 as _shapes_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -47,7 +47,7 @@ class SearchRequest(_message.Message):
     box_share: _builtins.float
     """How much of a map's positive values its `best_box` holds, above 0 and up to 1. 0.5 if it is not set."""
     @_builtins.property
-    def image(self) -> _similarity_pb2.ImageSource:
+    def image(self) -> _shapes_pb2.ImageSource:
         """An image, given as bytes or as a stored image of any gallery of the same model. A stored image finds itself, too."""
 
     @_builtins.property
@@ -59,11 +59,11 @@ class SearchRequest(_message.Message):
         """Only images with one of these labels match; empty for all images. Each label must occur in the gallery."""
 
     @_builtins.property
-    def overlays(self) -> _similarity_pb2.OverlayOptions:
+    def overlays(self) -> _shapes_pb2.OverlayOptions:
         """Set, it asks for the maps and their pictures; the limit is then at most 100."""
 
     @_builtins.property
-    def regions(self) -> _containers.RepeatedCompositeFieldContainer[_similarity_pb2.Region]:
+    def regions(self) -> _containers.RepeatedCompositeFieldContainer[_shapes_pb2.Region]:
         """Parts of the query image that alone decide the order; empty for the whole image. As exact
         as the gallery's index, and over the whole gallery.
         """
@@ -72,13 +72,13 @@ class SearchRequest(_message.Message):
         self,
         *,
         parent: _builtins.str = ...,
-        image: _similarity_pb2.ImageSource | None = ...,
+        image: _shapes_pb2.ImageSource | None = ...,
         embedding: Global___Embedding | None = ...,
         limit: _builtins.int | None = ...,
         labels: _abc.Iterable[_builtins.str] | None = ...,
         with_maps: _builtins.bool = ...,
-        overlays: _similarity_pb2.OverlayOptions | None = ...,
-        regions: _abc.Iterable[_similarity_pb2.Region] | None = ...,
+        overlays: _shapes_pb2.OverlayOptions | None = ...,
+        regions: _abc.Iterable[_shapes_pb2.Region] | None = ...,
         best_per_label: _builtins.bool = ...,
         box_share: _builtins.float | None = ...,
     ) -> None: ...
@@ -147,7 +147,7 @@ class SearchResponse(_message.Message):
         """Best first."""
 
     @_builtins.property
-    def color_scale(self) -> _similarity_pb2.ColorScale:
+    def color_scale(self) -> _shapes_pb2.ColorScale:
         """The scale of the pictures, set if there are any."""
 
     def __init__(
@@ -155,7 +155,7 @@ class SearchResponse(_message.Message):
         *,
         model: _builtins.str = ...,
         matches: _abc.Iterable[Global___Match] | None = ...,
-        color_scale: _similarity_pb2.ColorScale | None = ...,
+        color_scale: _shapes_pb2.ColorScale | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -187,11 +187,11 @@ class Match(_message.Message):
         """The image."""
 
     @_builtins.property
-    def query_map(self) -> _similarity_pb2.SimilarityMap:
+    def query_map(self) -> _shapes_pb2.SimilarityMap:
         """Where in the query the similarity of the whole images lies; adds up to `image_score`."""
 
     @_builtins.property
-    def match_map(self) -> _similarity_pb2.SimilarityMap:
+    def match_map(self) -> _shapes_pb2.SimilarityMap:
         """Where in the match the similarity of the whole images lies; adds up to `image_score`."""
 
     def __init__(
@@ -199,8 +199,8 @@ class Match(_message.Message):
         *,
         image: _gallery_service_pb2.Image | None = ...,
         score: _builtins.float = ...,
-        query_map: _similarity_pb2.SimilarityMap | None = ...,
-        match_map: _similarity_pb2.SimilarityMap | None = ...,
+        query_map: _shapes_pb2.SimilarityMap | None = ...,
+        match_map: _shapes_pb2.SimilarityMap | None = ...,
         image_score: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "match_map", b"match_map", "query_map", b"query_map"]  # noqa: Y015
@@ -241,15 +241,15 @@ class RerankRequest(_message.Message):
     box_share: _builtins.float
     """How much of a map's positive values its `best_box` holds, above 0 and up to 1. 0.5 if it is not set."""
     @_builtins.property
-    def query(self) -> _similarity_pb2.ImageSource:
+    def query(self) -> _shapes_pb2.ImageSource:
         """What the candidates are compared with."""
 
     @_builtins.property
-    def query_regions(self) -> _containers.RepeatedCompositeFieldContainer[_similarity_pb2.Region]:
+    def query_regions(self) -> _containers.RepeatedCompositeFieldContainer[_shapes_pb2.Region]:
         """Parts of the query that count; empty for all of it. At least one of the two kinds of regions is given."""
 
     @_builtins.property
-    def match_regions(self) -> _containers.RepeatedCompositeFieldContainer[_similarity_pb2.Region]:
+    def match_regions(self) -> _containers.RepeatedCompositeFieldContainer[_shapes_pb2.Region]:
         """Parts of each candidate that count; empty for all of it. `relative` ones fit candidates of all sizes."""
 
     @_builtins.property
@@ -261,22 +261,22 @@ class RerankRequest(_message.Message):
         """Only images with one of these labels are candidates; empty for all images. Not together with `candidates`."""
 
     @_builtins.property
-    def overlays(self) -> _similarity_pb2.OverlayOptions:
+    def overlays(self) -> _shapes_pb2.OverlayOptions:
         """Set, it asks for the maps and their pictures; the limit is then at most 100."""
 
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
-        query: _similarity_pb2.ImageSource | None = ...,
-        query_regions: _abc.Iterable[_similarity_pb2.Region] | None = ...,
-        match_regions: _abc.Iterable[_similarity_pb2.Region] | None = ...,
+        query: _shapes_pb2.ImageSource | None = ...,
+        query_regions: _abc.Iterable[_shapes_pb2.Region] | None = ...,
+        match_regions: _abc.Iterable[_shapes_pb2.Region] | None = ...,
         candidates: _abc.Iterable[_builtins.str] | None = ...,
         candidate_limit: _builtins.int | None = ...,
         limit: _builtins.int | None = ...,
         labels: _abc.Iterable[_builtins.str] | None = ...,
         with_maps: _builtins.bool = ...,
-        overlays: _similarity_pb2.OverlayOptions | None = ...,
+        overlays: _shapes_pb2.OverlayOptions | None = ...,
         box_share: _builtins.float | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_candidate_limit", b"_candidate_limit", "_limit", b"_limit", "box_share", b"box_share", "candidate_limit", b"candidate_limit", "limit", b"limit", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
@@ -314,7 +314,7 @@ class RerankResponse(_message.Message):
         """Best first."""
 
     @_builtins.property
-    def color_scale(self) -> _similarity_pb2.ColorScale:
+    def color_scale(self) -> _shapes_pb2.ColorScale:
         """The scale of the pictures, set if there are any."""
 
     def __init__(
@@ -322,7 +322,7 @@ class RerankResponse(_message.Message):
         *,
         model: _builtins.str = ...,
         matches: _abc.Iterable[Global___Match] | None = ...,
-        color_scale: _similarity_pb2.ColorScale | None = ...,
+        color_scale: _shapes_pb2.ColorScale | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

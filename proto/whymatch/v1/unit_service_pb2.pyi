@@ -9,7 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from whymatch.v1 import explain_service_pb2 as _explain_service_pb2
 from whymatch.v1 import search_service_pb2 as _search_service_pb2
-from whymatch.v1 import similarity_pb2 as _similarity_pb2
+from whymatch.v1 import shapes_pb2 as _shapes_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -235,7 +235,7 @@ class TopImage(_message.Message):
         """Where that response is."""
 
     @_builtins.property
-    def box(self) -> _similarity_pb2.PixelBox:
+    def box(self) -> _shapes_pb2.PixelBox:
         """What the unit sees there, in pixels of the upright image."""
 
     def __init__(
@@ -245,7 +245,7 @@ class TopImage(_message.Message):
         label: _builtins.str = ...,
         response: _builtins.float = ...,
         cell: _explain_service_pb2.Cell | None = ...,
-        box: _similarity_pb2.PixelBox | None = ...,
+        box: _shapes_pb2.PixelBox | None = ...,
         patch_png: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "cell", b"cell"]  # noqa: Y015
@@ -1270,7 +1270,7 @@ class EmpiricalField(_message.Message):
         """
 
     @_builtins.property
-    def box(self) -> _similarity_pb2.PixelBox:
+    def box(self) -> _shapes_pb2.PixelBox:
         """The box around all values above the threshold, in pixels of the map."""
 
     @_builtins.property
@@ -1287,7 +1287,7 @@ class EmpiricalField(_message.Message):
         values: _abc.Iterable[_builtins.float] | None = ...,
         rows: _builtins.int = ...,
         columns: _builtins.int = ...,
-        box: _similarity_pb2.PixelBox | None = ...,
+        box: _shapes_pb2.PixelBox | None = ...,
         image_count: _builtins.int = ...,
         evaluations: _builtins.int = ...,
         positions: _builtins.int = ...,
@@ -1329,7 +1329,7 @@ class SegmentUnitsRequest(_message.Message):
     through the network finds and localizes.
     """
     @_builtins.property
-    def source(self) -> _similarity_pb2.ImageSource:
+    def source(self) -> _shapes_pb2.ImageSource:
         """The image."""
 
     @_builtins.property
@@ -1337,19 +1337,19 @@ class SegmentUnitsRequest(_message.Message):
         """The channels, from 0, at least one and at most 100."""
 
     @_builtins.property
-    def overlays(self) -> _similarity_pb2.OverlayOptions:
+    def overlays(self) -> _shapes_pb2.OverlayOptions:
         """Set, it asks for the pictures."""
 
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
-        source: _similarity_pb2.ImageSource | None = ...,
+        source: _shapes_pb2.ImageSource | None = ...,
         layer: _builtins.str = ...,
         channels: _abc.Iterable[_builtins.int] | None = ...,
         share: _builtins.float = ...,
         quantile: _builtins.float = ...,
-        overlays: _similarity_pb2.OverlayOptions | None = ...,
+        overlays: _shapes_pb2.OverlayOptions | None = ...,
         match_limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["overlays", b"overlays", "quantile", b"quantile", "share", b"share", "source", b"source", "threshold", b"threshold"]  # noqa: Y015
@@ -1452,7 +1452,7 @@ class UnitSegment(_message.Message):
         """rows x columns responses, row by row from the top left."""
 
     @_builtins.property
-    def area(self) -> _similarity_pb2.PixelBox:
+    def area(self) -> _shapes_pb2.PixelBox:
         """The part of the upright image that the network sees."""
 
     def __init__(
@@ -1468,7 +1468,7 @@ class UnitSegment(_message.Message):
         mask_png: _builtins.bytes = ...,
         area_share: _builtins.float = ...,
         overlay_png: _builtins.bytes = ...,
-        area: _similarity_pb2.PixelBox | None = ...,
+        area: _shapes_pb2.PixelBox | None = ...,
         width_px: _builtins.int = ...,
         height_px: _builtins.int = ...,
     ) -> None: ...
@@ -1535,24 +1535,24 @@ class FindMinimalImageRequest(_message.Message):
     means `gray`.
     """
     @_builtins.property
-    def source(self) -> _similarity_pb2.ImageSource:
+    def source(self) -> _shapes_pb2.ImageSource:
         """The image."""
 
     @_builtins.property
-    def overlays(self) -> _similarity_pb2.OverlayOptions:
+    def overlays(self) -> _shapes_pb2.OverlayOptions:
         """Set, it asks for the pictures."""
 
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
-        source: _similarity_pb2.ImageSource | None = ...,
+        source: _shapes_pb2.ImageSource | None = ...,
         class_name: _builtins.str = ...,
         match: _builtins.bool = ...,
         segmentation: _builtins.str = ...,
         segment_count: _builtins.int | None = ...,
         fill: _builtins.str = ...,
-        overlays: _similarity_pb2.OverlayOptions | None = ...,
+        overlays: _shapes_pb2.OverlayOptions | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_segment_count", b"_segment_count", "class_name", b"class_name", "match", b"match", "overlays", b"overlays", "prediction", b"prediction", "segment_count", b"segment_count", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1650,7 +1650,7 @@ class MinimalImageStep(_message.Message):
         """rows x columns numbers of parts, row by row from the top left; comes with the first step."""
 
     @_builtins.property
-    def area(self) -> _similarity_pb2.PixelBox:
+    def area(self) -> _shapes_pb2.PixelBox:
         """The part of the upright image that the network sees."""
 
     def __init__(
@@ -1667,7 +1667,7 @@ class MinimalImageStep(_message.Message):
         rows: _builtins.int = ...,
         columns: _builtins.int = ...,
         segments: _abc.Iterable[_builtins.int] | None = ...,
-        area: _similarity_pb2.PixelBox | None = ...,
+        area: _shapes_pb2.PixelBox | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_segment", b"_segment", "area", b"area", "segment", b"segment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

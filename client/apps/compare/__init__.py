@@ -1,0 +1,1 @@
+"""`whymatch compare`: the same queries under several models, side by side."""

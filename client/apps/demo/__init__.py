@@ -1,0 +1,1 @@
+"""`whymatch demo`: the main job on real photographs, from an empty folder to a report with pictures."""

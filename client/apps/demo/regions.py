@@ -1,0 +1,167 @@
+"""The demo's search by region: parts of one picture that find what the whole picture does not."""
+
+import html
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageOps
+
+from whymatch.client import Client
+from whymatch.client.apps.demo.photos import View
+from whymatch.client.apps.pages import picture, scale_bar
+from whymatch.client.draw.maps import SMALL_PX, common_scale, fitted_down, lit
+from whymatch.client.draw.outlines import draw_best_box, draw_regions
+from whymatch.client.inputs import Region, Stored
+from whymatch.client.results import Box, ColorScale, Explanation, Match
+
+CHANGE = "brighter"
+"""The queries that are searched by region."""
+HALF_PX = 240
+"""The side of each of two photographs in one picture."""
+LEFT = Region(Box(0.0, 0.0, 0.5, 1.0), relative=True)
+RIGHT = Region(Box(0.5, 0.0, 1.0, 1.0), relative=True)
+SHOWN_PAIR = ("flower", "astronaut")
+SHOWN_PHOTO = "rocket"
+SHOWN_PARTS = {
+    "the rocket": Region(Box(0.50, 0.30, 0.63, 1.0), relative=True),
+    "the sky": Region(Box(0.0, 0.0, 1.0, 0.3), relative=True),
+}
+LIMIT = 3
+
+
+@dataclass(frozen=True)
+class Half:
+    """What the region that holds one of two photographs found first."""
+
+    photo: str
+    beside: str
+    found: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One search by a region, or by the whole picture, and why each of its matches was found."""
+
+    name: str
+    regions: Sequence[Region]
+    answers: Sequence[str]
+    """The labels of a right first match."""
+    matches: Sequence[Match]
+    explanations: Sequence[Explanation]
+
+
+def region_search(client: Client, gallery: Sequence[View], queries: Sequence[View]) -> str:
+    """Search by regions whose photographs are known, and show two pictures with their regions."""
+    chosen = {query.photo: query for query in queries if query.name.endswith(f", {CHANGE}")}
+    pictures = {view.name: view.content for view in gallery}
+    halves = _search_halves(client, list(chosen.values()))
+    cards = ""
+    if set(SHOWN_PAIR) <= set(chosen):
+        cards += _pair_card(client, pictures, *(chosen[photo] for photo in SHOWN_PAIR))
+    if SHOWN_PHOTO in chosen:
+        cards += _parts_card(client, pictures, chosen[SHOWN_PHOTO])
+    return introduction(halves) + cards
+
+
+def introduction(halves: Sequence[Half]) -> str:
+    """Say what a search by region is, and how many regions found their photograph."""
+    found = sum(half.found == half.photo for half in halves)
+    missed = [f"{half.photo} beside {half.beside} found {half.found}" for half in halves if half.found != half.photo]
+    misses = f" The others: {html.escape('; '.join(missed))}." if missed else ""
+    return f"""
+<h2>Search by region</h2>
+<p>A region of the query alone decides the order of the whole gallery. The score is then the part of the similarity
+that lies in the region, and the percentage says how much of the whole similarity that is.</p>
+<p>To count how well that works, each photograph was put beside the next one, {len(halves) // 2} pictures of two, and
+both halves of each picture were searched with on their own. <b>{found} of {len(halves)} halves found their photo
+first</b>; a whole picture can find only one of its two first.{misses}</p>
+<p>Below, the green frame on the query is the region. The colors on a match say where it is like the region, or like
+the whole picture where there is none; the cells add up to the score. The white frame is the smallest that holds half of
+them.</p>"""
+
+
+def beside(left: View, right: View) -> bytes:
+    """Return a JPEG of two pictures side by side, each cut to a square."""
+    both = Image.new("RGB", (2 * HALF_PX, HALF_PX))
+    for place, view in enumerate((left, right)):
+        with Image.open(io.BytesIO(view.content)) as whole:
+            both.paste(ImageOps.fit(whole, (HALF_PX, HALF_PX)), (place * HALF_PX, 0))
+    file = io.BytesIO()
+    both.save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def card(title: str, query: bytes, rows: Sequence[Row], pictures: Mapping[str, bytes]) -> str:
+    """Show a query with a row for each search; the maps of one row have one scale."""
+    shown = "".join(_row(query, row, pictures) for row in rows)
+    return f'<div class="card"><h3>{html.escape(title)}</h3>{shown}</div>'
+
+
+def _search_halves(client: Client, views: Sequence[View]) -> list[Half]:
+    """Search each half of each picture of a photograph beside the next one, the last beside the first."""
+    halves = []
+    for left, right in zip(views, [*views[1:], *views[:1]], strict=True):
+        both = beside(left, right)
+        for region, view, other in ((LEFT, left, right), (RIGHT, right, left)):
+            [first] = client.search(both, regions=[region], limit=1)
+            halves.append(Half(view.photo, other.photo, first.label))
+    return halves
+
+
+def _pair_card(client: Client, pictures: Mapping[str, bytes], left: View, right: View) -> str:
+    both = beside(left, right)
+    rows = [
+        _search(client, both, "the whole picture", answers=(left.photo, right.photo)),
+        _search(client, both, "the left half", LEFT, answers=[left.photo]),
+        _search(client, both, "the right half", RIGHT, answers=[right.photo]),
+    ]
+    return card(f"{left.photo} beside {right.photo}: the three best matches", both, rows, pictures)
+
+
+def _parts_card(client: Client, pictures: Mapping[str, bytes], view: View) -> str:
+    searches: list[tuple[str, list[Region]]] = [("the whole picture", [])]
+    searches += [(name, [region]) for name, region in SHOWN_PARTS.items()]
+    rows = [
+        _search(client, view.content, name, *regions, answers=[view.photo], best_per_label=True)
+        for name, regions in searches
+    ]
+    return card(f"{view.name}: the best match of each of the three best labels", view.content, rows, pictures)
+
+
+def _search(
+    client: Client, query: bytes, name: str, *regions: Region, answers: Sequence[str], best_per_label: bool = False
+) -> Row:
+    result = client.search(query, regions=regions, limit=LIMIT, best_per_label=best_per_label)
+    explanations = [
+        client.explain_match(query, Stored(match.name), query_regions=regions, channel_limit=0, correspondence_limit=0)
+        for match in result
+    ]
+    return Row(name, regions, answers, result, explanations)
+
+
+def _row(query: bytes, row: Row, pictures: Mapping[str, bytes]) -> str:
+    scale = common_scale(explanation.match_map for explanation in row.explanations)
+    outlined = fitted_down(query, SMALL_PX)
+    draw_regions(outlined, row.explanations[0].query_map, row.regions)
+    matches = "".join(_match_figure(rank, row, scale, pictures) for rank in range(len(row.matches)))
+    return f"""
+<div class="row"><figure>{picture(outlined, "the query")}<figcaption>{html.escape(row.name)}</figcaption></figure>
+{matches}</div>{scale_bar(scale)}"""
+
+
+def _match_figure(rank: int, row: Row, scale: ColorScale, pictures: Mapping[str, bytes]) -> str:
+    match, match_map = row.matches[rank], row.explanations[rank].match_map
+    drawn = lit(pictures[match.name], match_map, scale)
+    draw_best_box(drawn, match_map)
+    share = f" = {match.region_share:.0%} of {match.image_score:.3f}" if row.regions else ""
+    return f"""<figure>{picture(drawn, "where the match is like the query")}
+<figcaption>{rank + 1}. score <b>{match.score:.3f}</b>{share}{_verdict(rank, match, row.answers)}<br>
+{html.escape(match.name)}</figcaption></figure>"""
+
+
+def _verdict(rank: int, match: Match, answers: Sequence[str]) -> str:
+    """Say whether the first match is right; the others are for looking only."""
+    if rank > 0:
+        return ""
+    return ', <span class="good">right</span>' if match.label in answers else ', <span class="bad">wrong</span>'

@@ -1,0 +1,84 @@
+"""The calls of the command `explain prediction-difference`: what each asks for, and what it has come to."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from whymatch.client.apps.progress import ProgressBar, progress_bar
+from whymatch.client.draw.runs import DifferenceRun, DifferenceSetting
+from whymatch.client.results import PredictionDifferenceExplanation
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedRun:
+    """One call to be made."""
+
+    image: str | None
+    """As the command line names it; None for an explanation that is resumed."""
+    picture: PIL.Image.Image | None
+    """The image, upright; None if nothing is drawn, or it is not known."""
+    setting: DifferenceSetting
+    ask: Callable[..., object]
+    """Makes the call; takes its `progress`."""
+    network: str = ""
+    """Which of several servers' networks is asked; empty where there is one server."""
+
+    @property
+    def title(self) -> str:
+        """What the progress bar is of, without folders, so that there is room for the bar."""
+        return " ".join(filter(None, [Path(self.image).name if self.image else "resuming", self.network]))
+
+
+def follow(planned: PlannedRun, runs: list[DifferenceRun], draw: Callable[[DifferenceRun], None] | None) -> None:
+    """Make a call and show how far it is; put what came of it into `runs`, also if it fails.
+
+    draw: called with the run whenever it has new maps.
+    """
+    with progress_bar(None, planned.title, "evaluations") as bar:
+        watch = _Watch(planned, bar, draw)
+        try:
+            planned.ask(progress=watch)
+        except KeyboardInterrupt:
+            if watch.name:
+                print(f"stopped early; --resume {watch.name} goes on from here", file=sys.stderr)
+            raise
+        finally:
+            if watch.run:
+                runs.append(watch.run)
+
+
+class _Watch:
+    """Shows how far a call is, and keeps the last maps."""
+
+    def __init__(self, planned: PlannedRun, bar: ProgressBar, draw: Callable[[DifferenceRun], None] | None) -> None:
+        self.run: DifferenceRun | None = None
+        self.name = ""
+        self._planned, self._bar, self._draw = planned, bar, draw
+        self._start_s = time.monotonic()
+
+    def __call__(self, explanation: PredictionDifferenceExplanation) -> None:
+        """Take the next answer."""
+        if explanation.planned_evaluations:  # of what ends before, the server keeps nothing
+            self.name = explanation.name
+        self._show(explanation)
+        if explanation.maps:
+            plan, seconds = self._planned, time.monotonic() - self._start_s
+            self.run = DifferenceRun(plan.image, plan.picture, plan.setting, explanation, seconds, plan.network)
+            if self._draw:
+                self._draw(self.run)
+
+    def _show(self, explanation: PredictionDifferenceExplanation) -> None:
+        if explanation.fitted_count < explanation.fit_count:
+            self._bar.turn("fitting the sampler", "images")
+            self._bar.reach(explanation.fitted_count, explanation.fit_count)
+        else:
+            self._bar.turn(self._planned.title, "evaluations")
+            self._bar.reach(explanation.evaluations, explanation.planned_evaluations)

@@ -1,0 +1,1 @@
+"""The `whymatch` command: parse, call, print. Data goes to stdout, talk to stderr."""

@@ -1,0 +1,97 @@
+"""The command `compare`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whymatch.client.cli.options import Json
+
+
+def compare(
+    gallery: Annotated[
+        Path,
+        typer.Argument(
+            exists=True,
+            file_okay=False,
+            metavar="GALLERY_FOLDER",
+            help="Images to search; each has the name of its folder as its label.",
+        ),
+    ],
+    models: Annotated[
+        list[str],
+        typer.Option(
+            "--model",
+            metavar="SPEC",
+            help="[BACKBONE=]MODEL[:POOLING], and perhaps @LAYERS; give several: bundled, bundled:max, "
+            "run/model.safetensors, bundled@features.17.conv.1. The "
+            "maps of all are held against those of the first.",
+        ),
+    ],
+    queries: Annotated[
+        list[Path] | None,
+        typer.Option(
+            exists=True,
+            metavar="PATH",
+            help="An image to search with, or a folder of them; may be given repeatedly.",
+            show_default="the gallery's folder",
+        ),
+    ] = None,
+    include: Annotated[
+        str, typer.Option(metavar="GLOB", help="Only files of this name are in the gallery: 'train__*'.")
+    ] = "*",
+    include_queries: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GLOB",
+            help="Only files of this name are queries: 'val__*'.",
+            show_default="those of the gallery, or all of --queries",
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="How many matches to show.")] = 3,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="How many queries, evenly spread over those found.",
+            show_default="6, or all files that --queries names",
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option(file_okay=False, metavar="DIR", help="Where to write the report.")] = Path(
+        "compare-output"
+    ),
+    json: Json = False,
+) -> None:
+    """Search with the same queries under several models, and show their matches and maps side by side.
+
+    Each query is searched without itself. DIR/report.html shows all, DIR/query-NN.png one query each.
+    """
+    from whymatch.client.cli.rooms import require_server
+
+    require_server()
+    from whymatch.client import WhymatchError
+    from whymatch.client.apps import documents
+    from whymatch.client.apps.add import UnusablePaths, find_images
+    from whymatch.client.apps.compare.run import CompareFailed, find_queries, run
+
+    if include_queries is None:
+        include_queries = "*" if queries else include
+    try:
+        images = find_images([gallery], label="", labels_from_folders=True, include=include)
+        chosen = find_queries(images, queries or [gallery], include=include_queries, count=count)
+    except UnusablePaths as error:
+        raise typer.BadParameter(str(error)) from None
+    try:
+        comparison = run(images, chosen, models, output, limit=limit)
+    except (CompareFailed, WhymatchError, OSError) as error:
+        print(f"whymatch: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    for failure in comparison.failures:
+        print(f"left out: {failure.path}: {failure.message}", file=sys.stderr)
+    report = output / "report.html"
+    if json:
+        documents.print_document(comparison.document() | {"report": str(report)})
+    else:
+        print("\n".join(side.text() for side in comparison.sides), report, sep="\n")

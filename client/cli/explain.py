@@ -1,0 +1,341 @@
+"""The commands `explain match`, `point`, `label`, `components` and `interactive`; more are added from other files."""
+
+import functools
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from whymatch.client.apps.unit_progress import bar
+from whymatch.client.cli import prediction_difference, regions
+from whymatch.client.cli.connection import with_client
+from whymatch.client.cli.options import BoxShare, Json, Maps, Match, Query, either_source, named_gallery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from whymatch.client import Box, Client, ComponentShares, Explanation, Region
+
+
+def norm(values: list[float] | None) -> list[float] | None:
+    """Refuse what is no norm; NaN passes every `min`."""
+    for value in values or ():
+        if not value >= 1:
+            raise typer.BadParameter(f"{value:g}; take 1 or more, or inf")
+    return values
+
+
+app = typer.Typer(help="Say where and why images match.", no_args_is_help=True)
+
+Channels = Annotated[
+    int, typer.Option(min=0, max=2**31 - 1, metavar="N", help="How many of the leading channels to return.")
+]
+Correspondences = Annotated[
+    int, typer.Option(min=0, max=1000, metavar="N", help="How many pairs of corresponding cells to return.")
+]
+
+
+@app.command("match")
+@with_client
+def explain_match(
+    client: "Client",
+    context: typer.Context,
+    query: Query,
+    match: Match,
+    query_boxes: regions.QueryBoxes = None,
+    match_boxes: regions.MatchBoxes = None,
+    channels: Channels = 10,
+    correspondences: Correspondences = 10,
+    box_share: BoxShare = 0.5,
+    maps: Maps = None,
+    cards: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=100,
+            metavar="N",
+            help="Write what the units of the N leading channels respond to in the gallery, too (with --maps).",
+        ),
+    ] = 0,
+    json: Json = False,
+) -> None:
+    """Say where the similarity of two images lies, in which channels, and which cells correspond.
+
+    If --gallery is given, both go through the head of that gallery; if not, through the head of a stored match's own
+    gallery, else of a stored query's, and for two files through none.
+    """
+    if cards and not maps:
+        raise typer.BadParameter("--cards needs --maps DIR, the folder that they are written into")
+    query_regions = regions.boxes(query_boxes, "--query-region")
+    match_regions = regions.boxes(match_boxes, "--match-region")
+    explanation = client.explain_match(
+        either_source(query),
+        either_source(match),
+        query_regions=query_regions,
+        match_regions=match_regions,
+        channel_limit=max(channels, cards),
+        correspondence_limit=correspondences,
+        overlays=maps is not None,
+        box_share=box_share,
+        gallery=named_gallery(context),
+    )
+    shown = replace(explanation, channels=explanation.channels[:channels])
+    draw = functools.partial(leading_cards, client, explanation, cards, maps) if cards and maps else None
+    parts = {"query_regions": query_regions, "match_regions": match_regions}
+    show(shown, query, match, maps, json, **parts, draw_cards=draw)
+
+
+@app.command("point")
+@with_client
+def explain_point(
+    client: "Client",
+    context: typer.Context,
+    query: Query,
+    match: Match,
+    query_point: regions.PointOption = None,
+    match_point: regions.PointOption = None,
+    channels: Channels = 10,
+    correspondences: Correspondences = 10,
+    box_share: BoxShare = 0.5,
+    maps: Maps = None,
+    json: Json = False,
+) -> None:
+    """Say what in one image corresponds to a point of the other.
+
+    If --gallery is given, both go through the head of that gallery; if not, through the head of a stored match's own
+    gallery, else of a stored query's, and for two files through none.
+    """
+    if (query_point is None) == (match_point is None):
+        raise typer.BadParameter("give one point: --query-point X,Y or --match-point X,Y")
+    query_regions = [regions.point(query_point, "--query-point")] if query_point is not None else []
+    match_regions = [regions.point(match_point, "--match-point")] if match_point is not None else []
+    explanation = client.explain_match(
+        either_source(query),
+        either_source(match),
+        query_regions=query_regions,
+        match_regions=match_regions,
+        channel_limit=channels,
+        correspondence_limit=correspondences,
+        overlays=maps is not None,
+        box_share=box_share,
+        gallery=named_gallery(context),
+    )
+    show(explanation, query, match, maps, json, query_regions=query_regions, match_regions=match_regions)
+
+
+@app.command("label")
+@with_client
+def explain_label(
+    client: "Client",
+    query: Query,
+    label: Annotated[str, typer.Argument(metavar="LABEL", help="A label of the gallery.")],
+    box_share: BoxShare = 0.5,
+    maps: Maps = None,
+    json: Json = False,
+) -> None:
+    """Say where in an image its similarity to all images of a label lies."""
+    from whymatch.client.apps import documents
+
+    explanation = client.explain_label(either_source(query), label, overlays=maps is not None, box_share=box_share)
+    overlays: dict[str, Path] = {}
+    if maps:
+        from whymatch.client.draw import matches
+
+        overlays = matches.write_label(explanation, label, maps)
+        print(maps / "sheet.png", file=sys.stderr)
+    if json:
+        documents.print_document(documents.label_explanation(query, label, explanation, overlays))
+        return
+    print(f"score {explanation.score:.4f}, the mean over {explanation.image_count} images labeled {label!r}")
+    print(f"query map adds up to {explanation.query_map.total:.4f}, {frame(explanation.query_map.best_box, box_share)}")
+    for overlay in overlays.values():
+        print(overlay)
+
+
+@app.command("components")
+@with_client
+def explain_components(
+    client: "Client",
+    pairs: Annotated[
+        int, typer.Option(min=1, max=10_000, metavar="N", help="How many pairs of images of one label to draw.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, metavar="N", help="Another seed draws other pairs.")] = 0,
+    plot: Annotated[
+        Path | None, typer.Option(dir_okay=False, metavar="FILE.png", help="Draw the curve into this file.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say how few channels carry the similarity of images of one label."""
+    from whymatch.client.apps import documents
+
+    if plot and plot.suffix.lower() != ".png":
+        raise typer.BadParameter(f"--plot {str(plot)!r}: write the name of a PNG file, for example components.png")
+    shares = client.explain_components(pair_count=pairs, seed=seed)
+    if plot:
+        from whymatch.client.draw import components
+
+        components.write_components(shares, plot)
+        print(plot, file=sys.stderr)
+    if json:
+        documents.print_document(documents.component_shares(shares))
+    else:
+        print_components(shares)
+
+
+@app.command("interactive")
+@with_client
+def explain_interactive(
+    client: "Client",
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or image:NAME for a stored image.")],
+    layers: Annotated[
+        list[str],
+        typer.Option("--layer", metavar="LAYER", help="A layer that `whymatch layers` lists; may be given repeatedly."),
+    ],
+    supervisions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--supervision",
+            metavar="last|next|LAYER",
+            help="What tells how active the layer is: the last layer, the one that reads it, or a later one; may be "
+            "given repeatedly.",
+            show_default="last",
+        ),
+    ] = None,
+    norms: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--norm", metavar="P", help="1 or more, or inf; may be given repeatedly.", show_default="2", callback=norm
+        ),
+    ] = None,
+    size_px: Annotated[
+        int, typer.Option(min=32, max=1024, help="The network's input has about that many pixels squared.")
+    ] = 512,
+    warp: Annotated[bool, typer.Option("--warp", help="Squeeze the image to a square.")] = False,
+    descriptor: Annotated[
+        Literal["average", "max"] | None,
+        typer.Option(help="Return the weighted responses, pooled in this way, too (with --json)."),
+    ] = None,
+    maps: Maps = None,
+    json: Json = False,
+) -> None:
+    """Say which places of an image the neurons of a layer are active at, told from above (InterActive).
+
+    Several layers, supervisions and norms are all combined.
+    """
+    from whymatch.client import InterActiveSetting
+    from whymatch.client.apps import documents
+
+    if descriptor and not json:
+        raise typer.BadParameter("--descriptor needs --json, which prints it")
+    settings = [
+        InterActiveSetting(layer, supervision, p)
+        for layer in layers
+        for supervision in supervisions or ["last"]
+        for p in norms or [2.0]
+    ]
+    explanation = client.explain_interactive(
+        either_source(image), settings, size_px=size_px, warp=warp, descriptor=descriptor, overlays=maps is not None
+    )
+    overlays: list[Path] = []
+    if maps:
+        from whymatch.client.draw import matches
+
+        overlays = matches.write_interactive(explanation, maps)
+        print(maps / "sheet.png", file=sys.stderr)
+    if json:
+        documents.print_document(documents.interactive(image, explanation, overlays))
+        return
+    print(f"input {explanation.input_width_px} x {explanation.input_height_px} px")
+    for one in explanation.results:
+        (rows, columns), setting = one.map.values.shape, one.setting
+        row, column = divmod(int(one.map.values.argmax()), columns)
+        where = f"most active in row {row}, column {column}" if one.map.values.any() else "active nowhere"
+        print(f"{setting.layer}, {setting.supervision}, p = {setting.norm:g}: {rows} x {columns} cells, {where}")
+    for overlay in overlays:
+        print(overlay)
+
+
+app.command("prediction-difference")(prediction_difference.explain_prediction_difference)
+
+
+def show(
+    explanation: "Explanation",
+    query: str,
+    match: str,
+    folder: Path | None,
+    json: bool,
+    *,
+    query_regions: "list[Region]",
+    match_regions: "list[Region]",
+    draw_cards: "Callable[[], Mapping[int, Path]] | None" = None,
+) -> None:
+    """Write the pictures if there is a folder for them, and print why two images match."""
+    from whymatch.client.apps import documents
+
+    overlays: dict[str, Path] = {}
+    if folder:
+        from whymatch.client.draw import matches
+
+        overlays = matches.write_explanation(
+            explanation, folder, query_regions=query_regions, match_regions=match_regions
+        )
+        print(folder / "sheet.png", file=sys.stderr)
+    cards = draw_cards() if draw_cards else {}
+    if json:
+        documents.print_document(documents.explanation(query, match, explanation, overlays, cards))
+        return
+    print_explanation(explanation, by_region=bool(query_regions or match_regions))
+    for file in [*overlays.values(), *cards.values()]:
+        print(file)
+
+
+def leading_cards(client: "Client", explanation: "Explanation", count: int, folder: Path) -> dict[int, Path]:
+    """Write cards of the units of the leading channels, and return the files by channel."""
+    from whymatch.client.apps.unit_cards import fetch_cards
+    from whymatch.client.draw.units import write_cards
+
+    leading = [(one.channel, one.unit) for one in explanation.channels[:count] if one.unit]
+    if not leading:
+        print("no cards: the head of the gallery mixes channels, or their layer is weighed", file=sys.stderr)
+    written: dict[int, Path] = {}
+    for layer in dict.fromkeys(unit[0] for _, unit in leading):
+        channels = {unit[1]: channel for channel, unit in leading if unit[0] == layer}
+        with bar(layer) as progress:
+            cards = list(fetch_cards(client, layer, list(channels), progress=progress))
+        for card, file in zip(cards, write_cards(cards, folder), strict=True):
+            written[channels[card.unit.channel]] = file
+    return written
+
+
+def print_explanation(explanation: "Explanation", *, by_region: bool) -> None:
+    """Print the score, what adds up to it, and what leads."""
+    whole = f" of the {explanation.image_score:.4f} of the whole images" if by_region else ""
+    print(f"score {explanation.score:.4f}{whole}")
+    print(f"query map adds up to {explanation.query_map.total:.4f}, match map to {explanation.match_map.total:.4f}")
+    print(f"residual {explanation.residual:.1e}")
+    if explanation.channels:
+        print("leading channels " + ", ".join(f"{one.channel}: {one}" for one in explanation.channels))
+    for number, pair in enumerate(explanation.correspondences, start=1):
+        print(f"{number:4}  {pair.score:9.6f}  query {corners(pair.query_box)}  match {corners(pair.match_box)}")
+
+
+def print_components(shares: "ComponentShares") -> None:
+    """Print the share of the score in ever more leading channels."""
+    print(f"{shares.pair_count} pairs; share of the score in the leading channels: mean, and 10% to 90% of the pairs")
+    counts = [count for count in (2**power for power in range(32)) if count < len(shares.mean)]
+    for count in [*counts, len(shares.mean)]:
+        low, mean, high = (curve[count - 1] for curve in (shares.low, shares.mean, shares.high))
+        print(f"{count:6}  {mean:6.1%}  {low:6.1%} to {high:6.1%}")
+
+
+def frame(box: "Box | None", share: float) -> str:
+    """Say where the smallest box with that share of the positive values lies."""
+    return f"{share:.0%} of its positive values in {corners(box)}" if box else "and none of its values is positive"
+
+
+def corners(box: "Box") -> str:
+    """Write a box as the options take it: left, top, width and height, to a tenth of a pixel."""
+    numbers = (box.left_px, box.top_px, box.right_px - box.left_px, box.bottom_px - box.top_px)
+    return ",".join(f"{round(number, 1):.10g}" for number in numbers)

@@ -1,0 +1,167 @@
+"""The commands `gallery create`, `gallery list`, `gallery show`, `gallery head` and `gallery delete`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from whymatch.client.cli.connection import with_client
+from whymatch.client.cli.options import Json
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from whymatch.client import Client, Gallery, Head
+
+app = typer.Typer(help="Make, show and delete galleries, and give them heads.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of the gallery.")]
+
+
+@app.command("create")
+@with_client
+def create_gallery(
+    client: "Client",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the new gallery.")],
+    index: Annotated[
+        str, typer.Option(metavar="FACTORY", help="A FAISS factory string; auto is exact while exact is fast.")
+    ] = "auto",
+    omit_feature_maps: Annotated[
+        bool, typer.Option("--omit-feature-maps", help="Smaller on disk; each map then embeds the stored image again.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Make an empty gallery."""
+    print_gallery(client.create_gallery(name, index_factory=index, omit_feature_maps=omit_feature_maps), json)
+
+
+@app.command("list")
+@with_client
+def list_galleries(client: "Client", json: Json = False) -> None:
+    """List the galleries of the server."""
+    from whymatch.client.apps import documents
+
+    if json:
+        documents.print_document({"galleries": [documents.gallery(gallery) for gallery in client.galleries()]})
+        return
+    for gallery in client.galleries():
+        kind = gallery.head.kind if gallery.head else "none"
+        print(f"{gallery.name}\t{gallery.image_count} images\tmodel {gallery.model}\thead {kind}")
+
+
+@app.command("show")
+@with_client
+def show_gallery(client: "Client", name: Name, json: Json = False) -> None:
+    """Show what is known of a gallery."""
+    print_gallery(client.get_gallery(name), json)
+
+
+@app.command("head")
+@with_client
+def set_head(
+    client: "Client",
+    name: Name,
+    kind: Annotated[
+        Literal["none", "centering", "whitening", "linear"],
+        typer.Argument(
+            metavar="KIND",
+            help="centering takes off the mean of the gallery; whitening also turns to its principal directions and "
+            "brings each to the same variance; linear is a layer that was learned elsewhere.",
+        ),
+    ],
+    dimensions: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=2**31 - 1,
+            metavar="N",
+            help="How many directions whitening keeps.",
+            show_default="the server chooses",
+        ),
+    ] = None,
+    layer: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="The layer of linear: an .npz file with weight (a row for each dimension, a column for each channel) "
+            "and, if there is one, bias; or an .npy file with the weight alone.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Put a linear head between the model and a gallery's embeddings, which are made anew from what is stored.
+
+    Until it is done, searches find the old embeddings, which stay if it fails.
+    """
+    from whymatch.client.apps.progress import progress_bar
+
+    if dimensions is not None and kind != "whitening":
+        raise typer.BadParameter(f"--dimensions belongs to whitening; leave it out for {kind}")
+    if (layer is not None) != (kind == "linear"):
+        raise typer.BadParameter(
+            f"--layer belongs to linear; leave it out for {kind}" if layer else "linear needs its layer: --layer FILE"
+        )
+    weight, bias = read_layer(layer) if layer else (None, None)
+    with progress_bar(None, f"head {kind}") as progress:
+        gallery = client.set_head(
+            kind, dimensions=dimensions, weight=weight, bias=bias, progress=progress.reach, gallery=name
+        )
+    print_gallery(gallery, json)
+
+
+@app.command("delete")
+@with_client
+def delete_gallery(client: "Client", name: Name) -> None:
+    """Delete a gallery and everything in it."""
+    client.delete_gallery(name)
+    print(f"deleted the gallery {name}", file=sys.stderr)
+
+
+def print_gallery(gallery: "Gallery", json: bool) -> None:
+    """Print what is known of a gallery, as JSON or a line for each fact."""
+    from whymatch.client.apps import documents
+
+    document = documents.gallery(gallery)
+    documents.print_facts(document if json else {**document, "head": described(gallery.head)}, json)
+
+
+def described(head: "Head | None") -> str:
+    """Say in one line what a gallery's head is."""
+    if head is None:
+        return "none"
+    fitted = f", fitted to {head.image_count} images" if head.image_count else ""
+    return f"{head.kind}, {head.dimensions} dimensions, version {head.version}{fitted}, {head.create_time.isoformat()}"
+
+
+def read_layer(file: Path) -> "tuple[np.ndarray, np.ndarray]":
+    """Return weight and bias of an `.npz` file, or of an `.npy` file the weight and zeros."""
+    from whymatch.client.wire import requests_gallery
+
+    arrays = read_arrays(file)
+    if not {"weight"} <= set(arrays) <= {"weight", "bias"}:
+        names = ", ".join(sorted(arrays)[:5]) or "nothing"
+        raise typer.BadParameter(f"{str(file)!r} holds {names}; a layer is weight and, if there is one, bias")
+    try:
+        return requests_gallery.layer(arrays["weight"], arrays.get("bias"))
+    except ValueError as error:
+        raise typer.BadParameter(f"{str(file)!r}: {error}") from None
+
+
+def read_arrays(file: Path) -> "dict[str, np.ndarray]":
+    """Return the arrays of an `.npz` file by name, or the one of an `.npy` file as `weight`."""
+    import zipfile
+    import zlib
+
+    import numpy as np
+
+    try:
+        with file.open("rb") as opened:
+            loaded = np.load(opened, allow_pickle=False)
+            return {"weight": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+        raise typer.BadParameter(
+            f"{str(file)!r} is no sound .npz or .npy file of numbers; write it with numpy.savez or numpy.save"
+        ) from None

@@ -1,0 +1,343 @@
+"""The command `explain prediction-difference`."""
+
+import functools
+import itertools
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+import typer
+
+from whymatch.client.cli.connection import MAX_TIMEOUT_S, connect_to, with_client
+from whymatch.client.cli.options import Json, Maps, either_source
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+    from whymatch.client import Client, DifferenceMap, Stored
+    from whymatch.client.apps.difference_runs import PlannedRun
+    from whymatch.client.draw.runs import DifferenceRun
+    from whymatch.client.inputs import SamplerKind
+    from whymatch.client.targets import PredictionTarget
+
+MAX_WINDOW_PX = 32
+CONTEXT_MARGIN_PX = 4
+"""How much larger than its window a context is where nobody says it."""
+ASKED = (
+    "images",
+    "targets",
+    "windows",
+    "context_px",
+    "samples",
+    "stride_px",
+    "samplers",
+    "seed",
+    "max_standard_error",
+    "batch_size",
+    "training_images",
+    "refit",
+    "sensitivity",
+    "also",
+)
+"""The parameters that make an explanation what it is; one that is resumed has them already."""
+
+
+def above_zero(value: float | None) -> float | None:
+    """Refuse what bounds nothing; NaN passes every `min`."""
+    if value is not None and not 0 < value <= MAX_TIMEOUT_S:
+        raise typer.BadParameter(f"{value:g}; take more than 0 and at most {MAX_TIMEOUT_S:g}")
+    return value
+
+
+def known(samplers: list[str] | None) -> list[str] | None:
+    """Refuse another sampler."""
+    from whymatch.client.inputs import SamplerKind
+
+    for sampler in samplers or ():
+        if sampler not in get_args(SamplerKind):
+            raise typer.BadParameter(f"{sampler!r}; take {', '.join(get_args(SamplerKind))}")
+    return samplers
+
+
+def png(file: Path | None) -> Path | None:
+    """Refuse a file of another kind."""
+    if file and file.suffix.lower() != ".png":
+        raise typer.BadParameter(f"{str(file)!r}: write the name of a PNG file, for example live.png")
+    return file
+
+
+@with_client
+def explain_prediction_difference(
+    client: "Client",
+    context: typer.Context,
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="IMAGE", help="Files, or image:NAME for stored images.", show_default=False),
+    ] = None,
+    targets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            metavar="TARGET",
+            help="What to explain; may be given repeatedly: class:NAME, a class's probability; score:NAME, its score "
+            "before softmax; unit:LAYER/CHANNEL, a feature map, or unit:LAYER/CHANNEL@ROW,COLUMN, one unit of it; "
+            "similarity:IMAGE; evidence:LABEL or evidence-image:NAME, what the neighbors say. The NAME of a class may "
+            "be top1, top2 and so on.",
+            show_default=False,
+        ),
+    ] = None,
+    windows: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--window",
+            min=1,
+            max=MAX_WINDOW_PX,
+            metavar="PX",
+            help="k: a window of k x k pixels of the network's input is unknown at a time; may be given repeatedly.",
+            show_default="10",
+        ),
+    ] = None,
+    context_px: Annotated[
+        int | None,
+        typer.Option(
+            "--context",
+            min=1,
+            max=MAX_WINDOW_PX,
+            metavar="PX",
+            help="l: a window is told from the rest of the l x l pixels around it.",
+            show_default="window + 4",
+        ),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="S: how many samples replace each window.")
+    ] = 20,
+    stride_px: Annotated[
+        int,
+        typer.Option(
+            "--stride",
+            min=1,
+            max=MAX_WINDOW_PX,
+            metavar="PX",
+            help="Pixels from one window to the next, at most k.",
+        ),
+    ] = 4,
+    samplers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sampler",
+            metavar="conditional|marginal|mean",
+            callback=known,
+            help="What replaces a window: draws from a normal distribution of the gallery's patches, given the pixels "
+            "around; what other images have there; or the conditional mean, for a preview. May be given repeatedly.",
+            show_default="conditional",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, metavar="N", help="Another seed draws others.")] = 0,
+    max_standard_error: Annotated[
+        float | None,
+        typer.Option(callback=above_zero, metavar="ERROR", help="Stop sooner if no pixel's standard error is larger."),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, metavar="N", help="Altered images at once.", show_default="the server chooses"),
+    ] = None,
+    training_images: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=2**53, metavar="N", help="How many images the classifier learned from.", show_default="ImageNet"
+        ),
+    ] = None,
+    refit: Annotated[bool, typer.Option("--refit", help="Fit the distribution of patches anew.")] = False,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="Return the sensitivity map, the gradient's size, too.")
+    ] = False,
+    maps: Maps = None,
+    live: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False, callback=png, metavar="FILE.png", help="Draw each partial map into this file meanwhile."
+        ),
+    ] = None,
+    deadline_s: Annotated[
+        float | None,
+        typer.Option(
+            "--deadline",
+            callback=above_zero,
+            metavar="SECONDS",
+            help="How long each image, window and sampler may take in all.",
+            show_default="no limit",
+        ),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Go on with an explanation that was stopped, as it was asked for."),
+    ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Ask this server, with another network, too; it needs a gallery of the same name. May be given "
+            "repeatedly.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say what each part of an image is worth for what the model makes of it, by taking the part as unknown.
+
+    Several images, windows, samplers and servers are all combined, each in a call of its own with all targets. A call
+    that is stopped prints and draws what it has come to, and --resume goes on there.
+    """
+    from whymatch.client.apps.difference_runs import follow
+    from whymatch.client.draw.differences import write_live
+
+    require_what_to_do(context, images, targets, resume)
+    options: dict[str, Any] = {"overlays": maps is not None or live is not None, "deadline_s": deadline_s}
+    if resume is not None:
+        calls = [resumed(client, resume, options)]
+    else:
+        options |= {
+            "sample_count": samples,
+            "stride_px": stride_px,
+            "seed": seed,
+            "max_standard_error": max_standard_error,
+            "batch_size": batch_size,
+            "training_image_count": training_images,
+            "with_sensitivity": sensitivity,
+        }
+        named = [read(word) for word in targets or ()]
+        kinds = cast("list[SamplerKind]", samplers or ["conditional"])
+        settings = list(itertools.product(kinds, windows or [10]))
+        clients = by_network([client, *(connect_to(address, context) for address in also)]) if also else {"": client}
+        calls = planned(clients, images or [], named, settings, context_px, refit, options)
+    runs: list[DifferenceRun] = []
+    draw = functools.partial(write_live, file=live) if live else None
+    try:
+        for call in calls:
+            follow(call, runs, draw)
+    finally:
+        if runs:
+            show(runs, maps, json, several=len(calls) > 1)
+
+
+def require_what_to_do(
+    context: typer.Context, images: list[str] | None, targets: list[str] | None, resume: str | None
+) -> None:
+    """Refuse what asks for nothing, and what asks a resumed explanation for something else."""
+    if resume is None and not (images and targets):
+        raise typer.BadParameter("give at least one IMAGE and one --target, or --resume NAME")
+    sources = {name: context.get_parameter_source(name) for name in ASKED}
+    if resume is not None and any(source and source.name == "COMMANDLINE" for source in sources.values()):
+        raise typer.BadParameter("--resume goes on as it was asked for; leave out images, targets and their settings")
+
+
+def read(word: str) -> "PredictionTarget":
+    """Read what --target says."""
+    from whymatch.client import read_target
+
+    try:
+        return read_target(word)
+    except ValueError as error:
+        raise typer.BadParameter(f"--target {error}") from None
+
+
+def resumed(client: "Client", name: str, options: dict[str, Any]) -> "PlannedRun":
+    """Plan to go on with an explanation."""
+    from whymatch.client.apps.difference_runs import PlannedRun
+    from whymatch.client.draw.runs import DifferenceSetting
+
+    ask = functools.partial(client.resume_prediction_difference, name, **options)
+    return PlannedRun(None, None, DifferenceSetting(), ask)
+
+
+def by_network(clients: "list[Client]") -> "dict[str, Client]":
+    """Return clients by the network of their server, and by its address where several have the same."""
+    names = [client.model().backbone for client in clients]
+    return {
+        name if names.count(name) == 1 else f"{name} at {client.address}": client
+        for name, client in zip(names, clients, strict=True)
+    }
+
+
+def planned(
+    clients: "dict[str, Client]",
+    images: list[str],
+    targets: "list[PredictionTarget]",
+    settings: "list[tuple[SamplerKind, int]]",
+    context_px: int | None,
+    refit: bool,
+    options: dict[str, Any],
+) -> "list[PlannedRun]":
+    """Plan a call for each image, network, sampler and window; only the first image's fit the sampler anew."""
+    from whymatch.client.apps.difference_runs import PlannedRun
+    from whymatch.client.draw.runs import DifferenceSetting
+
+    sources = [either_source(image) for image in images]
+    calls: list[PlannedRun] = []
+    for number, (image, source) in enumerate(zip(images, sources, strict=True)):
+        picture = load(next(iter(clients.values())), source) if options["overlays"] else None
+        for (network, client), (sampler, window_px) in itertools.product(clients.items(), settings):
+            context = context_px or min(window_px + CONTEXT_MARGIN_PX, MAX_WINDOW_PX)
+            samples = 1 if sampler == "mean" else options["sample_count"]
+            setting = DifferenceSetting(window_px, context, samples, options["stride_px"])
+            ask = functools.partial(
+                client.explain_prediction_difference,
+                source,
+                targets,
+                window_px=window_px,
+                context_px=context,
+                sampler=sampler,
+                refit_sampler=refit and number == 0,
+                **options,
+            )
+            calls.append(PlannedRun(image, picture, setting, ask, network))
+    return calls
+
+
+def load(client: "Client", source: "Path | Stored") -> "PIL.Image.Image | None":
+    """Return the image, to be drawn beside its maps."""
+    from whymatch.client.draw.differences import load_picture
+
+    return load_picture(source.read_bytes() if isinstance(source, Path) else client.content(source.name))
+
+
+def show(runs: "list[DifferenceRun]", folder: Path | None, json: bool, *, several: bool) -> None:
+    """Write the pictures if there is a folder for them, and print what came of the calls, of several as a list."""
+    from whymatch.client.apps import documents
+    from whymatch.client.draw.runs import each_map
+
+    rows = each_map(runs)
+    overlays: list[Path | None] = [None] * len(rows)
+    if folder:
+        from whymatch.client.draw.differences import write_maps
+
+        overlays = write_maps(runs, folder)
+        print(folder / "sheet.png", file=sys.stderr)
+    if json:
+        found = [documents.prediction_difference(*row, overlay) for row, overlay in zip(rows, overlays, strict=True)]
+        documents.print_document(found if several or len(found) > 1 else found[0])
+        return
+    for run in runs:
+        print_run(run)
+    for overlay in filter(None, overlays):
+        print(overlay)
+
+
+def print_run(run: "DifferenceRun") -> None:
+    """Print what one call has come to, a line for each map."""
+    explanation = run.explanation
+    print(f"{run.title}: {run}")
+    for one in explanation.maps:
+        span = f"{one.values.min():.4g} to {one.values.max():.4g} {one.unit}"
+        print(f"{one.target} = {one.value:.6g}; map {span}{precision(one)}")
+    share = f"{explanation.multiplied_share:.1%} of the multiplications of whole images"
+    print(f"{run.progress} in {run.seconds:.1f} s, {share}")
+    if explanation.computed_whole:
+        print(f"computed whole: {', '.join(explanation.computed_whole)}")
+
+
+def precision(one: "DifferenceMap") -> str:
+    """Say how precise a map is, if that is known."""
+    import numpy as np
+
+    errors = one.standard_errors
+    return "" if errors is None else f", median standard error {np.median(errors):.2g}"

@@ -1,0 +1,186 @@
+"""The commands `search` and `rerank`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whymatch.client.cli import regions
+from whymatch.client.cli.connection import with_client
+from whymatch.client.cli.options import (
+    BoxShare,
+    Json,
+    Labels,
+    Limit,
+    Maps,
+    QueryFile,
+    StoredQuery,
+    WithMaps,
+    file_or_stdin,
+    require_json_for_maps,
+    source,
+)
+
+if TYPE_CHECKING:
+    from whymatch.client import Client, Embedding, Region, SearchResult
+
+
+@with_client
+def search(
+    client: "Client",
+    file: QueryFile = None,
+    image: StoredQuery = None,
+    embedding: Annotated[
+        Path | None,
+        typer.Option(
+            callback=file_or_stdin,
+            metavar="FILE",
+            help="Search by an embedding: a JSON list, or what `whymatch embed --json` prints, which is refused if "
+            "another model or head made it.",
+        ),
+    ] = None,
+    limit: Limit = 10,
+    label: Labels = None,
+    best_per_label: Annotated[
+        bool, typer.Option("--best-per-label", help="The best match of each label only, for the best labels.")
+    ] = False,
+    boxes: regions.Boxes = None,
+    polygons: regions.Polygons = None,
+    masks: regions.Masks = None,
+    box_share: BoxShare = 0.5,
+    with_maps: WithMaps = False,
+    maps: Maps = None,
+    json: Json = False,
+) -> None:
+    """Find the images that are most similar to a query, or to parts of it."""
+    given = [value for value in (file, image, embedding) if value is not None]
+    if len(given) != 1:
+        raise typer.BadParameter("give one query: a file, --image NAME or --embedding FILE")
+    require_json_for_maps(with_maps, json)
+    parts = [
+        *regions.boxes(boxes, "--region"),
+        *regions.polygons(polygons, "--polygon"),
+        *regions.masks(masks, "--mask"),
+    ]
+    if parts and embedding:
+        raise typer.BadParameter("an embedding has no regions; give the image: a file or --image NAME")
+    result = client.search(
+        read_embedding(embedding) if embedding else source(file, image),
+        limit=limit,
+        labels=label or (),
+        regions=parts,
+        best_per_label=best_per_label,
+        with_maps=with_maps,
+        overlays=maps is not None,
+        box_share=box_share,
+    )
+    show(result, str(given[0]), maps, json, query_regions=parts)
+
+
+@with_client
+def rerank(
+    client: "Client",
+    file: QueryFile = None,
+    image: StoredQuery = None,
+    query_boxes: regions.QueryBoxes = None,
+    match_boxes: regions.MatchBoxes = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=2**31 - 1,
+            metavar="N",
+            help="Order this many of the most similar images.",
+            show_default="100",
+        ),
+    ] = None,
+    candidate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Order the stored images that are named so; may be given repeatedly."),
+    ] = None,
+    limit: Limit = 10,
+    label: Labels = None,
+    box_share: BoxShare = 0.5,
+    with_maps: WithMaps = False,
+    maps: Maps = None,
+    json: Json = False,
+) -> None:
+    """Order images by how much of their similarity lies in parts of the query, of the match, or of both."""
+    if (file is None) == (image is None):
+        raise typer.BadParameter("give one query: a file or --image NAME")
+    if not query_boxes and not match_boxes:
+        raise typer.BadParameter("give the parts that count: --query-region X,Y,W,H, --match-region X,Y,W,H or both")
+    if candidate and (label or candidates is not None):
+        raise typer.BadParameter("--candidate names the candidates, which excludes --candidates and --label")
+    require_json_for_maps(with_maps, json)
+    query_regions = regions.boxes(query_boxes, "--query-region")
+    match_regions = regions.boxes(match_boxes, "--match-region")
+    result = client.rerank(
+        source(file, image),
+        query_regions=query_regions,
+        match_regions=match_regions,
+        candidates=candidate or (),
+        candidate_limit=candidates or 100,
+        limit=limit,
+        labels=label or (),
+        with_maps=with_maps,
+        overlays=maps is not None,
+        box_share=box_share,
+    )
+    show(result, str(file or image), maps, json, query_regions=query_regions, match_regions=match_regions)
+
+
+def show(
+    result: "SearchResult",
+    query: str,
+    folder: Path | None,
+    json: bool,
+    *,
+    query_regions: "list[Region]",
+    match_regions: "list[Region] | None" = None,
+) -> None:
+    """Write the pictures if there is a folder for them, and print the matches."""
+    from whymatch.client.apps import documents
+
+    files: dict[str, Path] = {}
+    if folder:
+        from whymatch.client.draw import matches
+
+        files = matches.write_search(result, folder, query_regions=query_regions, match_regions=match_regions or ())
+        print(folder / "sheet.png", file=sys.stderr)
+    by_region = bool(query_regions or match_regions)
+    if json:
+        documents.print_document(documents.search(query, result, files, by_region=by_region))
+    else:
+        print_matches(result, by_region=by_region)
+
+
+def print_matches(result: "SearchResult", *, by_region: bool) -> None:
+    """Print the matches as a table; a search by region says how much of the similarity lies in it."""
+    width = max([len("label"), *(len(match.label) for match in result)])
+    print(f"rank   score  {'share   ' if by_region else ''}{'label':{width}}  name")
+    for rank, match in enumerate(result, start=1):
+        part = f"{match.region_share:.1%}" if match.region_share else "-"
+        share = f"{part:>6}  " if by_region else ""
+        print(f"{rank:4} {match.score:7.4f}  {share}{match.label:{width}}  {match.name}")
+
+
+def read_embedding(file: Path) -> "Embedding":
+    """Return the embedding of a JSON file, a bare list or the document of `whymatch embed --json`."""
+    import json
+
+    import numpy as np
+
+    from whymatch.client import Embedding
+
+    text = sys.stdin.read() if str(file) == "-" else file.read_text()
+    try:
+        document = json.loads(text)
+        document = document if isinstance(document, dict) else {"embedding": document}
+        vector = np.array(document["embedding"], np.float32)
+    except (KeyError, TypeError, ValueError) as error:
+        raise typer.BadParameter(f"{file} holds no embedding: {error}") from None
+    if vector.ndim != 1:
+        raise typer.BadParameter(f"{file} holds no embedding, but an array of shape {vector.shape}")
+    return Embedding(vector, model=str(document.get("model") or ""))

@@ -1,0 +1,66 @@
+"""The command `units report`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whymatch.client.apps.unit_progress import bars
+from whymatch.client.cli.connection import with_client
+
+if TYPE_CHECKING:
+    from whymatch.client import Client
+
+
+@with_client
+def report(
+    client: "Client",
+    folder: Annotated[Path, typer.Argument(file_okay=False, metavar="DIR", help="Where to write the report.")],
+    layers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer",
+            metavar="LAYER",
+            help="A layer to look at; may be given repeatedly.",
+            show_default="five, evenly up to the one that is pooled",
+        ),
+    ] = None,
+    units: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="How many units of each layer get a page.", show_default="all"),
+    ] = None,
+    fields: Annotated[
+        int, typer.Option(min=0, max=100, metavar="N", help="How many of them get their receptive field found.")
+    ] = 3,
+    field_images: Annotated[
+        int, typer.Option(min=1, max=100, metavar="K", help="On how many of their top images.")
+    ] = 5,
+    labels_of: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1000,
+            metavar="N",
+            help="Over how many top images of a unit labels are counted.",
+            show_default="60, or as many as there are",
+        ),
+    ] = None,
+) -> None:
+    """Write the whole audit of a network as pages to browse: layers, colors, detectors, a card of each unit.
+
+    It takes minutes for a layer, for one of a large network an hour. A run that was stopped goes on where it was; the
+    color axes and the selectivity of a layer begin anew.
+    """
+    from whymatch.client.apps.audit.report import ReportMismatch, ReportSetting, choose_layers, write_report
+
+    chosen = choose_layers(client, layers or ())
+    with bars() as call:
+        try:
+            page = write_report(client, folder, chosen, ReportSetting(units, fields, field_images, labels_of), call)
+        except ReportMismatch as error:
+            raise typer.BadParameter(str(error)) from None
+        except KeyboardInterrupt:
+            print("stopped early; the same command goes on from here", file=sys.stderr)
+            raise
+    print(page)

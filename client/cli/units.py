@@ -1,0 +1,389 @@
+"""The commands `units show`, `labels`, `filters`, `colors`, `receptive-field`, `segment` and `minimal-image`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from whymatch.client.apps.unit_progress import bar
+from whymatch.client.cli import unit_report
+from whymatch.client.cli.connection import connect_to, with_client
+from whymatch.client.cli.options import Json, either_source
+
+if TYPE_CHECKING:
+    from whymatch.client import Client
+    from whymatch.client.apps.unit_labels import NetworkLabels
+
+app = typer.Typer(help="Say what the network's units, the channels of its layers, respond to.", no_args_is_help=True)
+
+
+def share_of_maximum(value: float | None) -> float | None:
+    """Refuse what is no share; NaN passes every `min`."""
+    if value is not None and not 0 < value <= 1:
+        raise typer.BadParameter(f"{value:g}; take more than 0 and at most 1")
+    return value
+
+
+def below_one(value: float | None) -> float | None:
+    """Refuse what is no quantile or threshold."""
+    if value is not None and not 0 <= value < 1:
+        raise typer.BadParameter(f"{value:g}; take 0 or more and less than 1")
+    return value
+
+
+Layer = Annotated[str, typer.Argument(metavar="LAYER", help="A layer by name; `whymatch layers` lists them.")]
+Unit = Annotated[int, typer.Argument(min=0, metavar="UNIT", help="A channel of the layer, from 0.")]
+Units = Annotated[list[int], typer.Argument(min=0, metavar="UNIT", help="Channels of the layer, from 0.")]
+SomeUnits = Annotated[
+    list[int] | None, typer.Argument(min=0, metavar="UNIT", help="Channels of the layer, from 0; all if none.")
+]
+Pictures = Annotated[Path | None, typer.Option(file_okay=False, metavar="DIR", help="Write pictures into this folder.")]
+LabelsOf = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=1000,
+        metavar="N",
+        help="Over how many top images of a unit labels are counted.",
+        show_default="60, or as many as there are",
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Another seed draws other values.")]
+
+
+@app.command("show")
+@with_client
+def show(
+    client: "Client",
+    layer: Layer,
+    unit: Unit,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=100, metavar="N", help="How many top images.", show_default="9, or as many as there are"
+        ),
+    ] = None,
+    labels_of: LabelsOf = None,
+    pictures: Pictures = None,
+    json: Json = False,
+) -> None:
+    """Show what a unit responds to: top images, labels, colors, decoded filter, theoretical receptive field.
+
+    The first time it looks at all images of the gallery, later only at new ones. --pictures writes a card.
+    """
+    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.apps.unit_cards import fetch_cards
+
+    with bar(layer) as progress:
+        [card] = fetch_cards(client, layer, [unit], top_count=top, label_image_count=labels_of, progress=progress)
+    file = None
+    if pictures:
+        from whymatch.client.draw.units import write_cards
+
+        [file] = write_cards([card], pictures)
+    if json:
+        documents.print_document(unit_documents.card(card, file))
+        return
+    print("\n".join(card.lines()))
+    if file:
+        print(file)
+
+
+@app.command("labels")
+@with_client
+def labels(
+    client: "Client",
+    context: typer.Context,
+    layer: Layer,
+    top: LabelsOf = None,
+    precision: Annotated[
+        float,
+        typer.Option(
+            callback=share_of_maximum, metavar="SHARE", help="The share of them that must have a label to detect it."
+        ),
+    ] = 0.5,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST:PORT[=LAYER]",
+            help="Ask this server, with another network, too; it needs a gallery of the same name. May be repeated.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the labels that units of a layer detect, and which units; of several networks side by side."""
+    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.apps.unit_labels import side_by_side
+
+    networks = [labels_of_layer(client, layer, top, precision)]
+    for other in also or ():
+        address, _, other_layer = other.partition("=")
+        with connect_to(address, context) as other_client:
+            networks.append(labels_of_layer(other_client, other_layer or layer, top, precision))
+    if json:
+        documents.print_document(unit_documents.labels(networks, precision))
+        return
+    print("\t".join(["label", *(f"{one.network} {one.layer}" for one in networks)]))
+    for line in side_by_side(networks):
+        print(line)
+    for one in networks:
+        print(one.text())
+
+
+@app.command("filters")
+@with_client
+def filters(
+    client: "Client",
+    layer: Layer,
+    units: SomeUnits = None,
+    values: Annotated[bool, typer.Option("--values", help="Return the numbers, too (with --json).")] = False,
+    pictures: Pictures = None,
+    json: Json = False,
+) -> None:
+    """Say what units look for, projected to image space without any image, and the class of its colors."""
+    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.draw.unit_words import filter_words
+
+    if values and not json:
+        raise typer.BadParameter("--values needs --json, which prints them")
+    with bar(layer) as progress:
+        found = list(client.units.filters(layer, units or [], with_values=values, progress=progress))
+    files: list[Path | None] = [None] * len(found)
+    if pictures:
+        from whymatch.client.draw.units import write_filters
+
+        files = [*write_filters(found, pictures)]
+        print(pictures / "sheet.png", file=sys.stderr)
+    if json:
+        rows = [unit_documents.decoded_filter(one, file) for one, file in zip(found, files, strict=True)]
+        documents.print_document({"layer": layer, "filters": rows})
+        return
+    for one in found:
+        print(f"{one.channel}\t{filter_words(one)}")
+    print(f"{len(found)} filters of {found[0].width_px} x {found[0].height_px} px")
+
+
+@app.command("colors")
+@with_client
+def colors(
+    client: "Client",
+    layers: Annotated[list[str], typer.Argument(metavar="LAYER", help="Layers by name; `whymatch layers` lists them.")],
+    axes: Annotated[bool, typer.Option("--axes/--no-axes", help="Decode all filters, and look for color axes.")] = True,
+    selectivity: Annotated[
+        bool, typer.Option("--selectivity/--no-selectivity", help="Measure the selectivity of all units.")
+    ] = True,
+    top: Annotated[
+        int | None, typer.Option(min=1, max=100, metavar="N", help="Of how many top images.", show_default="9")
+    ] = None,
+    pictures: Pictures = None,
+    json: Json = False,
+) -> None:
+    """Say how layers are about color: classes of their filters, color axes, and how selective their units are."""
+    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.draw.unit_words import color_lines
+
+    if not (axes or selectivity):
+        raise typer.BadParameter("--no-axes and --no-selectivity leave nothing to look at")
+    found = []
+    for layer in layers:
+        with bar(layer) as progress:
+            found.append(
+                client.units.layer_colors(
+                    layer, with_axes=axes, with_selectivity=selectivity, top_count=top, progress=progress
+                )
+            )
+    if pictures:
+        from whymatch.client.draw.unit_plots import write_plots
+
+        for file in write_plots(found, pictures):
+            print(file, file=sys.stderr)
+    if json:
+        documents.print_document({"layers": [unit_documents.layer_colors(one) for one in found]})
+        return
+    for one in found:
+        print("\n".join(color_lines(one)))
+
+
+@app.command("receptive-field")
+@with_client
+def receptive_field(
+    client: "Client",
+    layer: Layer,
+    unit: Unit,
+    images: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            metavar="K",
+            help="How many top images of the unit to occlude.",
+            show_default="10, or as many as there are",
+        ),
+    ] = None,
+    occluder_px: Annotated[
+        int, typer.Option("--occluder", min=1, max=64, metavar="PX", help="Rows and columns of an occluder.")
+    ] = 11,
+    stride_px: Annotated[
+        int, typer.Option("--stride", min=1, max=64, metavar="PX", help="Pixels from one occluder to the next.")
+    ] = 3,
+    threshold: Annotated[
+        float,
+        typer.Option(callback=below_one, metavar="SHARE", help="The field is above this share of the largest change."),
+    ] = 0.5,
+    seed: Seed = 0,
+    pictures: Pictures = None,
+    json: Json = False,
+) -> None:
+    """Find what pixels a unit really responds to, by occluding parts of its top images with random values."""
+    from whymatch.client import OccluderSetting
+    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.draw.units import field_lines, field_sheet, write_sheet
+
+    occluder = OccluderSetting(occluder_px, stride_px, threshold, seed)
+    with bar(f"{layer}/{unit}") as progress:
+        found = client.units.receptive_field(layer, unit, image_count=images, occluder=occluder, progress=progress)
+    if pictures:
+        print(write_sheet(field_sheet(found), pictures), file=sys.stderr)
+    if json:
+        documents.print_document(unit_documents.field(found))
+        return
+    print("; ".join(field_lines(found)))
+
+
+@app.command("segment")
+@with_client
+def segment(
+    client: "Client",
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or image:NAME for a stored image.")],
+    layer: Layer,
+    units: Units,
+    share: Annotated[
+        float | None,
+        typer.Option(
+            callback=share_of_maximum,
+            metavar="SHARE",
+            help="Where a segment begins: at this share of the unit's largest response over the gallery.",
+            show_default="0.5",
+        ),
+    ] = None,
+    quantile: Annotated[
+        float | None,
+        typer.Option(
+            callback=below_one,
+            metavar="SHARE",
+            help="Or at the response that this share of the cells of the gallery's images does not exceed: 0.995.",
+        ),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(min=0, max=2**31 - 1, metavar="N", help="How many matches of the image to return, too.")
+    ] = 0,
+    pictures: Pictures = None,
+    json: Json = False,
+) -> None:
+    """Segment an image by the responses of units."""
+    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.draw.units import segment_lines, write_segments
+
+    if share is not None and quantile is not None:
+        raise typer.BadParameter("--share and --quantile exclude each other")
+    with bar(layer) as progress:
+        found = client.units.segment(
+            either_source(image),
+            layer,
+            units,
+            share=share,
+            quantile=quantile,
+            match_limit=limit,
+            overlays=pictures is not None,
+            progress=progress,
+        )
+    files: list[Path | None] = [None] * len(found.segments)
+    if pictures:
+        files = [*write_segments(found.segments, pictures)]
+        print(pictures / "sheet.png", file=sys.stderr)
+    if json:
+        documents.print_document(unit_documents.segmentation(image, found, files))
+        return
+    for one in found.segments:
+        print("; ".join(segment_lines(one)))
+    for match in found.matches:
+        print(f"{match.score:.4f}\t{match.label}\t{match.name}")
+
+
+@app.command("minimal-image")
+@with_client
+def minimal_image(
+    client: "Client",
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or image:NAME for a stored image.")],
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="match|class[:NAME]",
+            help="What must stay: the best match of the image in the gallery, or its most likely class.",
+        ),
+    ] = "match",
+    segments: Annotated[
+        int,
+        typer.Option(min=2, max=200, metavar="N", help="About how many parts; the network runs about N * N / 2 times."),
+    ] = 40,
+    segmentation: Annotated[
+        Literal["slic", "felzenszwalb"],
+        typer.Option(
+            help="How to divide the image: into parts of about the same size, or along edges.",
+        ),
+    ] = "slic",
+    fill: Annotated[
+        Literal["gray", "blur"],
+        typer.Option(
+            help="What replaces a part: the mean color of the training images, or the image blurred.",
+        ),
+    ] = "gray",
+    pictures: Pictures = None,
+    json: Json = False,
+) -> None:
+    """Remove parts of an image, each time the one that costs least, as long as its prediction holds.
+
+    --pictures writes each step, a sheet, and animation.gif.
+    """
+    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.draw.units import write_minimal_image
+
+    kind, _, name = target.partition(":")
+    if kind not in ("match", "class") or (kind == "match" and name):
+        raise typer.BadParameter(f"--target {target!r}: write match, class or class:NAME")
+    with bar(Path(image).name) as progress:
+        steps = list(
+            client.units.minimal_image(
+                either_source(image),
+                class_name=(name or "top1") if kind == "class" else None,
+                segmentation=segmentation,
+                segment_count=segments,
+                fill=fill,
+                overlays=pictures is not None,
+                progress=progress,
+            )
+        )
+    sheet = write_minimal_image(steps, pictures) if pictures else None
+    if sheet:
+        print(sheet, file=sys.stderr)
+    if json:
+        documents.print_document(unit_documents.minimal_image(image, steps, sheet))
+        return
+    for step in steps[:-1]:
+        print(f"{step.segments_left} parts, {step.area_share:.1%} of the image: {step.value:.4f}")
+    last = steps[-1]
+    print(f"minimal: {last.area_share:.1%} of the image is enough for {last.prediction} ({last.value:.4f})")
+
+
+app.command("report")(unit_report.report)
+
+
+def labels_of_layer(client: "Client", layer: str, top: int | None, precision: float) -> "NetworkLabels":
+    """Ask a server which labels the units of a layer prefer."""
+    from whymatch.client.apps.unit_labels import NetworkLabels
+
+    model = client.model()
+    with bar(f"{model.backbone} {layer}") as progress:
+        units = list(client.units.describe(layer, top_count=1, label_image_count=top, progress=progress))
+    return NetworkLabels(model.backbone, layer, model.fingerprint, units, precision)

@@ -1,0 +1,1 @@
+"""Pictures drawn with Pillow from values: no calls, no files."""

@@ -1,0 +1,101 @@
+"""What the sheets of pictures are put together from: tiles, lines of text, bars, and the legend of the colors."""
+
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from whymatch.client import results
+from whymatch.client.draw.colors import GRADIENTS
+
+GAP_PX = 12
+LINE_PX = 24
+PALE = "#eceff3"
+BAR = "#4c78a8"
+
+
+def font(size_px: int = 16) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the font of all sheets."""
+    return ImageFont.load_default(size=size_px)
+
+
+def fitted(picture: Image.Image, size: tuple[int, int], resampling: Image.Resampling | None = None) -> Image.Image:
+    """Return `picture` as large as `size` allows, however narrow it is."""
+    zoom = min(size[0] / picture.width, size[1] / picture.height)
+    fits = (max(1, round(picture.width * zoom)), max(1, round(picture.height * zoom)))
+    return picture.convert("RGB").resize(fits, resampling)
+
+
+def tile(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return `picture` centered on a pale ground; the tiles of all images have one size."""
+    ground = Image.new("RGB", size, PALE)
+    ground.paste(picture, ((size[0] - picture.width) // 2, (size[1] - picture.height) // 2))
+    return ground
+
+
+def text_panel(lines: Sequence[str], width_px: int) -> Image.Image:
+    """Return lines of text on white; what is too long is cut off."""
+    panel = Image.new("RGB", (width_px, max(1, LINE_PX * len(lines))), "white")
+    draw = ImageDraw.Draw(panel)
+    for row, line in enumerate(lines):
+        draw.text((0, row * LINE_PX + 2), line, fill="black", font=font())
+    return panel
+
+
+def scale_panel(scale: results.ColorScale, width_px: int) -> Image.Image:
+    """Return what the colors stand for: a bar between the lowest and the highest value of a cell."""
+    panel = Image.new("RGB", (width_px, LINE_PX), "white")
+    draw = ImageDraw.Draw(panel)
+    left_px = _write(draw, 0, f"{scale.low:.4f}")
+    for color in GRADIENTS.get(scale.color_map, []):
+        draw.rectangle((left_px, 4, left_px + 17, 18), fill=color)
+        left_px += 18
+    _write(draw, left_px + 8, f"{scale.high:.4f} per cell ({scale.color_map})")
+    return panel
+
+
+def bars_panel(rows: Sequence[tuple[str, float, str]], width_px: int) -> Image.Image:
+    """Return a line for each (name, length, value), whose bar is as long as its length among the longest."""
+    panel = Image.new("RGB", (width_px, max(1, LINE_PX * len(rows))), "white")
+    draw = ImageDraw.Draw(panel)
+    left_px, right_px = 130, width_px - 150
+    longest = max((abs(length) for _, length, _ in rows), default=0) or 1
+    for row, (name, length, value) in enumerate(rows):
+        top_px = row * LINE_PX
+        end_px = left_px + (right_px - left_px) * abs(length) / longest
+        draw.text((0, top_px + 2), name, fill="black", font=font())
+        draw.rectangle((left_px, top_px + 5, end_px, top_px + 18), fill=BAR if length >= 0 else "#e45756")
+        draw.text((right_px + 10, top_px + 2), value, fill="black", font=font())
+    return panel
+
+
+def side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Put pictures into a row."""
+    width_px = sum(picture.width for picture in pictures) + GAP_PX * (len(pictures) - 1)
+    line = Image.new("RGB", (width_px, max(picture.height for picture in pictures)), "white")
+    left_px = 0
+    for picture in pictures:
+        line.paste(picture, (left_px, 0))
+        left_px += picture.width + GAP_PX
+    return line
+
+
+def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Put pictures into a column."""
+    height_px = sum(picture.height for picture in pictures) + GAP_PX * (len(pictures) - 1)
+    stack = Image.new("RGB", (max(picture.width for picture in pictures), height_px), "white")
+    top_px = 0
+    for picture in pictures:
+        stack.paste(picture, (0, top_px))
+        top_px += picture.height + GAP_PX
+    return stack
+
+
+def framed(sheet: Image.Image) -> Image.Image:
+    """Return a sheet with a white margin."""
+    return ImageOps.expand(sheet, GAP_PX, "white")
+
+
+def _write(draw: ImageDraw.ImageDraw, left_px: float, text: str) -> float:
+    """Write a word and return where the next thing may begin."""
+    draw.text((left_px, 2), text, fill="black", font=font())
+    return left_px + draw.textlength(text, font=font()) + 8

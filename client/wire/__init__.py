@@ -1,0 +1,1 @@
+"""What goes over the wire: the only folder of the client that knows messages."""

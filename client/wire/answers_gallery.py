@@ -1,0 +1,81 @@
+"""Answers of GalleryService."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from whymatch.client import errors, results
+from whymatch.client.wire import answers_shapes
+from whymatch.v1 import (
+    errors_pb2,
+    gallery_service_pb2,
+)
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def image(message: gallery_service_pb2.Image) -> results.Image:
+    """Read what is known of one image."""
+    return results.Image(
+        name=answers_shapes.short_name(message.name),
+        label=message.label,
+        metadata=dict(message.metadata),
+        width_px=message.width_px,
+        height_px=message.height_px,
+        size_bytes=message.size_bytes,
+        content_sha256=message.content_sha256,
+        create_time=_time(message.create_time),
+    )
+
+
+def gallery(message: gallery_service_pb2.Gallery) -> results.Gallery:
+    """Read what is known of one gallery."""
+    return results.Gallery(
+        name=answers_shapes.short_name(message.name),
+        model=message.model,
+        index_factory=message.index_factory,
+        omit_feature_maps=message.omit_feature_maps,
+        image_count=message.image_count,
+        create_time=_time(message.create_time),
+        head=_head(message.head) if message.HasField("head") else None,
+        generation=message.generation,
+    )
+
+
+def added(message: gallery_service_pb2.AddImagesResponse) -> results.Added:
+    """Read what became of one image of a stream."""
+    return results.Added(
+        name=message.image_id,
+        image=image(message.image) if message.HasField("image") else None,
+        error=_stream_error(message.error) if message.HasField("error") else None,
+        unchanged=message.unchanged,
+        duplicate_of=answers_shapes.short_name(message.duplicate_of),
+    )
+
+
+def _head(message: gallery_service_pb2.Head) -> results.Head:
+    return results.Head(
+        kind=message.kind,
+        dimensions=message.dimensions,
+        version=message.version,
+        image_count=message.image_count,
+        model=message.model,
+        create_time=_time(message.create_time),
+    )
+
+
+def _stream_error(message: errors_pb2.Error) -> errors.WhymatchError:
+    from google.rpc import code_pb2
+
+    known = code_pb2.Code.values()
+    code = code_pb2.Code.Name(message.code) if message.code in known else "UNKNOWN"
+    # An enum value that a newer server sends has no name here.
+    names = errors_pb2.ErrorReason.DESCRIPTOR.values_by_number
+    reason = names[message.reason].name.removeprefix("ERROR_REASON_") if message.reason in names else ""
+    return errors.ERRORS.get(code, errors.WhymatchError)(message.message, reason=reason)
+
+
+def _time(message: Timestamp) -> datetime:
+    return EPOCH + timedelta(seconds=message.seconds, microseconds=message.nanos // 1000)  # ToDatetime takes 5 us

@@ -1,0 +1,52 @@
+"""What answers of several services hold: names, maps, boxes and the scale of their colors."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+
+from whymatch.client import results
+from whymatch.v1 import (
+    explain_service_pb2,
+    search_service_pb2,
+    shapes_pb2,
+)
+
+_WithColorScale: TypeAlias = (
+    search_service_pb2.SearchResponse
+    | search_service_pb2.RerankResponse
+    | explain_service_pb2.ExplainMatchResponse
+    | explain_service_pb2.ExplainLabelResponse
+    | explain_service_pb2.Activeness
+    | explain_service_pb2.PredictionDifference
+)
+
+
+def short_name(path: str) -> str:
+    """Return the last part of an API name."""
+    return path.rpartition("/")[2]
+
+
+def similarity_map(message: shapes_pb2.SimilarityMap) -> results.SimilarityMap:
+    """Read a map."""
+    return results.SimilarityMap(
+        values=np.array(message.values, np.float32).reshape(message.rows, message.columns),
+        total=message.total,
+        width_px=message.width_px,
+        height_px=message.height_px,
+        area=box(message.area),
+        best_box=box(message.best_box) if message.HasField("best_box") else None,
+        overlay_png=message.overlay_png,
+    )
+
+
+def box(message: shapes_pb2.PixelBox) -> results.Box:
+    """Read a rectangle of pixels."""
+    return results.Box(message.left_px, message.top_px, message.right_px, message.bottom_px)
+
+
+def color_scale(message: _WithColorScale) -> results.ColorScale | None:
+    """Read the scale of the pictures, if there are any."""
+    scale = message.color_scale
+    return results.ColorScale(scale.low, scale.high, scale.color_map) if message.HasField("color_scale") else None

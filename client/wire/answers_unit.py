@@ -1,0 +1,208 @@
+"""From messages about units to plain values, and from settings to messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
+from typing import Any, TypeVar
+
+import numpy as np
+from google.protobuf.message import Message
+
+from whymatch.client import unit_results
+from whymatch.client.wire import answers_shapes
+from whymatch.v1 import unit_service_pb2 as pb
+
+Setting = TypeVar(
+    "Setting",
+    unit_results.SelectivitySetting,
+    unit_results.ColorThresholds,
+    unit_results.AxisSetting,
+    unit_results.OccluderSetting,
+)
+SettingMessage = TypeVar(
+    "SettingMessage", pb.SelectivitySetting, pb.ColorThresholds, pb.AxisSetting, pb.OccluderSetting
+)
+
+
+def setting_message(kind: type[SettingMessage], setting: Any) -> SettingMessage:
+    """Carry a setting; what is None is left to the server."""
+    return kind(**{name: value for name, value in asdict(setting).items() if value is not None} if setting else {})
+
+
+def progress(message: pb.UnitProgress) -> unit_results.UnitProgress:
+    """Read how far a call is."""
+    return unit_results.UnitProgress(message.counted, message.done, message.total)
+
+
+def description(message: pb.UnitDescription, model: str) -> unit_results.UnitDescription:
+    """Read what a unit responds to."""
+    return unit_results.UnitDescription(
+        model=model,
+        layer=message.unit.layer,
+        channel=message.unit.channel,
+        image_count=message.image_count,
+        maximum=message.maximum,
+        top_images=tuple(
+            unit_results.TopImage(
+                name=answers_shapes.short_name(top.name),
+                label=top.label,
+                response=top.response,
+                cell=(top.cell.row, top.cell.column),
+                box=answers_shapes.box(top.box),
+                patch_png=top.patch_png,
+            )
+            for top in message.top_images
+        ),
+        labels=tuple(unit_results.LabelShare(one.label, one.image_count, one.precision) for one in message.labels),
+        label_image_count=message.label_image_count,
+        receptive_field=_theoretical(message.receptive_field),
+        color=_selectivity(message.color) if message.HasField("color") else None,
+    )
+
+
+def decoded_filter(message: pb.DecodedFilter, model: str) -> unit_results.DecodedFilter:
+    """Read what a unit looks for."""
+    values = np.array(message.values, np.float32).reshape(message.rows, message.columns, 3) if message.values else None
+    return unit_results.DecodedFilter(
+        model=model,
+        layer=message.unit.layer,
+        channel=message.unit.channel,
+        width_px=message.columns,
+        height_px=message.rows,
+        values=values,
+        scale=message.scale,
+        picture_png=message.picture_png,
+        color=_filter_color(message.color),
+    )
+
+
+def layer_colors(message: pb.LayerColors, model: str) -> unit_results.LayerColors:
+    """Read how a layer is about color."""
+    return unit_results.LayerColors(
+        layer=message.layer,
+        model=model,
+        units=tuple(
+            unit_results.UnitColors(
+                one.channel,
+                _filter_color(one.filter) if one.HasField("filter") else None,
+                _selectivity(one.selectivity) if one.HasField("selectivity") else None,
+            )
+            for one in message.units
+        ),
+        axes=tuple(unit_results.ColorAxis(axis.angle_deg, axis.spread_deg, axis.weight) for axis in message.axes),
+        no_axes=message.no_axes,
+        histogram=tuple(message.histogram),
+        density=np.array(message.density, np.float32),
+        aic=message.aic,
+        cut_deg=message.cut_deg,
+        axis_setting=_setting(unit_results.AxisSetting, message.axis_setting)
+        if message.HasField("axis_setting")
+        else None,
+        curve=tuple((point.threshold, point.share) for point in message.curve),
+        dead_count=message.dead_count,
+        gray=message.gray,
+    )
+
+
+def field(message: pb.EmpiricalField, model: str) -> unit_results.EmpiricalField:
+    """Read what a unit really responds to."""
+    return unit_results.EmpiricalField(
+        model=model,
+        layer=message.unit.layer,
+        channel=message.unit.channel,
+        width_px=message.width_px,
+        height_px=message.height_px,
+        theoretical=_theoretical(message.theoretical),
+        values=np.array(message.values, np.float32).reshape(message.rows, message.columns),
+        box=answers_shapes.box(message.box) if message.HasField("box") else None,
+        image_count=message.image_count,
+        evaluations=message.evaluations,
+        positions=message.positions,
+        multiplied_share=message.multiplied_share,
+        occluder=_setting(unit_results.OccluderSetting, message.occluder),
+    )
+
+
+def segment(message: pb.UnitSegment) -> unit_results.UnitSegment:
+    """Read where in an image a unit responds."""
+    return unit_results.UnitSegment(
+        layer=message.unit.layer,
+        channel=message.unit.channel,
+        responses=np.array(message.responses, np.float32).reshape(message.rows, message.columns),
+        threshold=message.threshold if message.HasField("threshold") else None,
+        maximum=message.maximum,
+        sampled_cells=message.sampled_cells,
+        area_share=message.area_share,
+        area=answers_shapes.box(message.area),
+        width_px=message.width_px,
+        height_px=message.height_px,
+        mask_png=message.mask_png,
+        overlay_png=message.overlay_png,
+    )
+
+
+def minimal_image_step(message: pb.MinimalImageStep, model: str) -> unit_results.MinimalImageStep:
+    """Read an image with parts removed."""
+    has_parts = bool(message.segments)
+    return unit_results.MinimalImageStep(
+        model=model,
+        segment=message.segment if message.HasField("segment") else None,
+        segments_left=message.segments_left,
+        area_share=message.area_share,
+        value=message.value,
+        prediction=_without_gallery(message.prediction),
+        minimal=message.minimal,
+        evaluations=message.evaluations,
+        segments=np.array(message.segments, np.int32).reshape(message.rows, message.columns) if has_parts else None,
+        area=answers_shapes.box(message.area) if has_parts else None,
+        picture_png=message.picture_png,
+    )
+
+
+def _without_gallery(prediction: str) -> str:
+    """Return the name of a match, or a class as it is."""
+    return answers_shapes.short_name(prediction) if prediction.startswith("galleries/") else prediction
+
+
+def _setting(kind: type[Setting], message: Message) -> Setting:
+    return kind(**{one.name: getattr(message, one.name) for one in fields(kind)})
+
+
+def _theoretical(message: pb.TheoreticalField) -> unit_results.TheoreticalField:
+    return unit_results.TheoreticalField(
+        message.width_px, message.height_px, message.stride_x_px, message.stride_y_px, message.whole_from
+    )
+
+
+def _selectivity(message: pb.ColorSelectivity) -> unit_results.ColorSelectivity:
+    return unit_results.ColorSelectivity(
+        selectivity=message.selectivity,
+        quotient=message.quotient,
+        gray=message.gray,
+        label=tuple(message.label),
+        names=_shares(message.names),
+        categories=tuple(unit_results.ColorCategory(one.share, _shares(one.names)) for one in message.categories),
+        pixel_count=message.pixel_count,
+        setting=_setting(unit_results.SelectivitySetting, message.setting),
+    )
+
+
+def _shares(shares: Iterable[pb.ColorShare]) -> Sequence[unit_results.ColorShare]:
+    return tuple(unit_results.ColorShare(one.name, one.share) for one in shares)
+
+
+def _filter_color(message: pb.FilterColor) -> unit_results.FilterColor:
+    return unit_results.FilterColor(
+        content=message.content,
+        alignment=message.alignment,
+        axis_share=message.axis_share,
+        position=message.position,
+        axis_distance=message.axis_distance,
+        tone=message.tone,
+        intensity_share=message.intensity_share,
+        colors=message.colors,
+        names=tuple(message.names),
+        angle_deg=message.angle_deg if message.HasField("angle_deg") else None,
+        thresholds=_setting(unit_results.ColorThresholds, message.thresholds),
+    )

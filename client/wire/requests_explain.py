@@ -1,0 +1,89 @@
+"""Requests of ExplainService; those of prediction difference have a file of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from whymatch.client.inputs import (
+    ImageInput,
+    RegionInput,
+    Stored,
+)
+from whymatch.client.results import InterActiveSetting
+from whymatch.client.wire import requests_shapes
+from whymatch.v1 import explain_service_pb2
+
+
+def explain_match(
+    query: ImageInput | Stored,
+    match: ImageInput | Stored,
+    gallery: str,
+    *,
+    head_of: str | None,
+    query_regions: Sequence[RegionInput],
+    match_regions: Sequence[RegionInput],
+    channel_limit: int,
+    correspondence_limit: int,
+    overlays: bool,
+    overlay_size_px: int,
+    box_share: float,
+) -> explain_service_pb2.ExplainMatchRequest:
+    """Ask why two images match."""
+    return explain_service_pb2.ExplainMatchRequest(
+        query=requests_shapes.image_source(query, gallery),
+        match=requests_shapes.image_source(match, gallery),
+        query_regions=requests_shapes.regions("query_regions", query_regions),
+        match_regions=requests_shapes.regions("match_regions", match_regions),
+        channel_limit=channel_limit,
+        correspondence_limit=correspondence_limit,
+        overlays=requests_shapes.overlay_options(overlays, overlay_size_px),
+        box_share=box_share,
+        parent=requests_shapes.parent(head_of),
+    )
+
+
+def explain_label(
+    query: ImageInput | Stored, label: str, gallery: str, *, overlays: bool, overlay_size_px: int, box_share: float
+) -> explain_service_pb2.ExplainLabelRequest:
+    """Ask why an image is similar to the images of a label."""
+    return explain_service_pb2.ExplainLabelRequest(
+        parent=requests_shapes.gallery_path(gallery),
+        query=requests_shapes.image_source(query, gallery),
+        label=label,
+        overlays=requests_shapes.overlay_options(overlays, overlay_size_px),
+        box_share=box_share,
+    )
+
+
+def explain_components(gallery: str, *, pair_count: int, seed: int) -> explain_service_pb2.ExplainComponentsRequest:
+    """Ask how few channels carry a similarity."""
+    return explain_service_pb2.ExplainComponentsRequest(
+        parent=requests_shapes.gallery_path(gallery), pair_count=pair_count, seed=seed
+    )
+
+
+def explain_interactive(
+    image: ImageInput | Stored,
+    settings: Sequence[InterActiveSetting],
+    gallery: str,
+    *,
+    size_px: int | None,
+    warp: bool,
+    descriptor: str | None,
+    overlays: bool,
+    overlay_size_px: int,
+) -> explain_service_pb2.ExplainInterActiveRequest:
+    """Ask how active the neurons of some layers are."""
+    if isinstance(settings, InterActiveSetting):
+        raise TypeError(f"settings is a sequence, not one setting; write settings=[{settings!r}]")
+    return explain_service_pb2.ExplainInterActiveRequest(
+        source=requests_shapes.image_source(image, gallery),
+        settings=[
+            explain_service_pb2.InterActiveSetting(layer=one.layer, supervision=one.supervision, norm=one.norm)
+            for one in settings
+        ],
+        size_px=size_px,
+        warp=warp,
+        descriptor=descriptor or "",
+        overlays=requests_shapes.overlay_options(overlays, overlay_size_px),
+    )

@@ -1,0 +1,93 @@
+"""Requests of SearchService."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from whymatch.client.inputs import (
+    ImageInput,
+    Query,
+    RegionInput,
+    Stored,
+)
+from whymatch.client.results import Embedding
+from whymatch.client.wire import requests_shapes
+from whymatch.v1 import search_service_pb2
+
+
+def search(
+    query: Query,
+    gallery: str,
+    *,
+    limit: int,
+    labels: Sequence[str],
+    regions: Sequence[RegionInput],
+    best_per_label: bool,
+    with_maps: bool,
+    overlays: bool,
+    overlay_size_px: int,
+    box_share: float,
+) -> search_service_pb2.SearchRequest:
+    """Ask for the matches of `query`."""
+    request = search_service_pb2.SearchRequest(
+        parent=requests_shapes.gallery_path(gallery),
+        limit=limit,
+        labels=requests_shapes.several("labels", labels),
+        regions=requests_shapes.regions("regions", regions),
+        best_per_label=best_per_label,
+        with_maps=with_maps,
+        overlays=requests_shapes.overlay_options(overlays, overlay_size_px),
+        box_share=box_share,
+    )
+    if isinstance(query, Embedding):
+        request.embedding.values.extend(_vector(query.embedding))
+        request.embedding.model = query.model
+    elif isinstance(query, np.ndarray):
+        request.embedding.values.extend(_vector(query))
+    else:
+        request.image.CopyFrom(requests_shapes.image_source(query, gallery))
+    return request
+
+
+def rerank(
+    query: ImageInput | Stored,
+    gallery: str,
+    *,
+    query_regions: Sequence[RegionInput],
+    match_regions: Sequence[RegionInput],
+    candidates: Sequence[str],
+    candidate_limit: int,
+    limit: int,
+    labels: Sequence[str],
+    with_maps: bool,
+    overlays: bool,
+    overlay_size_px: int,
+    box_share: float,
+) -> search_service_pb2.RerankRequest:
+    """Ask to order candidates by parts of their similarity to `query`."""
+    return search_service_pb2.RerankRequest(
+        parent=requests_shapes.gallery_path(gallery),
+        query=requests_shapes.image_source(query, gallery),
+        query_regions=requests_shapes.regions("query_regions", query_regions),
+        match_regions=requests_shapes.regions("match_regions", match_regions),
+        candidates=[
+            requests_shapes.image_path(gallery, name) for name in requests_shapes.several("candidates", candidates)
+        ],
+        candidate_limit=None if candidates else candidate_limit,
+        limit=limit,
+        labels=requests_shapes.several("labels", labels),
+        with_maps=with_maps,
+        overlays=requests_shapes.overlay_options(overlays, overlay_size_px),
+        box_share=box_share,
+    )
+
+
+def _vector(embedding: np.ndarray) -> list[float]:
+    if embedding.ndim != 1:
+        raise ValueError(
+            f"an embedding is one vector, not an array of shape {embedding.shape}; "
+            "turn an array of pixels into an image with PIL.Image.fromarray"
+        )
+    return embedding.tolist()  # type: ignore[no-any-return]

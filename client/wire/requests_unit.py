@@ -1,0 +1,145 @@
+"""From arguments to requests about units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from whymatch.client.inputs import ImageInput, Stored
+from whymatch.client.unit_results import AxisSetting, ColorThresholds, OccluderSetting, SelectivitySetting
+from whymatch.client.wire import requests_shapes
+from whymatch.client.wire.answers_unit import setting_message
+from whymatch.v1 import explain_service_pb2
+from whymatch.v1 import unit_service_pb2 as pb
+
+
+def describe(
+    layer: str,
+    channels: Sequence[int],
+    gallery: str,
+    *,
+    top_count: int | None,
+    label_image_count: int | None,
+    with_patches: bool,
+    with_colors: bool,
+    selectivity: SelectivitySetting | None,
+) -> pb.DescribeUnitsRequest:
+    """Ask for descriptions of units."""
+    return pb.DescribeUnitsRequest(
+        parent=requests_shapes.gallery_path(gallery),
+        layer=layer,
+        channels=_channels(channels),
+        top_count=top_count,
+        label_image_count=label_image_count,
+        with_patches=with_patches,
+        with_colors=with_colors,
+        selectivity=setting_message(pb.SelectivitySetting, selectivity),
+    )
+
+
+def filters(
+    layer: str, channels: Sequence[int], *, with_values: bool, thresholds: ColorThresholds | None
+) -> pb.DecodeFiltersRequest:
+    """Ask for decoded filters."""
+    return pb.DecodeFiltersRequest(
+        layer=layer,
+        channels=_channels(channels),
+        with_values=with_values,
+        thresholds=setting_message(pb.ColorThresholds, thresholds),
+    )
+
+
+def layer_colors(
+    layer: str,
+    gallery: str,
+    *,
+    with_axes: bool,
+    with_selectivity: bool,
+    top_count: int | None,
+    thresholds: ColorThresholds | None,
+    axes: AxisSetting | None,
+    selectivity: SelectivitySetting | None,
+) -> pb.DescribeLayerColorsRequest:
+    """Ask for the colors of a layer."""
+    return pb.DescribeLayerColorsRequest(
+        parent=requests_shapes.gallery_path(gallery),
+        layer=layer,
+        with_axes=with_axes,
+        with_selectivity=with_selectivity,
+        top_count=top_count,
+        thresholds=setting_message(pb.ColorThresholds, thresholds),
+        axis_setting=setting_message(pb.AxisSetting, axes),
+        selectivity=setting_message(pb.SelectivitySetting, selectivity),
+    )
+
+
+def receptive_field(
+    layer: str, channel: int, gallery: str, *, image_count: int | None, occluder: OccluderSetting | None
+) -> pb.FindReceptiveFieldRequest:
+    """Ask for the receptive field of a unit."""
+    return pb.FindReceptiveFieldRequest(
+        parent=requests_shapes.gallery_path(gallery),
+        unit=explain_service_pb2.Unit(layer=layer, channel=channel),
+        image_count=image_count,
+        occluder=setting_message(pb.OccluderSetting, occluder),
+    )
+
+
+def segment(
+    image: ImageInput | Stored,
+    layer: str,
+    channels: Sequence[int],
+    gallery: str,
+    *,
+    share: float | None,
+    quantile: float | None,
+    match_limit: int,
+    overlays: bool,
+    overlay_size_px: int,
+) -> pb.SegmentUnitsRequest:
+    """Ask where in an image units respond."""
+    if share is not None and quantile is not None:
+        raise ValueError("share and quantile exclude each other; a segment begins at one of them")
+    request = pb.SegmentUnitsRequest(
+        parent=requests_shapes.gallery_path(gallery),
+        source=requests_shapes.image_source(image, gallery),
+        layer=layer,
+        channels=_channels(channels),
+        match_limit=match_limit,
+        overlays=requests_shapes.overlay_options(overlays, overlay_size_px),
+    )
+    if share is not None:
+        request.share = share
+    if quantile is not None:
+        request.quantile = quantile
+    return request
+
+
+def minimal_image(
+    image: ImageInput | Stored,
+    gallery: str,
+    *,
+    class_name: str | None,
+    segmentation: str,
+    segment_count: int | None,
+    fill: str,
+    overlays: bool,
+    overlay_size_px: int,
+) -> pb.FindMinimalImageRequest:
+    """Ask to simplify an image."""
+    request = pb.FindMinimalImageRequest(
+        parent=requests_shapes.gallery_path(gallery),
+        source=requests_shapes.image_source(image, gallery),
+        segmentation=segmentation,
+        segment_count=segment_count,
+        fill=fill,
+        overlays=requests_shapes.overlay_options(overlays, overlay_size_px),
+    )
+    if class_name is not None:
+        request.class_name = class_name
+    return request
+
+
+def _channels(channels: Sequence[int]) -> Sequence[int]:
+    if isinstance(channels, int):
+        raise TypeError(f"channels is a sequence of channels, not one; write [{channels}]")
+    return channels

@@ -1,0 +1,151 @@
+"""`whymatch benchmark interactive`: describe the images, classify, print. Data goes to stdout, talk to stderr."""
+
+import json as json_text
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from whymatch.embed import Aggregation, Array, Model, WhymatchError, find_images, load_named_model
+from whymatch.embed.model import Precision
+from whymatch.explain.interactive import SIZE_PX
+from whymatch.explain.interactive_study.descriptors import Descriptor, Variant, default_layers, variants
+from whymatch.explain.interactive_study.experiment import Plan, Results, measure, plan_of
+from whymatch.explain.interactive_study.inputs import InputKind, with_inputs
+from whymatch.explain.interactive_study.plot import save_accuracies, save_histograms
+from whymatch.explain.interactive_study.report import document, notes, tables
+from whymatch.explain.interactive_study.settings import settings_of
+from whymatch.explain.interactive_study.split import Split, draw_split
+from whymatch.explain.interactive_study.store import Store, describe_images
+from whymatch.index.evaluation.command import plot_file
+from whymatch.index.evaluation.progress import progress_bar
+from whymatch.index.evaluation.report import short
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def main() -> None:
+    """Run the command."""
+    app(prog_name="whymatch benchmark")
+
+
+@app.callback()
+def benchmark() -> None:
+    """Repeat the experiments of a paper on your images."""
+
+
+def names(text: str) -> list[str]:
+    """Read `pool-4,fc-6`."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def norms(text: str) -> list[float]:
+    """Read `1,2,inf`."""
+    try:
+        found = sorted({float(number) for number in text.split(",")})
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a list of numbers such as 1,2", param_hint="--norms") from None
+    if not all(number >= 1 for number in found):
+        raise typer.BadParameter(f"{text!r} has a norm that is not 1 or more, or inf", param_hint="--norms")
+    return found
+
+
+@app.command()
+def interactive(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="Images; each folder is a class.")
+    ],
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", file_okay=False, help="Keeps the descriptors, so that a killed run goes on.")
+    ] = Path("benchmark-output"),
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL",
+            help="[BACKBONE=]MODEL; MODEL is bundled, a torchvision or timm network, or a weights file.",
+        ),
+    ] = "bundled",
+    include: Annotated[str, typer.Option(metavar="PATTERN", help="Only files with such names: train__*")] = "*",
+    train_per_class: Annotated[int, typer.Option(min=1, help="Images of each class to learn from.")] = 30,
+    test_per_class: Annotated[int, typer.Option(min=1, help="At most so many others of each class to test on.")] = 50,
+    seed: Annotated[int, typer.Option(min=0, help="Of the drawing of images.")] = 0,
+    inputs: Annotated[
+        Literal["unwarped", "warped", "both"],
+        typer.Option("--input", help="Images in their own shape, or squeezed into a square."),
+    ] = "unwarped",
+    size_px: Annotated[
+        int, typer.Option(min=32, max=4096, help="Un-warped inputs have about the square of it in pixels.")
+    ] = SIZE_PX,
+    warped_size_px: Annotated[int, typer.Option(min=32, max=4096, help="Side of warped inputs.")] = 224,
+    layers: Annotated[
+        str,
+        typer.Option(metavar="LAYER,...", help="Names of layers.", show_default="the paper's for VGG, else about six"),
+    ] = "",
+    norms_: Annotated[str, typer.Option("--norms", metavar="P,...", help="Of the weighed descriptors.")] = "1,2",
+    aggregation: Annotated[Aggregation, typer.Option(help="Of the weighed descriptors over the cells.")] = "average",
+    precision: Annotated[Precision, typer.Option(help="Of the network's arithmetic.")] = "float32",
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda or cuda:N.")] = "cpu",
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, callback=plot_file, help="Draw accuracies (.png, .svg, .pdf)."),
+    ] = None,
+    histogram: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, callback=plot_file, help="Draw the sizes of mean responses, too."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Measure whether InterActive makes better descriptors (Xie et al., tables 1 and 2, figure 2).
+
+    A linear support vector machine learns the classes from each descriptor of each layer, original or weighed, and is
+    tested on images that it did not see. Unreadable images are left out, and listed at the end.
+    """
+    compared = variants(norms(norms_), aggregation)
+    sizes: dict[InputKind, int] = {"unwarped": size_px, "warped": warped_size_px}
+    drawn = {"train_per_class": train_per_class, "test_per_class": test_per_class, "seed": seed}
+    folder = folder.resolve()
+    try:
+        split = draw_split(find_images([folder], include=include), **drawn)
+        loaded = load_named_model(model, device=device, precision=precision)
+        plan = plan_of(loaded.layers, names(layers) or default_layers(loaded.layers), compared)
+        models = {kind: with_inputs(loaded, kind, size) for kind, size in sizes.items() if inputs in (kind, "both")}
+        images = {**drawn, "images": split.fingerprint(folder)}
+        stores = {
+            kind: Store(output / kind, settings_of(each, plan, images), split.paths) for kind, each in models.items()
+        }
+        results = _run(models, stores, plan, split)
+        print(json_text.dumps(document(results), allow_nan=False) if json else tables(results))
+        for note in notes(results):
+            print(note, file=sys.stderr)
+        title = f"{folder.name}, {short(model)}"
+        if plot:
+            save_accuracies(results, plot, title=title)
+        if histogram:
+            save_histograms(_mean_responses(stores, plan), histogram, title=title)
+    except (WhymatchError, OSError, FloatingPointError) as err:
+        print(f"whymatch: {err}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        print("stopped; run the same again to go on", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+def _run(models: Mapping[InputKind, Model], stores: Mapping[InputKind, Store], plan: Plan, split: Split) -> Results:
+    for store in stores.values():
+        store.open()
+    for kind, store in stores.items():
+        missing = sum(len(store.chunk(number)) for number in store.missing)
+        if missing:
+            with progress_bar(missing, f"describing: {kind}") as advance:
+                describe_images(models[kind], store, plan.descriptors, advance)
+    classified = int((~split.training).sum()) * plan.classifiers * len(stores)
+    with progress_bar(classified, "classifying") as advance:
+        return measure(stores, split, plan, advance)
+
+
+def _mean_responses(stores: Mapping[InputKind, Store], plan: Plan) -> dict[str, Array]:
+    """Return x_T (n, C) of each layer, of the first kind of inputs."""
+    store = next(iter(stores.values()))
+    return {layer.name: store.read(Descriptor(layer.name, Variant("average")).name) for layer in plan.layers}

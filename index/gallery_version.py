@@ -1,0 +1,239 @@
+"""A version of a gallery's embeddings: what its images are to one head, and the index that finds them."""
+
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from whymatch.embed import Array, Head, Model
+from whymatch.index.errors import UnknownLabel
+from whymatch.index.records import Match
+from whymatch.index.store import Store
+from whymatch.index.vector_index import Ids, VectorIndex
+
+LOGGER = logging.getLogger(__name__)
+
+
+class GalleryVersion:
+    """The embeddings of a gallery's images behind one head; thread-safe.
+
+    The gallery brings every change into its newest version. An older one goes on finding what it knew, as long as it is
+    held; what was deleted since is left out.
+    """
+
+    def __init__(self, store: Store, model: Model, head: Head, index: VectorIndex, changing: threading.Lock) -> None:
+        """Take an empty index, to be filled by `load` or `build`.
+
+        changing: what the gallery holds while it changes the store and this.
+        """
+        self.gallery = store.folder.name
+        self.head = head
+        self.fingerprint = head.fingerprint(model.fingerprint)
+        self.dimensions = head.dimensions(model.dimensions)
+        self._store = store
+        self._channels = model.dimensions
+        self._index = index
+        self._changing = changing
+        self._index_is_current = True
+        self._saved_generation = -1
+
+    # Questions.
+
+    def count(self) -> int:
+        """Return how many images there are."""
+        return self._store.count()
+
+    def embeddings(self, names: Sequence[str]) -> Array:
+        """Return the embeddings of images, (n, D) float32 of length 1. Raises UnknownImage."""
+        pooled = np.array(self._store.pooled(names), np.float32)
+        return self.head.embed(pooled.reshape(-1, self._channels))
+
+    def label_embeddings(self, label: str, *, without: str = "") -> Array:
+        """Return the embeddings of all images of a label but one, (n, D) float32; n may be 0. Raises UnknownLabel."""
+        ids = self._ids_of_labels([label])
+        if without:
+            ids = ids[ids != self._store.id_of(without)]
+        batches = [embeddings for _, embeddings in self._all(ids)]
+        return np.concatenate([np.empty((0, self.dimensions), np.float32), *batches])
+
+    def labeled_pairs(self, count: int, seed: int) -> tuple[Array, Array]:
+        """Draw pairs of different images of one label, and return the embeddings of both sides, (count, D) float32.
+
+        First an image is drawn of all that share their label, then one of the others of the label. No image shares its
+        label: both are empty.
+        """
+        first, second = _pairs(*self._store.labels(), count, seed)
+        wanted, places = np.unique(np.concatenate([first, second]), return_inverse=True)
+        vectors = np.zeros((len(wanted), self.dimensions), np.float32)  # of one deleted meanwhile it stays 0
+        for ids, embeddings in self._all(wanted):
+            vectors[np.searchsorted(wanted, ids)] = embeddings
+        return vectors[places[: len(first)]], vectors[places[len(first) :]]
+
+    def search(self, embeddings: Array, limit: int, labels: Sequence[str] = ()) -> list[list[Match]]:
+        """Return the `limit` most similar images for each embedding (n, D), best first; of these labels only, if given.
+
+        embeddings: float32 of any length; a score is the inner product with the image's embedding, of length 1.
+
+        Raises:
+            UnknownLabel: no image has one of the labels.
+        """
+        self._require_index()
+        allowed = self._ids_of_labels(labels) if labels else None
+        found = self._search(embeddings, limit, allowed)
+        if any(match is None for matches in found for match in matches):
+            with self._changing:  # an image was deleted between the index and the store: nothing is in here
+                found = self._search(embeddings, limit, allowed)
+        return [[match for match in matches if match is not None] for matches in found]
+
+    def best_of_labels(self, embedding: Array, limit: int, labels: Sequence[str] = ()) -> list[Match]:
+        """Return the best match of each label, for the `limit` labels where it is best; of these labels only, if given.
+
+        embedding: (D,) float32. Images without a label are left out.
+
+        Raises:
+            UnknownLabel: no image has one of the labels.
+        """
+        self._require_index()
+        allowed = self._ids_of_labels(labels) if labels else None
+        label_of = dict(zip(*self._store.labels(), strict=True))
+        best: dict[str, tuple[int, float]] = {}
+        ranked = limit
+        while True:
+            scores, ids = self._ranked(embedding[None], ranked, allowed)
+            for image_id, score in zip(ids[0].tolist(), scores[0].tolist(), strict=True):
+                if image_id in label_of:
+                    best.setdefault(label_of[image_id], (image_id, score))
+            if len(best) >= limit or ranked >= self._store.count():
+                break
+            ranked *= 8
+        first = list(best.values())[:limit]
+        images = self._store.by_id([image_id for image_id, _ in first])
+        return [Match(images[image_id], score) for image_id, score in first if image_id in images]
+
+    def _search(self, embeddings: Array, limit: int, allowed: Ids | None) -> list[list[Match | None]]:
+        """Return the matches of each embedding, None where the store does not know the image any more."""
+        scores, ids = self._ranked(embeddings, limit, allowed)
+        images = self._store.by_id({int(image_id) for image_id in ids.flat})
+        return [
+            [
+                Match(images[i], float(score)) if i in images else None
+                for i, score in zip(row, best, strict=True)
+                if i >= 0
+            ]
+            for row, best in zip(ids.tolist(), scores, strict=True)
+        ]
+
+    def _ranked(self, embeddings: Array, limit: int, allowed: Ids | None) -> tuple[Array, Ids]:
+        """Return scores and ids of the best images for each embedding; an id is -1 where there are no more."""
+        scores, ids, final = self._index.search(embeddings, limit, allowed)
+        return (scores, ids) if final else self._scored(embeddings, self._candidates(ids, limit, allowed), limit)
+
+    def _candidates(self, ids: Ids, limit: int, allowed: Ids | None) -> Ids | None:
+        """Return whose exact scores to compute: what was found, or, where that is too little, all that is allowed."""
+        if allowed is not None:
+            return allowed
+        found = np.unique(ids[ids >= 0])
+        known = set(self._store.by_id(found.tolist()))
+        enough = min(limit, self._store.count())
+        if all(len(known.intersection(row)) >= enough for row in ids.tolist()):
+            return found
+        return None
+
+    def _scored(self, embeddings: Array, candidates: Ids | None, limit: int) -> tuple[Array, Ids]:
+        """Return the best of the candidates, or of all images, for each embedding (n, D), by exact score."""
+        scores = np.empty((len(embeddings), 0), np.float32)
+        ids = np.empty((len(embeddings), 0), np.int64)
+        for batch, vectors in self._all(candidates):
+            scores = np.hstack([scores, embeddings @ vectors.T])
+            ids = np.hstack([ids, np.tile(batch, (len(embeddings), 1))])
+            best = np.argsort(-scores, axis=1, kind="stable")[:, :limit]
+            scores, ids = np.take_along_axis(scores, best, axis=1), np.take_along_axis(ids, best, axis=1)
+        return scores, ids
+
+    # Changes; the gallery holds its lock.
+
+    def load(self) -> None:
+        """Take up the saved index, or build it anew."""
+        generation = self._store.generation()
+        if self._index.load(generation):
+            self._saved_generation = generation
+        else:
+            self.build()
+
+    def save(self) -> None:
+        """Keep the index for the next start."""
+        generation = self._store.generation()
+        if self._index_is_current and generation != self._saved_generation:
+            self._index.save(generation)
+
+    def add(self, pooled: Mapping[int, Array]) -> None:
+        """Bring images, just stored, into the index, pooled vectors (C,) by row id; build it anew if that is due."""
+        try:
+            if pooled:
+                self._index.add(np.array(list(pooled), np.int64), self.head.embed(np.stack(list(pooled.values()))))
+            due = self._index.stale(self._store.count())
+        except Exception:
+            LOGGER.exception("the index of gallery %r failed and is built anew", self.gallery)
+            self._index_is_current, due = False, True
+        if due:
+            self.build()
+
+    def remove(self, image_id: int) -> None:
+        """Take an image, just deleted, out of the index; build it anew if that is due."""
+        self._index.remove(image_id)
+        self.add({})
+
+    def fill(self, given_up: Callable[[], bool] = lambda: False) -> None:
+        """Fill the index from the store; `given_up` ends it early. Raises what goes wrong."""
+        batches = itertools.takewhile(lambda _: not given_up(), self._all())
+        self._index.rebuild(self._store.count(), batches)
+
+    def build(self) -> None:
+        """Build the index anew from the store; a simpler one, if the one that was asked for cannot be built."""
+        try:
+            self.fill()
+        except Exception:
+            LOGGER.exception("the index of gallery %r cannot be built as asked and becomes flat", self.gallery)
+            self._index_is_current = False
+            self._index.give_up()
+            self.fill()
+        self._index_is_current = True
+
+    def _require_index(self) -> None:
+        """Build the index before anything is searched, if that failed when it was due."""
+        if not self._index_is_current:
+            with self._changing:
+                if not self._index_is_current:
+                    self.build()
+
+    def _all(self, ids: Ids | None = None) -> Iterator[tuple[Ids, Array]]:
+        """Yield row ids (n) and embeddings (n, D), some thousands at a time: of all images, or of those named."""
+        return ((some, self.head.embed(pooled)) for some, pooled in self._store.vectors(ids))
+
+    def _ids_of_labels(self, labels: Sequence[str]) -> Ids:
+        ids = []
+        for label in labels:
+            found = self._store.ids_of_label(label)
+            if not len(found):
+                raise UnknownLabel(label)
+            ids.append(found)
+        return np.unique(np.concatenate(ids))
+
+
+def _pairs(ids: Sequence[int], labels: Sequence[str], count: int, seed: int) -> tuple[Ids, Ids]:
+    """Draw `count` pairs of different ids of one label; none if there is no such pair."""
+    numbers = np.array(ids, np.int64)
+    _, label_numbers, sizes = np.unique(np.array(labels, object), return_inverse=True, return_counts=True)
+    order = np.argsort(label_numbers, kind="stable")
+    starts = np.cumsum(sizes) - sizes
+    candidates = np.flatnonzero(sizes[label_numbers[order]] > 1)  # places in `order`
+    if not len(candidates):
+        return numbers[:0], numbers[:0]
+    random = np.random.default_rng(seed)
+    first = random.choice(candidates, count)
+    label = label_numbers[order[first]]
+    step = random.integers(1, sizes[label])  # to another place of the same label
+    second = starts[label] + (first - starts[label] + step) % sizes[label]
+    return numbers[order[first]], numbers[order[second]]

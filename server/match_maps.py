@@ -1,0 +1,134 @@
+"""Where the matches of an answer match: their maps, the frames to draw on them, and the maps' pictures."""
+
+import asyncio
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from PIL.Image import Image
+
+from whymatch.embed import Array, Features, Head
+from whymatch.explain import (
+    Bounds,
+    ColorScale,
+    SimilarityMap,
+    best_box,
+    load_picture,
+    render_overlay,
+    shared_scale,
+    similarity_map,
+)
+from whymatch.index import Match
+from whymatch.server.sources import ImageName, Images, Query, Source
+
+CHUNK = 8
+"""Matches whose feature maps are in memory at once; few enough to stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class ShownMap:
+    """A map with what is shown on it."""
+
+    map: SimilarityMap
+    best_box: Bounds | None
+    picture: bytes = b""
+    """PNG, empty unless asked for."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Where one match matches."""
+
+    query: ShownMap | None
+    """None for a search by embedding."""
+    match: ShownMap
+
+
+def shown(similarity_map: SimilarityMap, box_share: float) -> ShownMap:
+    """Return a map and its best box."""
+    return ShownMap(similarity_map, best_box(similarity_map, box_share))
+
+
+async def find_evidence(
+    images: Images,
+    query: Features | None,
+    embedding: Array,
+    gallery: str,
+    head: Head,
+    matches: Sequence[Match],
+    box_share: float,
+) -> list[Evidence]:
+    """Return the maps of each match with the query, both behind the same head."""
+    evidence: list[Evidence] = []
+    for start in range(0, len(matches), CHUNK):
+        names = [match.image.name for match in matches[start : start + CHUNK]]
+        features = await images.stored_features(gallery, names, head)
+        evidence += await asyncio.to_thread(_compare, query, embedding, features, box_share)
+    return evidence
+
+
+async def draw(
+    images: Images,
+    query: Query,
+    pairs: Sequence[tuple[Evidence, Source]],
+    size_px: int,
+    scaled_by: Sequence[SimilarityMap] = (),
+) -> tuple[list[Evidence], ColorScale | None]:
+    """Return the evidence with its pictures, and the one scale of all of them.
+
+    pairs: each evidence with the image that matches.
+    scaled_by: the maps whose values span the scale; by default all of them.
+    """
+    if not pairs:
+        return [], None
+    scale = shared_scale(scaled_by or _maps(evidence for evidence, _ in pairs))
+    load = functools.partial(load_picture, size_px=size_px, limits=images.limits)
+    query_picture = None
+    if isinstance(query, bytes | ImageName):
+        query_picture = await asyncio.to_thread(load, await images.content(query))
+    drawn = []
+    for evidence, match in pairs:  # one after the other, so that a cancelled call stops soon
+        match_content = await images.content(match)
+        drawn.append(await asyncio.to_thread(_drawn, evidence, scale, query_picture, load, match_content))
+    return drawn, scale
+
+
+async def draw_query(images: Images, query: Source, one: ShownMap, size_px: int) -> tuple[ShownMap, ColorScale]:
+    """Return a map of the query with its picture, and the scale of it."""
+    scale = shared_scale([one.map])
+    load = functools.partial(load_picture, size_px=size_px, limits=images.limits)
+    content = await images.content(query)
+    return await asyncio.to_thread(lambda: _over(load(content), one, scale)), scale
+
+
+def _drawn(
+    evidence: Evidence,
+    scale: ColorScale,
+    query_picture: Image | None,
+    load: Callable[[bytes], Image],
+    match_content: bytes,
+) -> Evidence:
+    query, match = evidence.query, evidence.match
+    return Evidence(
+        _over(query_picture, query, scale) if query and query_picture else query,
+        _over(load(match_content), match, scale),
+    )
+
+
+def _over(picture: Image, one: ShownMap, scale: ColorScale) -> ShownMap:
+    return replace(one, picture=render_overlay(picture, one.map, scale))
+
+
+def _compare(query: Features | None, embedding: Array, matches: Sequence[Features], box_share: float) -> list[Evidence]:
+    return [
+        Evidence(
+            query=shown(similarity_map(query, match.embedding), box_share) if query else None,
+            match=shown(similarity_map(match, embedding), box_share),
+        )
+        for match in matches
+    ]
+
+
+def _maps(evidence: Iterable[Evidence]) -> list[SimilarityMap]:
+    both = [(one.query, one.match) for one in evidence]
+    return [one.map for pair in both for one in pair if one]

@@ -1,0 +1,102 @@
+"""Answers of ExplainService; those of prediction difference have a file of their own."""
+
+from collections.abc import Sequence
+
+from whymatch.embed import Aggregation
+from whymatch.explain import (
+    ChannelShare,
+    ColorScale,
+    Correspondence,
+    InterActiveExplanation,
+    MatchExplanation,
+    WeightMap,
+)
+from whymatch.server.match_maps import Evidence, ShownMap
+from whymatch.server.wire import answers_shapes
+from whymatch.v1 import (
+    explain_service_pb2,
+)
+
+
+def explain_response(
+    model: str,
+    explanation: MatchExplanation,
+    evidence: Evidence,
+    scale: ColorScale | None,
+    channels: Sequence[tuple[ChannelShare, tuple[str, int] | None]],
+    pairs: Sequence[Correspondence],
+) -> explain_service_pb2.ExplainMatchResponse:
+    """Return why two images match; each channel comes with layer and channel of the unit that it is, if it is one."""
+    return explain_service_pb2.ExplainMatchResponse(
+        model=model,
+        score=explanation.score,
+        query_map=answers_shapes.similarity_map(evidence.query) if evidence.query else None,
+        match_map=answers_shapes.similarity_map(evidence.match),
+        residual=explanation.residual,
+        color_scale=answers_shapes.color_scale(scale),
+        image_score=explanation.image_score,
+        channels=[
+            explain_service_pb2.ChannelShare(channel=one.channel, score=one.score, unit=_unit(unit))
+            for one, unit in channels
+        ],
+        correspondences=[
+            explain_service_pb2.Correspondence(
+                query_box=answers_shapes.box(one.query_cell),
+                match_box=answers_shapes.box(one.match_cell),
+                score=one.score,
+            )
+            for one in pairs
+        ],
+    )
+
+
+def label_response(
+    model: str, score: float, count: int, query_map: ShownMap, scale: ColorScale | None
+) -> explain_service_pb2.ExplainLabelResponse:
+    """Return why an image is similar to the images of a label."""
+    return explain_service_pb2.ExplainLabelResponse(
+        model=model,
+        score=score,
+        image_count=count,
+        query_map=answers_shapes.similarity_map(query_map),
+        color_scale=answers_shapes.color_scale(scale),
+    )
+
+
+def interactive_response(
+    model: str,
+    explanation: InterActiveExplanation,
+    descriptor: Aggregation | None,
+    drawings: Sequence[tuple[bytes, ColorScale]],
+) -> explain_service_pb2.ExplainInterActiveResponse:
+    """Return how active the neurons of some layers are; `drawings` are empty or one for each map."""
+    width, height = explanation.input_size
+    response = explain_service_pb2.ExplainInterActiveResponse(model=model, input_width_px=width, input_height_px=height)
+    parts = zip(explanation.settings, explanation.results, explanation.maps, strict=True)
+    for number, (setting, result, weight_map) in enumerate(parts):
+        picture, scale = drawings[number] if drawings else (b"", None)
+        response.results.add(
+            setting=explain_service_pb2.InterActiveSetting(
+                layer=setting.layer, supervision=setting.supervision, norm=setting.norm
+            ),
+            map=_weight_map(weight_map, picture),
+            descriptor=result.descriptor(descriptor).tolist() if descriptor else (),
+            color_scale=answers_shapes.color_scale(scale),
+        )
+    return response
+
+
+def _weight_map(weight_map: WeightMap, picture: bytes) -> explain_service_pb2.WeightMap:
+    rows, columns = weight_map.values.shape
+    return explain_service_pb2.WeightMap(
+        rows=rows,
+        columns=columns,
+        values=weight_map.values.ravel().tolist(),
+        width_px=weight_map.placement.width_px,
+        height_px=weight_map.placement.height_px,
+        overlay_png=picture,
+    )
+
+
+def _unit(unit: tuple[str, int] | None) -> explain_service_pb2.Unit | None:
+    return explain_service_pb2.Unit(layer=unit[0], channel=unit[1]) if unit else None

@@ -1,0 +1,56 @@
+"""Requests of ExplainService, checked at the door; those of prediction difference have a file of their own."""
+
+from typing import cast
+
+from whymatch.embed import (
+    Aggregation,
+    InterActiveSetting,
+)
+from whymatch.explain import (
+    MAX_SIZE_PX,
+    MIN_SIZE_PX,
+    SIZE_PX,
+)
+from whymatch.index import (
+    BadRequest,
+)
+from whymatch.server.wire import requests_shapes
+from whymatch.v1 import explain_service_pb2
+
+MAX_SETTINGS = 64
+
+
+def settings(request: explain_service_pb2.ExplainInterActiveRequest) -> list[InterActiveSetting]:
+    """Return the layers to weigh, and how. Raises BadRequest, BadLayer."""
+    if not 1 <= len(request.settings) <= MAX_SETTINGS:
+        raise BadRequest(f"there are {len(request.settings)} `settings`; give 1 to {MAX_SETTINGS}")
+    if empty := next((one for one in request.settings if not one.layer), None):
+        raise BadRequest(f"a setting has no `layer` ({empty}); name one that GetModel lists")
+    return [
+        InterActiveSetting(
+            one.layer,
+            one.supervision or InterActiveSetting.supervision,
+            one.norm if one.HasField("norm") else InterActiveSetting.norm,
+        )
+        for one in request.settings
+    ]
+
+
+def input_px(request: explain_service_pb2.ExplainInterActiveRequest) -> int:
+    """Return the size of the network's input. Raises BadRequest."""
+    if not request.HasField("size_px"):
+        return SIZE_PX
+    if not MIN_SIZE_PX <= request.size_px <= MAX_SIZE_PX:
+        raise BadRequest(f"`size_px` is {request.size_px}; take {MIN_SIZE_PX} to {MAX_SIZE_PX}")
+    return request.size_px
+
+
+def descriptor(request: explain_service_pb2.ExplainInterActiveRequest) -> Aggregation | None:
+    """Return how to pool descriptors, None for no descriptors. Raises BadRequest."""
+    if request.descriptor in ("average", "max"):
+        return cast(Aggregation, request.descriptor)
+    if request.descriptor:
+        raise BadRequest(
+            f"`descriptor` is {requests_shapes.quoted(request.descriptor)}; take `average` or `max`, or leave it empty"
+        )
+    return None

@@ -1,0 +1,81 @@
+"""Requests of SearchService, checked at the door."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from whymatch.index import (
+    BadRequest,
+)
+from whymatch.server.errors import BadLimit
+from whymatch.server.sources import Embedding, Query
+from whymatch.server.wire import requests_shapes
+from whymatch.v1 import search_service_pb2
+
+MAX_LABELS = 1000
+
+
+MAX_DRAWN = 100
+"""Matches of one answer that can have pictures; a picture takes about 50 ms and up to some MB."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What an answer shows of its matches."""
+
+    maps: bool
+    overlay_px: int | None
+    """The longer side of the pictures, None for no pictures."""
+    box_share: float
+    """The share of a map's positive values that its best box holds."""
+
+
+def query(request: search_service_pb2.SearchRequest) -> Query:
+    """Return what to search for; an embedding is not checked yet. Raises BadName, BadRequest."""
+    match request.WhichOneof("query"):
+        case "image":
+            return requests_shapes.source(request.image, "image")
+        case "embedding":
+            return Embedding(request.embedding.values, request.embedding.model)
+    raise BadRequest("the query is missing; give an `image` or an `embedding`")
+
+
+def labels(request: search_service_pb2.SearchRequest | search_service_pb2.RerankRequest) -> Sequence[str]:
+    """Return the labels that a search is for. Raises BadRequest."""
+    if len(request.labels) > MAX_LABELS:
+        raise BadRequest(f"`labels` holds {len(request.labels)} labels; give at most {MAX_LABELS}")
+    return request.labels
+
+
+def shown(request: search_service_pb2.SearchRequest | search_service_pb2.RerankRequest, limit: int) -> Shown:
+    """Return what the answer shall show of each match. Raises BadLimit, BadRequest."""
+    size_px = requests_shapes.overlay_px(request)
+    if size_px is not None and limit > MAX_DRAWN:
+        raise BadLimit(
+            f"at most {MAX_DRAWN} matches can have pictures, not {limit}; lower the limit or leave out `overlays`"
+        )
+    return Shown(request.with_maps or size_px is not None, size_px, requests_shapes.box_share(request))
+
+
+def check_search(request: search_service_pb2.SearchRequest) -> None:
+    """Raise BadRequest for regions of an embedding."""
+    if request.regions and request.WhichOneof("query") == "embedding":
+        raise BadRequest("an embedding has no regions; search by an `image`, or leave out `regions`")
+
+
+def check_rerank(request: search_service_pb2.RerankRequest) -> None:
+    """Raise BadRequest for a request that has no regions."""
+    if not request.query_regions and not request.match_regions:
+        raise BadRequest("give `query_regions`, `match_regions` or both; by whole images, `Search` finds the order")
+
+
+def candidates(request: search_service_pb2.RerankRequest, gallery: str, maximum: int) -> list[str]:
+    """Return the names of the images to order, none for the most similar ones. Raises BadName, BadRequest, BadLimit."""
+    if request.candidates and request.labels:
+        raise BadRequest("`candidates` and `labels` exclude each other; name the candidates or the labels")
+    if len(request.candidates) > maximum:
+        raise BadLimit(f"there are {len(request.candidates)} `candidates`; give at most {maximum}")
+    names = [requests_shapes.image_name(name) for name in request.candidates]
+    for name in names:
+        if name.gallery != gallery:
+            raise BadRequest(f"candidate {name.image!r} is of gallery {name.gallery!r}; give images of {gallery!r}")
+    return list(dict.fromkeys(name.image for name in names))

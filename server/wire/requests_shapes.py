@@ -1,0 +1,162 @@
+"""What requests of several services hold, checked at the door: names, images, regions, limits."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from google.protobuf.message import Message
+
+from whymatch.embed import (
+    DecodeLimits,
+)
+from whymatch.explain import (
+    BadRegion,
+    Box,
+    Point,
+    Polygon,
+    Region,
+    check_count,
+    read_mask,
+)
+from whymatch.index import (
+    BadName,
+    BadRequest,
+    check_gallery_name,
+    check_image_name,
+)
+from whymatch.server.errors import BadLimit
+from whymatch.server.sources import ImageName, Source
+from whymatch.v1 import explain_service_pb2, search_service_pb2, shapes_pb2
+
+DEFAULT_LIMIT = 10
+
+
+DEFAULT_OVERLAY_PX, MAX_OVERLAY_PX = 512, 2048
+
+
+DEFAULT_BOX_SHARE = 0.5
+
+
+class WithOverlays(Protocol):
+    """A request that may ask for pictures."""
+
+    @property
+    def overlays(self) -> shapes_pb2.OverlayOptions:
+        """How to draw them."""
+
+    def HasField(self, field_name: Any) -> bool:
+        """Say whether a field is set."""
+
+
+def gallery_name(name: str) -> str:
+    """Return the {gallery} of `galleries/{gallery}`. Raises BadName."""
+    collection, _, gallery = name.partition("/")
+    if collection != "galleries" or not gallery:
+        raise BadName(f"{quoted(name)} names no gallery; write `galleries/` and the gallery's name")
+    check_gallery_name(gallery)
+    return gallery
+
+
+def parent(name: str) -> str:
+    """Return the {gallery} of a field that may be empty. Raises BadName."""
+    return gallery_name(name) if name else ""
+
+
+def image_name(name: str) -> ImageName:
+    """Return the parts of `galleries/{gallery}/images/{image}`. Raises BadName."""
+    match name.split("/", 3):
+        case ["galleries", gallery, "images", image]:
+            check_gallery_name(gallery)
+            check_image_name(image)
+            return ImageName(gallery, image)
+    raise BadName(f"{quoted(name)} names no image; write `galleries/` GALLERY `/images/` IMAGE")
+
+
+def source(message: shapes_pb2.ImageSource, field: str) -> Source:
+    """Return the image that a field of a request means. Raises BadName, BadRequest."""
+    match message.WhichOneof("source"):
+        case "content":
+            return message.content
+        case "image":
+            return image_name(message.image)
+    raise BadRequest(f"`{field}` is missing; give the bytes of an image as `content` or a stored one as `image`")
+
+
+def limit(request: Message, field: str, maximum: int | None, *, least: int = 1, default: int = DEFAULT_LIMIT) -> int:
+    """Return a number of things to find. Raises BadLimit.
+
+    maximum: None for no other than what there is.
+    """
+    value: int = getattr(request, field)
+    if not request.HasField(field):
+        return default if maximum is None else min(default, maximum)
+    if value < least or (maximum is not None and value > maximum):
+        allowed = f"at least {least}" if maximum is None else f"from {least} to {maximum}"
+        raise BadLimit(f"`{field}` is {value}, not {allowed}; ask for as many as that")
+    return value
+
+
+def label(text: str) -> str:
+    """Return the label that a request is about. Raises BadRequest."""
+    if not text:
+        raise BadRequest("`label` is missing; give the label to explain")
+    return text
+
+
+def seed(value: int) -> int:
+    """Return the seed of a draw. Raises BadRequest."""
+    if value < 0:
+        raise BadRequest(f"the seed {value} is negative; take 0 or more")
+    return value
+
+
+def box_share(
+    request: search_service_pb2.SearchRequest
+    | search_service_pb2.RerankRequest
+    | explain_service_pb2.ExplainMatchRequest
+    | explain_service_pb2.ExplainLabelRequest,
+) -> float:
+    """Return the share of a map that its best box holds. Raises BadRequest."""
+    if not request.HasField("box_share"):
+        return DEFAULT_BOX_SHARE
+    if not 0 < request.box_share <= 1:
+        raise BadRequest(f"`box_share` is {request.box_share:g}; take more than 0 and at most 1")
+    return request.box_share
+
+
+def regions(messages: Sequence[shapes_pb2.Region], field: str, limits: DecodeLimits) -> list[Region]:
+    """Return parts of an image; it may take a second to read masks. Raises BadRegion and the errors of images."""
+    check_count(len(messages), 0, 0)  # before they are looked at one by one
+    masks = sum(message.HasField("mask") for message in messages)
+    check_count(0, masks, sum(len(message.polygon.points) for message in messages))
+    return [_region(message, f"{field}[{number}]", limits) for number, message in enumerate(messages)]
+
+
+def _region(message: shapes_pb2.Region, field: str, limits: DecodeLimits) -> Region:
+    weight = message.weight if message.HasField("weight") else 1.0
+    match message.WhichOneof("shape"):
+        case "box":
+            box = message.box
+            return Region(Box(box.left_px, box.top_px, box.right_px, box.bottom_px), weight, message.relative)
+        case "polygon":
+            points = tuple((point.x_px, point.y_px) for point in message.polygon.points)
+            return Region(Polygon(points), weight, message.relative)
+        case "mask":
+            return Region(read_mask(message.mask, limits), weight, message.relative)
+        case "point":
+            return Region(Point(message.point.x_px, message.point.y_px), weight, message.relative)
+    raise BadRegion(f"`{field}` has no shape; give a `box`, a `polygon`, a `mask` or a `point`")
+
+
+def overlay_px(request: WithOverlays) -> int | None:
+    """Return the longer side of the pictures, None if there shall be none. Raises BadRequest."""
+    if not request.HasField("overlays"):
+        return None
+    size_px = request.overlays.size_px
+    if not 0 <= size_px <= MAX_OVERLAY_PX:
+        raise BadRequest(f"`overlays.size_px` is {size_px}; take 1 to {MAX_OVERLAY_PX}, or 0 for {DEFAULT_OVERLAY_PX}")
+    return size_px or DEFAULT_OVERLAY_PX
+
+
+def quoted(name: str) -> str:
+    """Return a name as a message shows it, cut short if it is long."""
+    return repr(name) if len(name) <= 80 else f"{name[:60]!r}... ({len(name)} characters)"

@@ -1,0 +1,114 @@
+"""What is drawn, checked at pixels whose color one knows."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from whymatch.client import Box, ColorScale, ComponentShares, Mask, Point, Polygon, Region, SimilarityMap
+from whymatch.client.draw.chart import BOTTOM_PX, LEFT_PX, RIGHT_PX, TOP_PX, even_ticks
+from whymatch.client.draw.components import BAND, components_picture, count_ticks
+from whymatch.client.draw.outlines import PAIR_COLORS, draw_best_box, draw_numbered, draw_regions
+from whymatch.client.draw.tiles import scale_panel
+
+WHITE, BLACK, GRAY = (255, 255, 255), (0, 0, 0), (100, 100, 100)
+GREEN, BLUE = (0x2B, 0xD4, 0x4F), (0x3D, 0x8B, 0xFF)
+LEFT, RIGHT = Box(0, 0, 20, 20), Box(20, 0, 40, 20)
+
+
+def rgb(color: str) -> tuple[int, int, int]:
+    return tuple(bytes.fromhex(color.removeprefix("#")))
+
+
+@pytest.fixture
+def canvas() -> Image.Image:
+    """A map's picture, five times as large as the image."""
+    return Image.new("RGB", (200, 100), GRAY)
+
+
+@pytest.fixture
+def similarity_map() -> SimilarityMap:
+    """Of an image of 40 x 20 pixels, whose right half is the best."""
+    return SimilarityMap(np.array([[0, 1]], np.float32), 1, 40, 20, Box(0, 0, 40, 20), RIGHT)
+
+
+def test_the_best_box_is_framed(canvas, similarity_map):
+    draw_best_box(canvas, similarity_map)
+    assert [canvas.getpixel((x, 50)) for x in (99, 100, 101, 150, 198)] == [GRAY, BLACK, WHITE, GRAY, WHITE]
+
+
+def test_a_region_is_green_and_one_that_counts_against_is_blue(canvas, similarity_map):
+    draw_regions(canvas, similarity_map, [Region(LEFT), Region(Box(0.5, 0, 1, 1), -0.1, relative=True)])
+    assert (canvas.getpixel((1, 50)), canvas.getpixel((101, 50))) == (GREEN, BLUE)
+
+
+def test_every_shape_is_outlined(canvas, similarity_map):
+    mask = io.BytesIO()
+    picture = Image.new("L", (40, 20))
+    picture.paste(255, (30, 0, 40, 20))
+    picture.save(mask, "PNG")
+    shapes = [Point(4, 10), Polygon([(10, 4), (20, 4), (20, 16)]), Mask(mask.getvalue())]
+    draw_regions(canvas, similarity_map, [Region(shape) for shape in shapes])
+    green = np.all(np.array(canvas) == GREEN, axis=-1)
+    assert green[50, 20]
+    assert green[20, 75]
+    assert green[50, 147:153].any()
+    assert not green[50, 170]
+
+
+def test_what_is_transparent_is_outside_a_mask_as_for_the_server(canvas, similarity_map):
+    right = Image.new("RGBA", (40, 20), (255, 255, 255, 0))
+    right.paste((255, 255, 255, 255), (30, 0, 40, 20))
+    draw_regions(canvas, similarity_map, [Region(Mask(right))])
+    green = np.all(np.array(canvas) == GREEN, axis=-1)
+    assert green[50, 147:153].any()
+    assert not green[:, :140].any()
+
+
+def test_cells_carry_their_numbers_in_their_colors(canvas, similarity_map):
+    draw_numbered(canvas, similarity_map, [LEFT, RIGHT, LEFT])
+    first, second, third = map(rgb, PAIR_COLORS[:3])
+    assert canvas.getpixel((3, 3)) == first
+    assert canvas.getpixel((23, 3)) == third  # the second plate of the left cell
+    assert canvas.getpixel((103, 3)) == second
+    assert canvas.getpixel((1, 80)) == first
+    assert canvas.getpixel((5, 80)) == third  # within the first
+    assert canvas.getpixel((50, 80)) == GRAY
+
+
+def test_tiny_pictures_can_be_drawn_on(similarity_map):
+    dot = Image.new("RGB", (1, 1))
+    draw_best_box(dot, similarity_map)
+    draw_numbered(dot, similarity_map, [LEFT, RIGHT])
+    draw_regions(dot, similarity_map, [Region(LEFT), Region(Point(1, 1))])
+
+
+def test_the_scale_shows_the_colors_that_it_names():
+    panel = scale_panel(ColorScale(-0.1, 0.1, "RdBu_r"), 520)
+    shown = {color for _, color in panel.getcolors(520 * 24)}
+    assert {rgb("#053061"), rgb("#67001f")} <= shown
+    assert scale_panel(ColorScale(0, 1, "unheard of"), 520).size == panel.size
+
+
+def test_the_curve_lies_in_its_band():
+    curves = [np.full(11, share, np.float32) for share in (0.5, 0.25, 0.75)]
+    picture = components_picture(ComponentShares(*curves, pair_count=9, model="m"))
+    x = LEFT_PX + 45
+    curve, band, outside = (
+        picture.getpixel((x, round(BOTTOM_PX - share * (BOTTOM_PX - TOP_PX)))) for share in (0.5, 0.65, 0.9)
+    )
+    assert sum(curve) < sum(rgb(BAND)) - 150  # a thin line is smoothed: not quite its own color
+    assert (band, outside) == (rgb(BAND), WHITE)
+
+
+def test_one_channel_makes_a_picture_too():
+    one = np.ones(1, np.float32)
+    assert components_picture(ComponentShares(one, one, one, 1, "m")).width > RIGHT_PX
+
+
+def test_ticks_are_round_numbers():
+    assert count_ticks(512) == [1, 100, 200, 300, 400, 500]
+    assert count_ticks(3) == [1, 2, 3]
+    assert even_ticks(0, 1) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
+    assert even_ticks(-0.1, 1.3) == pytest.approx([-0.5, 0, 0.5, 1, 1.5])
