@@ -14,7 +14,7 @@ from whymatch.explain import (
     MeanSampler,
     PredictionDifference,
     PredictionDifferenceSetting,
-    class_score,
+    class_score_target,
     fit_patches,
 )
 
@@ -98,7 +98,7 @@ def _photos(model: Model) -> list[Prepared]:
 
 def _explained(model: Model, image: Prepared, sampler: ConditionalSampler) -> tuple[PredictionDifference, Array]:
     """Return the finished explanation of the most likely class, and the map after 15 % of it."""
-    target = class_score(model, "top1", model.class_scores(np.stack([image.pixels]))[0])
+    target = class_score_target(model, "top1", model.class_scores(np.stack([image.pixels]))[0])
     difference = PredictionDifference(model, image, [target], sampler, SETTING)
     partial = None
     for done in difference.steps():

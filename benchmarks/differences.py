@@ -16,14 +16,23 @@ from benchmarks.report import Figure, in_turn, seconds
 from benchmarks.searching import COUNT, DIMENSIONS, fill
 from whymatch.client import Client, PredictionDifferenceExplanation, Unit
 from whymatch.client.apps.local_server import local_server
-from whymatch.embed import Alterations, Array, ClassScores, DecodeLimits, Model, load_model, load_named_model, unit
+from whymatch.embed import (
+    Alterations,
+    Array,
+    ClassScores,
+    DecodeLimits,
+    Model,
+    load_model,
+    load_named_model,
+    normalized,
+)
 from whymatch.embed.model import Precision
 from whymatch.embed.networks import untrained_network
 from whymatch.explain import (
     ConditionalSampler,
     PredictionDifference,
     PredictionDifferenceSetting,
-    class_score,
+    class_score_target,
     fit_patches,
 )
 
@@ -141,7 +150,7 @@ class _Work:
         assert fit.normal
         self.model, self.image = model, images[0]
         self._sampler = ConditionalSampler(fit.normal, setting.window_px, setting.seed)
-        target = class_score(model, "top1", model.class_scores(np.stack([self.image.pixels]))[0])
+        target = class_score_target(model, "top1", model.class_scores(np.stack([self.image.pixels]))[0])
         self._windows = PredictionDifference(model, self.image, [target], self._sampler, setting).windows
         self._samples = setting.sample_count
         self._size = batch_size // self._samples
@@ -183,7 +192,7 @@ def _untrained(name: str, folder: Path, precision: Precision = "float32") -> Mod
 
 def _search_latency() -> Figure:
     """Measure searches by vector through a server, idle and while it explains."""
-    vectors = unit(np.random.default_rng(0).standard_normal((COUNT, DIMENSIONS)).astype(np.float32))
+    vectors = normalized(np.random.default_rng(0).standard_normal((COUNT, DIMENSIONS)).astype(np.float32))
     with tempfile.TemporaryDirectory() as folder:
         network, data = small_network(Path(folder)), Path(folder) / "data"
         fill(data, load_named_model(network), vectors)

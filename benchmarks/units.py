@@ -13,14 +13,14 @@ from benchmarks.pictures import write_jpegs
 from benchmarks.report import Figure
 from whymatch.embed import DecodeLimits, Embedder, Model, load_model, load_named_model
 from whymatch.explain.units import (
-    AxisSettings,
+    AxisSetting,
     ColorThresholds,
     EmpiricalField,
     LayerResponses,
     OccluderSetting,
     UnitsOfGallery,
     decode_filters,
-    empirical_field,
+    find_empirical_field,
     layer_filters,
 )
 from whymatch.index import Galleries, NewImage
@@ -48,7 +48,7 @@ def _filters(folder: Path) -> list[Figure]:
     decoded_s = time.perf_counter() - started
     started = time.perf_counter()
     for layer in CONVOLUTIONS:
-        _exhaust(layer_filters(model, layer, ColorThresholds(), AxisSettings()))
+        _exhaust(layer_filters(model, layer, ColorThresholds(), AxisSetting()))
     colored_s = time.perf_counter() - started
     return [
         Figure(f"decoding the {count} filters of AlexNet's five convolutions", decoded_s, " s", at_most=60),
@@ -70,7 +70,7 @@ def _field(model: Model, layer: str, images: list[np.ndarray]) -> Figure:
     tops = [(pixels, (int(row), int(column))) for pixels, (row, column) in zip(images, cells, strict=True)]
     setting = OccluderSetting()
     started = time.perf_counter()
-    found = [one.field for one in empirical_field(model, layer, 0, tops, setting)][-1]
+    found = [one.field for one in find_empirical_field(model, layer, 0, tops, setting)][-1]
     field_s = time.perf_counter() - started
     assert isinstance(found, EmpiricalField)
     whole = np.broadcast_to(images[0], (setting.batch_size, *images[0].shape)).copy()

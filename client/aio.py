@@ -193,7 +193,7 @@ class AsyncClient:
         overlay_size_px: int = 512,
         box_share: float = 0.5,
         gallery: str | None = None,
-    ) -> results.Explanation:
+    ) -> results.MatchExplanation:
         """Return why two images match: the similarity maps of both, which add up to the score.
 
         query_regions, match_regions: parts to explain, for example one point; the map of the other image then shows

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -222,7 +222,7 @@ class Correspondence:
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
+class MatchExplanation:
     """Why two images match."""
 
     score: float
@@ -339,8 +339,8 @@ class DifferenceMap:
     """In the words of the command line, classes by their names: `class:tabby`."""
     value: float
     """What the target is for the unchanged image."""
-    unit: str
-    """Of the map: `bits`, `score`, `cosine`, or the response of a layer."""
+    measure: str
+    """What the values are in: `bits`, `score`, `cosine`, or `response of LAYER`."""
     values: NDArray[np.float32]
     """(rows, columns), the network's input in pixels; what is positive supports the target."""
     standard_errors: NDArray[np.float32] | None
@@ -355,7 +355,7 @@ class DifferenceMap:
     overlay_png: bytes = field(default=b"", repr=False)
     """The map drawn over the image; empty unless asked for."""
     color_scale: ColorScale | None = None
-    """Of the overlay, if there is one; maps in the same unit share it."""
+    """Of the overlay, if there is one; maps of the same measure share it."""
 
     def overlay(self) -> PIL.Image.Image:
         """Return the map drawn over the image."""
@@ -415,6 +415,10 @@ class PredictionDifferenceExplanation:
     """Images of the gallery that have been read for the sampler, while that goes on."""
     fit_count: int
     """How many will be."""
+
+
+Explanation: TypeAlias = MatchExplanation | LabelExplanation | InterActiveExplanation | PredictionDifferenceExplanation
+"""What the `explain_...` calls of a client return."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from whymatch.embed.errors import (
     BadHead,
     BadLayer,
     BadModel,
+    BadRequest,
     BadVector,
     BrokenImage,
     ImageTooLarge,
@@ -32,7 +33,7 @@ from whymatch.embed.head import (
     fit_centering,
     fit_whitening,
     linear_head,
-    unit,
+    normalized,
 )
 from whymatch.embed.image import DecodeLimits, decode_image, media_type
 from whymatch.embed.layers import Layer, Layers
@@ -53,6 +54,7 @@ __all__ = [
     "BadHead",
     "BadLayer",
     "BadModel",
+    "BadRequest",
     "BadVector",
     "BrokenImage",
     "ClassScores",
@@ -95,5 +97,5 @@ __all__ = [
     "load_model",
     "load_named_model",
     "media_type",
-    "unit",
+    "normalized",
 ]

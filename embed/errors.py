@@ -1,4 +1,4 @@
-"""The root of the error tree, and the errors of images and models.
+"""The root of the error tree, and the errors of images, models and requests.
 
 Each error that a caller can cause has a `reason`, the name that programs see; `errors.proto` lists them.
 """
@@ -8,6 +8,12 @@ class WhymatchError(Exception):
     """Something the caller can mend; the message says how."""
 
     reason = "INTERNAL"
+
+
+class BadRequest(WhymatchError):
+    """A request can never succeed as it is; the message says what to change."""
+
+    reason = "BAD_REQUEST"
 
 
 class NotAnImage(WhymatchError):

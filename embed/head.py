@@ -56,7 +56,7 @@ class Head:
 
     def embed(self, pooled: Array) -> Array:
         """Return the embeddings of pooled vectors (..., C): (..., D) of length 1; zeros for zero vectors."""
-        return unit(self.project(pooled))
+        return normalized(self.project(pooled))
 
     def pull_back(self, vector: Array) -> tuple[Array, float]:
         """Return v' (C,) and c such that project(x, share) . vector = x . v' + share c for every x.
@@ -76,7 +76,7 @@ class Head:
         return digest.hexdigest()[:32]
 
 
-def unit(vectors: Array) -> Array:
+def normalized(vectors: Array) -> Array:
     """Scale vectors (..., C) to length 1; zero vectors stay zero."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)

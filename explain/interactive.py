@@ -19,7 +19,7 @@ from whymatch.embed import (
     Placement,
 )
 
-SIZE_PX, MIN_SIZE_PX, MAX_SIZE_PX = 512, 32, 1024
+INTERACTIVE_PX, MIN_INTERACTIVE_PX, MAX_INTERACTIVE_PX = 512, 32, 1024
 STRIDE = 32
 """The sides of an un-warped input are multiples of it, as in the paper."""
 
@@ -56,7 +56,7 @@ def explain_interactive(
     content: bytes,
     settings: Sequence[InterActiveSetting],
     *,
-    size_px: int = SIZE_PX,
+    size_px: int = INTERACTIVE_PX,
     warp: bool = False,
     limits: DecodeLimits = DecodeLimits(),
 ) -> InterActiveExplanation:

@@ -19,7 +19,7 @@ IMAGENET_IMAGES = 1_281_167
 BITS = "bits"
 TEMPERATURE = 0.05
 """T of the softmax over the similarities of neighbors: one that is 0.05 more similar counts e times as much."""
-NEIGHBORS = 100
+EVIDENCE_NEIGHBORS = 100
 """How many leading neighbors that softmax is over."""
 
 
@@ -53,8 +53,8 @@ class Target:
 
     name: str
     """As the command line takes it: `class:tabby`, `unit:features.7/12`."""
-    unit: str
-    """Of z's differences, or of the weight of evidence: `bits`. Maps in one unit can be compared."""
+    measure: str
+    """What z's differences are in, for the weight of evidence `bits`. Maps of one measure can be compared."""
     end: End
     """What of the network it is made of."""
     of: Function
@@ -79,7 +79,9 @@ class Target:
         return errors if self.laplace is None else errors * self.laplace.slope(means)
 
 
-def class_probability(model: Model, class_name: str, scores: Array, *, instances: int = IMAGENET_IMAGES) -> Target:
+def class_probability_target(
+    model: Model, class_name: str, scores: Array, *, instances: int = IMAGENET_IMAGES
+) -> Target:
     """Return the probability of a class, whose map is the weight of evidence.
 
     class_name: a name, a number from 0, or `top1`, `top2`, ... for the most likely classes of the image.
@@ -97,13 +99,13 @@ def class_probability(model: Model, class_name: str, scores: Array, *, instances
     )
 
 
-def class_score(model: Model, class_name: str, scores: Array) -> Target:
+def class_score_target(model: Model, class_name: str, scores: Array) -> Target:
     """Return the score of a class before softmax; see `class_probability`. Raises BadTarget."""
     number = find_class(model.classes, class_name, scores)
     return Target(f"score:{model.classes[number]}", "score", ClassScores(), _entry(number), _entry(number))
 
 
-def unit(layer: str, channel: int, cell: tuple[int, int] | None = None) -> Target:
+def unit_target(layer: str, channel: int, cell: tuple[int, int] | None = None) -> Target:
     """Return the response of one unit, or without a cell the mean over all units of a feature map.
 
     Where the layer has no such channel, `of` raises BadTarget.
@@ -118,13 +120,13 @@ def unit(layer: str, channel: int, cell: tuple[int, int] | None = None) -> Targe
     return Target(f"unit:{layer}/{channel}{where}", f"response of {layer}", Responses(layer, cell), response, response)
 
 
-def similarity(name: str, embedding: Array, head: Head) -> Target:
+def similarity_target(name: str, embedding: Array, head: Head) -> Target:
     """Return the cosine similarity to another image, whose embedding (D,) went through the same head."""
     cosine = _similarities(embedding[None], head)
     return Target(f"similarity:{name}", "cosine", PooledVector(), lambda v: cosine(v)[:, 0], lambda v: cosine(v)[:, 0])
 
 
-def evidence(
+def evidence_target(
     name: str,
     neighbors: Array,
     belongs: NDArray[np.bool_],

@@ -3,7 +3,6 @@
 from whymatch.index.errors import (
     BadIndexFactory,
     BadName,
-    BadRequest,
     BrokenGallery,
     GalleryExists,
     ImageExists,
@@ -36,7 +35,6 @@ __all__ = [
     "Added",
     "BadIndexFactory",
     "BadName",
-    "BadRequest",
     "BrokenGallery",
     "Fitting",
     "Galleries",

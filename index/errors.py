@@ -9,12 +9,6 @@ class BadName(WhymatchError):
     reason = "BAD_NAME"
 
 
-class BadRequest(WhymatchError):
-    """A label or metadata is too long."""
-
-    reason = "BAD_REQUEST"
-
-
 class BadIndexFactory(WhymatchError):
     """FAISS cannot build an index from a factory string."""
 

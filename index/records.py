@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from whymatch.embed import Features, HeadKind
-from whymatch.index.errors import BadName, BadRequest
+from whymatch.embed import BadRequest, Features, HeadKind
+from whymatch.index.errors import BadName
 
 MAX_NAME_BYTES = 255
 DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

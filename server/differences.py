@@ -12,18 +12,18 @@ import numpy as np
 
 from whymatch.embed import Array, Features, Model, Prepared
 from whymatch.explain import (
-    NEIGHBORS,
+    EVIDENCE_NEIGHBORS,
     BadTarget,
     ColorScale,
     DifferenceMap,
     PredictionDifference,
     Sampler,
     Target,
-    evidence,
+    evidence_target,
     load_picture,
     render_overlay,
     signed_scale,
-    similarity,
+    similarity_target,
 )
 from whymatch.index import Gallery, GalleryVersion
 from whymatch.server.errors import DeadlineExceeded, ShuttingDown, UnknownExplanation
@@ -184,11 +184,12 @@ class Differences:
     def _drawn(self, content: bytes, maps: list[DifferenceMap], size_px: int) -> list[tuple[bytes, ColorScale]]:
         picture = load_picture(content, size_px=size_px, limits=self._images.limits)
         scales = {
-            unit: signed_scale([one for one in maps if one.target.unit == unit])
-            for unit in {one.target.unit for one in maps}
+            measure: signed_scale([one for one in maps if one.target.measure == measure])
+            for measure in {one.target.measure for one in maps}
         }
         return [
-            (render_overlay(picture, one, scales[one.target.unit], clear=True), scales[one.target.unit]) for one in maps
+            (render_overlay(picture, one, scales[one.target.measure], clear=True), scales[one.target.measure])
+            for one in maps
         ]
 
     async def _targets(
@@ -210,7 +211,7 @@ class Differences:
             return one.make(self._model, scores)
         if isinstance(one, OfImage):
             features = await self._images.features(one.source, version.head)
-            return similarity(_name_of(one.source), features.embedding, version.head)
+            return similarity_target(_name_of(one.source), features.embedding, version.head)
         features = await self._images.features(wanted.source, version.head)
         if one.image and one.image.gallery == wanted.gallery:  # raises UnknownImage
             await self._images.found(one.image.gallery, [one.image.image])
@@ -271,14 +272,14 @@ def _evidence(
     if image and image.gallery != version.gallery:
         raise BadTarget(f"image {image.image!r} is of gallery {image.gallery!r}; take one of {version.gallery!r}")
     own = sha256(content).hexdigest()
-    [matches] = version.search(features.embedding[None], NEIGHBORS + 1)
-    found = [match.image for match in matches if match.image.content_sha256 != own][:NEIGHBORS]
+    [matches] = version.search(features.embedding[None], EVIDENCE_NEIGHBORS + 1)
+    found = [match.image for match in matches if match.image.content_sha256 != own][:EVIDENCE_NEIGHBORS]
     embeddings = version.embeddings([one.name for one in found])
     if image:
         belongs, groups = np.array([one.name == image.image for one in found], bool), len(found)
     else:
         belongs, groups = np.array([one.label == label for one in found], bool), len({one.label for one in found})
-    return evidence(image.image if image else label, embeddings, belongs, groups, version.count(), version.head)
+    return evidence_target(image.image if image else label, embeddings, belongs, groups, version.count(), version.head)
 
 
 def _name_of(source: Source) -> str:

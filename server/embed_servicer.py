@@ -21,7 +21,7 @@ class EmbedServicer(EmbedServiceServicer):
 
     async def EmbedImage(self, request: pb.EmbedImageRequest, context: Context) -> pb.EmbedImageResponse:
         """Return the embedding of an image and, on request, its feature map."""
-        source, parent = requests_shapes.source(request.source, "source"), requests_shapes.parent(request.parent)
+        source, parent = requests_shapes.source(request.image, "image"), requests_shapes.parent(request.parent)
         head, fingerprint = await self._images.head(parent, source)
         if isinstance(source, bytes) or request.with_feature_map:
             features = await self._images.features(source, head)

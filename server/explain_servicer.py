@@ -28,7 +28,7 @@ from whymatch.explain import (
 )
 from whymatch.server.differences import Differences
 from whymatch.server.interceptor import Context
-from whymatch.server.match_maps import Evidence, ShownMap, draw, draw_query, shown
+from whymatch.server.match_maps import MatchMaps, ShownMap, draw, draw_query, shown
 from whymatch.server.regions import regions_of, weights_of
 from whymatch.server.sources import ImageName, Images
 from whymatch.server.wire import answers_explain, requests_explain, requests_shapes
@@ -65,13 +65,13 @@ class ExplainServicer(ExplainServiceServicer):
         explanation = await asyncio.to_thread(explain_match, ours, theirs, *weights)
         leading = leading_channels(explanation.query_vector, explanation.match_vector, channels)
         cells = await asyncio.to_thread(correspondences, ours, theirs, pairs, *weights)
-        evidence, scale = await asyncio.to_thread(_evidence, explanation, box_share), None
+        match_maps, scale = await asyncio.to_thread(_match_maps, explanation, box_share), None
         if size_px is not None:
             scaled_by = _scaled_by(explanation, weights)
-            [evidence], scale = await draw(self._images, query, [(evidence, match)], size_px, scaled_by)
+            [match_maps], scale = await draw(self._images, query, [(match_maps, match)], size_px, scaled_by)
         units = [None if head.matrix is not None else self._model.unit_of(one.channel) for one in leading]
         channels_of = list(zip(leading, units, strict=True))
-        return answers_explain.explain_response(fingerprint, explanation, evidence, scale, channels_of, cells)
+        return answers_explain.explain_response(fingerprint, explanation, match_maps, scale, channels_of, cells)
 
     async def ExplainLabel(self, request: pb.ExplainLabelRequest, context: Context) -> pb.ExplainLabelResponse:
         """Return the mean of the query's maps with all images of a label."""
@@ -113,7 +113,7 @@ class ExplainServicer(ExplainServiceServicer):
         self, request: pb.ExplainInterActiveRequest, context: Context
     ) -> pb.ExplainInterActiveResponse:
         """Return how active the neurons of some layers are."""
-        source, settings = requests_shapes.source(request.source, "source"), requests_explain.settings(request)
+        source, settings = requests_shapes.source(request.image, "image"), requests_explain.settings(request)
         size_px, descriptor, overlay_px = (
             requests_explain.input_px(request),
             requests_explain.descriptor(request),
@@ -152,8 +152,8 @@ def _with_all(features: Features, others: Array, box_share: float) -> tuple[floa
     return float(features.embedding @ mean), shown(similarity_map(features, mean), box_share)
 
 
-def _evidence(explanation: MatchExplanation, box_share: float) -> Evidence:
-    return Evidence(shown(explanation.query_map, box_share), shown(explanation.match_map, box_share))
+def _match_maps(explanation: MatchExplanation, box_share: float) -> MatchMaps:
+    return MatchMaps(shown(explanation.query_map, box_share), shown(explanation.match_map, box_share))
 
 
 def _scaled_by(explanation: MatchExplanation, weights: tuple[Array | None, Array | None]) -> list[SimilarityMap]:

@@ -7,8 +7,8 @@ from contextlib import aclosing
 
 from google.protobuf.empty_pb2 import Empty
 
-from whymatch.embed import Embedder, media_type
-from whymatch.index import Added, BadRequest, Galleries, GalleryFacts, StoredImage
+from whymatch.embed import BadRequest, Embedder, media_type
+from whymatch.index import Added, Galleries, GalleryFacts, StoredImage
 from whymatch.server.incoming import incoming
 from whymatch.server.ingest import Adding, Arrival, Result
 from whymatch.server.interceptor import Context

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError
 
-from whymatch.index import BadRequest
+from whymatch.embed import BadRequest
 from whymatch.server.access import Tokens
 from whymatch.server.errors import DeadlineExceeded, ShuttingDown, TooManyCalls
 from whymatch.server.logs import logger, request_id

@@ -36,7 +36,7 @@ class ShownMap:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class MatchMaps:
     """Where one match matches."""
 
     query: ShownMap | None
@@ -49,7 +49,7 @@ def shown(similarity_map: SimilarityMap, box_share: float) -> ShownMap:
     return ShownMap(similarity_map, best_box(similarity_map, box_share))
 
 
-async def find_evidence(
+async def find_match_maps(
     images: Images,
     query: Features | None,
     embedding: Array,
@@ -57,39 +57,39 @@ async def find_evidence(
     head: Head,
     matches: Sequence[Match],
     box_share: float,
-) -> list[Evidence]:
+) -> list[MatchMaps]:
     """Return the maps of each match with the query, both behind the same head."""
-    evidence: list[Evidence] = []
+    match_maps: list[MatchMaps] = []
     for start in range(0, len(matches), CHUNK):
         names = [match.image.name for match in matches[start : start + CHUNK]]
         features = await images.stored_features(gallery, names, head)
-        evidence += await asyncio.to_thread(_compare, query, embedding, features, box_share)
-    return evidence
+        match_maps += await asyncio.to_thread(_compare, query, embedding, features, box_share)
+    return match_maps
 
 
 async def draw(
     images: Images,
     query: Query,
-    pairs: Sequence[tuple[Evidence, Source]],
+    pairs: Sequence[tuple[MatchMaps, Source]],
     size_px: int,
     scaled_by: Sequence[SimilarityMap] = (),
-) -> tuple[list[Evidence], ColorScale | None]:
-    """Return the evidence with its pictures, and the one scale of all of them.
+) -> tuple[list[MatchMaps], ColorScale | None]:
+    """Return the maps with their pictures, and the one scale of all of them.
 
-    pairs: each evidence with the image that matches.
+    pairs: the maps of each match with the image that matches.
     scaled_by: the maps whose values span the scale; by default all of them.
     """
     if not pairs:
         return [], None
-    scale = shared_scale(scaled_by or _maps(evidence for evidence, _ in pairs))
+    scale = shared_scale(scaled_by or _maps(match_maps for match_maps, _ in pairs))
     load = functools.partial(load_picture, size_px=size_px, limits=images.limits)
     query_picture = None
     if isinstance(query, bytes | ImageName):
         query_picture = await asyncio.to_thread(load, await images.content(query))
     drawn = []
-    for evidence, match in pairs:  # one after the other, so that a cancelled call stops soon
+    for match_maps, match in pairs:  # one after the other, so that a cancelled call stops soon
         match_content = await images.content(match)
-        drawn.append(await asyncio.to_thread(_drawn, evidence, scale, query_picture, load, match_content))
+        drawn.append(await asyncio.to_thread(_drawn, match_maps, scale, query_picture, load, match_content))
     return drawn, scale
 
 
@@ -102,14 +102,14 @@ async def draw_query(images: Images, query: Source, one: ShownMap, size_px: int)
 
 
 def _drawn(
-    evidence: Evidence,
+    match_maps: MatchMaps,
     scale: ColorScale,
     query_picture: Image | None,
     load: Callable[[bytes], Image],
     match_content: bytes,
-) -> Evidence:
-    query, match = evidence.query, evidence.match
-    return Evidence(
+) -> MatchMaps:
+    query, match = match_maps.query, match_maps.match
+    return MatchMaps(
         _over(query_picture, query, scale) if query and query_picture else query,
         _over(load(match_content), match, scale),
     )
@@ -119,9 +119,11 @@ def _over(picture: Image, one: ShownMap, scale: ColorScale) -> ShownMap:
     return replace(one, picture=render_overlay(picture, one.map, scale))
 
 
-def _compare(query: Features | None, embedding: Array, matches: Sequence[Features], box_share: float) -> list[Evidence]:
+def _compare(
+    query: Features | None, embedding: Array, matches: Sequence[Features], box_share: float
+) -> list[MatchMaps]:
     return [
-        Evidence(
+        MatchMaps(
             query=shown(similarity_map(query, match.embedding), box_share) if query else None,
             match=shown(similarity_map(match, embedding), box_share),
         )
@@ -129,6 +131,6 @@ def _compare(query: Features | None, embedding: Array, matches: Sequence[Feature
     ]
 
 
-def _maps(evidence: Iterable[Evidence]) -> list[SimilarityMap]:
-    both = [(one.query, one.match) for one in evidence]
+def _maps(match_maps: Iterable[MatchMaps]) -> list[SimilarityMap]:
+    both = [(one.query, one.match) for one in match_maps]
     return [one.map for pair in both for one in pair if one]

@@ -11,7 +11,7 @@ from whymatch.embed import Array, Features
 from whymatch.explain import Region
 from whymatch.index import GalleryVersion, Match, UnknownImage
 from whymatch.server.interceptor import Context
-from whymatch.server.match_maps import CHUNK, draw, find_evidence
+from whymatch.server.match_maps import CHUNK, draw, find_match_maps
 from whymatch.server.regions import CandidateScores, regions_of, vector_of
 from whymatch.server.search_batcher import SearchBatcher
 from whymatch.server.sources import Embedding, ImageName, Images, Query
@@ -126,19 +126,19 @@ class SearchServicer(SearchServiceServicer):
         image_scores = [match.score for match in matches]
         if by_regions:
             image_scores = (await self._images.similarities(asked.version, names, asked.embedding)).tolist()
-        evidence, scale = [], None
+        match_maps, scale = [], None
         if asked.shown.maps:
             head, box_share = asked.version.head, asked.shown.box_share
-            evidence = await find_evidence(
+            match_maps = await find_match_maps(
                 self._images, asked.features, asked.embedding, asked.gallery, head, matches, box_share
             )
         if asked.shown.overlay_px is not None:
             sources = [ImageName(asked.gallery, name) for name in names]
-            pairs = list(zip(evidence, sources, strict=True))
-            evidence, scale = await draw(self._images, asked.query, pairs, asked.shown.overlay_px)
+            pairs = list(zip(match_maps, sources, strict=True))
+            match_maps, scale = await draw(self._images, asked.query, pairs, asked.shown.overlay_px)
         return response(
             model=asked.version.fingerprint,
-            matches=answers_search.matches(asked.gallery, matches, image_scores, evidence),
+            matches=answers_search.matches(asked.gallery, matches, image_scores, match_maps),
             color_scale=answers_shapes.color_scale(scale),
         )
 

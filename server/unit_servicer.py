@@ -6,9 +6,8 @@ from concurrent.futures import Executor
 from contextlib import aclosing
 from typing import TypeVar
 
-from whymatch.embed import Model
+from whymatch.embed import BadRequest, Model
 from whymatch.explain.units import TOP_IMAGES
-from whymatch.index import BadRequest
 from whymatch.server import unit_work
 from whymatch.server.errors import ShuttingDown
 from whymatch.server.interceptor import Context
@@ -99,7 +98,7 @@ class UnitServicer(UnitServiceServicer):
     ) -> AsyncIterator[pb.SegmentUnitsResponse]:
         """Stream where in an image units respond, and its matches."""
         layer, channels = requests_unit.layer(request.layer), requests_unit.segmented(request)
-        threshold, source = requests_unit.segment_threshold(request), requests_shapes.source(request.source, "source")
+        threshold, source = requests_unit.segment_threshold(request), requests_shapes.source(request.image, "image")
         limit, size_px = requests_unit.match_limit(request, self._max_limit), requests_shapes.overlay_px(request)
         gallery = await self._images.gallery(requests_shapes.gallery_name(request.parent))
         version, content = gallery.version, await self._images.content(source)
@@ -122,7 +121,7 @@ class UnitServicer(UnitServiceServicer):
         self, request: pb.FindMinimalImageRequest, context: Context
     ) -> AsyncIterator[pb.FindMinimalImageResponse]:
         """Stream an image as parts of it are removed."""
-        wanted, source = requests_unit.minimal_image(request), requests_shapes.source(request.source, "source")
+        wanted, source = requests_unit.minimal_image(request), requests_shapes.source(request.image, "image")
         size_px = requests_shapes.overlay_px(request)
         version = None
         if wanted.class_name is None:

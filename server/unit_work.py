@@ -9,7 +9,7 @@ from whymatch.embed import DecodeLimits, Model
 from whymatch.explain import load_picture
 from whymatch.explain.patches import Pixels
 from whymatch.explain.units import (
-    AxisSettings,
+    AxisSetting,
     BestMatch,
     ColorThresholds,
     DescriptionSetting,
@@ -20,7 +20,7 @@ from whymatch.explain.units import (
     Prediction,
     Progress,
     SegmentThreshold,
-    SelectivitySettings,
+    SelectivitySetting,
     TopClass,
     UnitDescription,
     UnitField,
@@ -33,10 +33,10 @@ from whymatch.explain.units import (
     draw_without,
     field_in_gallery,
     fill,
+    find_layer_map,
+    find_minimal_image,
     layer_filters,
-    layer_map,
     layer_selectivity,
-    minimal_image,
     segment,
     segments_of,
 )
@@ -67,7 +67,7 @@ def decoding(
 ) -> Iterator[pb.DecodeFiltersResponse]:
     """Decode filters."""
     side = model.geometry.size_px
-    total = len(channels) or layer_map(model, layer, side, side).units
+    total = len(channels) or find_layer_map(model, layer, side, side).units
     for done, one in enumerate(decode_filters(model, layer, channels or None), start=1):
         color = classify_filter(one.shown(), thresholds)
         yield pb.DecodeFiltersResponse(filter=answers_unit.decoded_filter(one, color, with_values=with_values))
@@ -77,8 +77,8 @@ def decoding(
 def coloring(
     model: Model,
     layer: str,
-    filters: tuple[ColorThresholds, AxisSettings] | None,
-    selectivity: tuple[Gallery, SelectivitySettings, int, DecodeLimits] | None,
+    filters: tuple[ColorThresholds, AxisSetting] | None,
+    selectivity: tuple[Gallery, SelectivitySetting, int, DecodeLimits] | None,
 ) -> Iterator[pb.DescribeLayerColorsResponse]:
     """Look at the colors of a layer: at its filters, at the selectivity of its units, or at both."""
     found: LayerFilters | None = None
@@ -92,7 +92,7 @@ def coloring(
         for measuring in layer_selectivity(gallery, model, layer, settings, limits, top_count=top_count):
             measured = measuring.result
             yield pb.DescribeLayerColorsResponse(progress=answers_unit.progress(measuring))
-    axes = filters[1] if filters else AxisSettings()
+    axes = filters[1] if filters else AxisSetting()
     yield pb.DescribeLayerColorsResponse(layer=answers_unit.layer_colors(layer, found, measured, axes))
 
 
@@ -170,7 +170,7 @@ def simplifying(
     prediction, name = _prediction(model, version, content, pixels, wanted.class_name)
     segments = segments_of(pixels, wanted.segmentation, wanted.segment_count)
     picture = load_picture(content, size_px=overlay_px, limits=limits) if overlay_px else None
-    for progress in minimal_image(pixels, segments, fill(pixels, wanted.fill, model), prediction):
+    for progress in find_minimal_image(pixels, segments, fill(pixels, wanted.fill, model), prediction):
         if (step := progress.step) is None:
             counted = Progress[None]("evaluations", progress.evaluations, progress.planned)
             yield pb.FindMinimalImageResponse(progress=answers_unit.progress(counted))

@@ -73,7 +73,7 @@ def search(
 def explanation(
     query: str,
     match: str,
-    explanation: results.Explanation,
+    explanation: results.MatchExplanation,
     overlays: dict[str, Path],
     cards: Mapping[int, Path],
 ) -> dict[str, object]:
@@ -132,7 +132,7 @@ def prediction_difference(run: "DifferenceRun", one: results.DifferenceMap, over
         "image": run.image,
         "target": one.target,
         "value": one.value,
-        "unit": one.unit,
+        "unit": one.measure,
         "map": grid(one.values),
         "standard_error": None if one.standard_errors is None else grid(one.standard_errors),
     }

@@ -16,7 +16,7 @@ from whymatch.client.cli.options import BoxShare, Json, Maps, Match, Query, eith
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from whymatch.client import Box, Client, ComponentShares, Explanation, Region
+    from whymatch.client import Box, Client, ComponentShares, MatchExplanation, Region
 
 
 def norm(values: list[float] | None) -> list[float] | None:
@@ -261,7 +261,7 @@ app.command("prediction-difference")(prediction_difference.explain_prediction_di
 
 
 def show(
-    explanation: "Explanation",
+    explanation: "MatchExplanation",
     query: str,
     match: str,
     folder: Path | None,
@@ -291,7 +291,7 @@ def show(
         print(file)
 
 
-def leading_cards(client: "Client", explanation: "Explanation", count: int, folder: Path) -> dict[int, Path]:
+def leading_cards(client: "Client", explanation: "MatchExplanation", count: int, folder: Path) -> dict[int, Path]:
     """Write cards of the units of the leading channels, and return the files by channel."""
     from whymatch.client.apps.unit_cards import fetch_cards
     from whymatch.client.draw.units import write_cards
@@ -309,7 +309,7 @@ def leading_cards(client: "Client", explanation: "Explanation", count: int, fold
     return written
 
 
-def print_explanation(explanation: "Explanation", *, by_region: bool) -> None:
+def print_explanation(explanation: "MatchExplanation", *, by_region: bool) -> None:
     """Print the score, what adds up to it, and what leads."""
     whole = f" of the {explanation.image_score:.4f} of the whole images" if by_region else ""
     print(f"score {explanation.score:.4f}{whole}")

@@ -327,7 +327,7 @@ def print_run(run: "DifferenceRun") -> None:
     explanation = run.explanation
     print(f"{run.title}: {run}")
     for one in explanation.maps:
-        span = f"{one.values.min():.4g} to {one.values.max():.4g} {one.unit}"
+        span = f"{one.values.min():.4g} to {one.values.max():.4g} {one.measure}"
         print(f"{one.target} = {one.value:.6g}; map {span}{precision(one)}")
     share = f"{explanation.multiplied_share:.1%} of the multiplications of whole images"
     print(f"{run.progress} in {run.seconds:.1f} s, {share}")

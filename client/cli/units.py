@@ -221,7 +221,7 @@ def receptive_field(
             show_default="10, or as many as there are",
         ),
     ] = None,
-    occluder_px: Annotated[
+    side_px: Annotated[
         int, typer.Option("--occluder", min=1, max=64, metavar="PX", help="Rows and columns of an occluder.")
     ] = 11,
     stride_px: Annotated[
@@ -240,7 +240,7 @@ def receptive_field(
     from whymatch.client.apps import documents, unit_documents
     from whymatch.client.draw.units import field_lines, field_sheet, write_sheet
 
-    occluder = OccluderSetting(occluder_px, stride_px, threshold, seed)
+    occluder = OccluderSetting(side_px, stride_px, threshold, seed)
     with bar(f"{layer}/{unit}") as progress:
         found = client.units.receptive_field(layer, unit, image_count=images, occluder=occluder, progress=progress)
     if pictures:

@@ -88,7 +88,7 @@ def gray(values: NDArray[np.float32], limit: float) -> Image.Image:
 def _row(run: DifferenceRun, one: DifferenceMap) -> Image.Image:
     limit = _limit(one)
     pictures = side_by_side([_captioned(picture, caption) for picture, caption in _pictures(run, one, limit)])
-    how = f"{run}; scale {-limit:.3g} to {limit:.3g} {one.unit}; {run.progress}"
+    how = f"{run}; scale {-limit:.3g} to {limit:.3g} {one.measure}; {run.progress}"
     lines = [f"{run.title}   {one.target} = {one.value:.4g}", how]
     return stacked([pictures, text_panel(lines, max(pictures.width, 3 * TILE[0]))])
 

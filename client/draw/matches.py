@@ -37,7 +37,7 @@ def write_search(
 
 
 def write_explanation(
-    explanation: results.Explanation,
+    explanation: results.MatchExplanation,
     folder: Path,
     *,
     query_regions: Sequence[Region] = (),
@@ -68,7 +68,7 @@ def search_sheet(
 
 
 def explanation_sheet(
-    explanation: results.Explanation, query_regions: Sequence[Region] = (), match_regions: Sequence[Region] = ()
+    explanation: results.MatchExplanation, query_regions: Sequence[Region] = (), match_regions: Sequence[Region] = ()
 ) -> Image.Image:
     """Return one picture of an explanation: both maps with corresponding cells, the leading channels, a legend."""
     pairs = explanation.correspondences[:MOST]
@@ -168,7 +168,7 @@ def _captioned(picture: Image.Image, text: str) -> Image.Image:
     return stacked([picture, text_panel([text], picture.width)])
 
 
-def _channels_panel(explanation: results.Explanation) -> Image.Image:
+def _channels_panel(explanation: results.MatchExplanation) -> Image.Image:
     """Return the leading channels as bars with their parts of the score."""
     rows = [(f"channel {one.channel}", one.score, str(one)) for one in explanation.channels[:MOST]]
     return bars_panel(rows, LARGE[0])
@@ -179,7 +179,7 @@ def _legend(scale: results.ColorScale | None, lines: Sequence[str]) -> Image.Ima
     return stacked([*panels, scale_panel(scale, LARGE[0])] if scale else panels)
 
 
-def _score_line(explanation: results.Explanation, by_region: bool) -> str:
+def _score_line(explanation: results.MatchExplanation, by_region: bool) -> str:
     whole = f" of the {explanation.image_score:.4f} of the whole images" if by_region else ""
     return f"score {explanation.score:.4f}{whole}"
 

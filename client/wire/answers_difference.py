@@ -53,7 +53,7 @@ def _difference_map(
     return results.DifferenceMap(
         target=str(given if isinstance(given, targets.Similarity) else _target(message.target)),
         value=message.value,
-        unit=message.unit,
+        measure=message.measure,
         values=np.array(message.values, np.float32).reshape(shape),
         standard_errors=errors,
         sensitivities=sensitivities,

@@ -11,9 +11,9 @@ from whymatch.v1 import (
 )
 
 
-def explanation(message: explain_service_pb2.ExplainMatchResponse) -> results.Explanation:
+def explanation(message: explain_service_pb2.ExplainMatchResponse) -> results.MatchExplanation:
     """Read why two images match."""
-    return results.Explanation(
+    return results.MatchExplanation(
         score=message.score,
         image_score=message.image_score,
         query_map=answers_shapes.similarity_map(message.query_map),

@@ -19,7 +19,7 @@ from whymatch.client.targets import (
     Unit,
 )
 from whymatch.client.wire import requests_shapes
-from whymatch.v1 import explain_service_pb2
+from whymatch.v1 import explain_service_pb2, shapes_pb2
 
 
 def prediction_difference(
@@ -46,7 +46,7 @@ def prediction_difference(
         raise TypeError(f"targets is a sequence, not one target; write targets=[{targets!r}]")
     return explain_service_pb2.ExplainPredictionDifferenceRequest(
         parent=requests_shapes.gallery_path(gallery),
-        source=requests_shapes.image_source(image, gallery),
+        image=requests_shapes.image_source(image, gallery),
         targets=[prediction_target(one, gallery) for one in targets],
         window_px=window_px,
         context_px=context_px,
@@ -96,6 +96,6 @@ def prediction_target(target: PredictionTarget, gallery: str) -> explain_service
     return message
 
 
-def _unit(layer: str, channel: int, cell: tuple[int, int] | None) -> explain_service_pb2.Unit:
-    where = explain_service_pb2.Cell(row=cell[0], column=cell[1]) if cell else None
-    return explain_service_pb2.Unit(layer=layer, channel=channel, cell=where)
+def _unit(layer: str, channel: int, cell: tuple[int, int] | None) -> shapes_pb2.Unit:
+    where = shapes_pb2.Cell(row=cell[0], column=cell[1]) if cell else None
+    return shapes_pb2.Unit(layer=layer, channel=channel, cell=where)

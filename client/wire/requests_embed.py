@@ -15,7 +15,7 @@ def embed(
 ) -> embed_service_pb2.EmbedImageRequest:
     """Ask for the embedding of an image."""
     return embed_service_pb2.EmbedImageRequest(
-        source=requests_shapes.image_source(image, gallery),
+        image=requests_shapes.image_source(image, gallery),
         with_feature_map=with_feature_map,
         parent=requests_shapes.parent(head_of),
     )

@@ -77,7 +77,7 @@ def explain_interactive(
     if isinstance(settings, InterActiveSetting):
         raise TypeError(f"settings is a sequence, not one setting; write settings=[{settings!r}]")
     return explain_service_pb2.ExplainInterActiveRequest(
-        source=requests_shapes.image_source(image, gallery),
+        image=requests_shapes.image_source(image, gallery),
         settings=[
             explain_service_pb2.InterActiveSetting(layer=one.layer, supervision=one.supervision, norm=one.norm)
             for one in settings

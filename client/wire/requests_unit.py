@@ -8,7 +8,7 @@ from whymatch.client.inputs import ImageInput, Stored
 from whymatch.client.unit_results import AxisSetting, ColorThresholds, OccluderSetting, SelectivitySetting
 from whymatch.client.wire import requests_shapes
 from whymatch.client.wire.answers_unit import setting_message
-from whymatch.v1 import explain_service_pb2
+from whymatch.v1 import shapes_pb2
 from whymatch.v1 import unit_service_pb2 as pb
 
 
@@ -78,7 +78,7 @@ def receptive_field(
     """Ask for the receptive field of a unit."""
     return pb.FindReceptiveFieldRequest(
         parent=requests_shapes.gallery_path(gallery),
-        unit=explain_service_pb2.Unit(layer=layer, channel=channel),
+        unit=shapes_pb2.Unit(layer=layer, channel=channel),
         image_count=image_count,
         occluder=setting_message(pb.OccluderSetting, occluder),
     )
@@ -101,7 +101,7 @@ def segment(
         raise ValueError("share and quantile exclude each other; a segment begins at one of them")
     request = pb.SegmentUnitsRequest(
         parent=requests_shapes.gallery_path(gallery),
-        source=requests_shapes.image_source(image, gallery),
+        image=requests_shapes.image_source(image, gallery),
         layer=layer,
         channels=_channels(channels),
         match_limit=match_limit,
@@ -128,7 +128,7 @@ def minimal_image(
     """Ask to simplify an image."""
     request = pb.FindMinimalImageRequest(
         parent=requests_shapes.gallery_path(gallery),
-        source=requests_shapes.image_source(image, gallery),
+        image=requests_shapes.image_source(image, gallery),
         segmentation=segmentation,
         segment_count=segment_count,
         fill=fill,

@@ -13,14 +13,14 @@ from whymatch.embed.embedder import yield_to_the_network
 from whymatch.embed.errors import BadFolder, WhymatchError
 from whymatch.embed.folders import LabeledImage, labels_of
 from whymatch.embed.image import DecodeLimits, decode_image
-from whymatch.embed.training.views import Pixels, ViewSettings, in_another_light, random_part, resized_part
+from whymatch.embed.training.views import Pixels, ViewSetting, in_another_light, random_part, resized_part
 
 AHEAD = 4
 """Batches that are made while the network works on one."""
 
 
 @dataclass(frozen=True)
-class BatchSettings:
+class BatchSetting:
     """What a batch is made of."""
 
     size: int
@@ -47,8 +47,8 @@ class Batches:
     def __init__(
         self,
         images: Sequence[LabeledImage],
-        settings: BatchSettings,
-        views: ViewSettings,
+        settings: BatchSetting,
+        views: ViewSetting,
     ) -> None:
         self.unreadable: dict[str, str] = {}
         """What is wrong with files, by path; filled as they are met."""

@@ -15,13 +15,13 @@ from whymatch.embed.model import load_named_model, named_network
 from whymatch.embed.model_file import ModelFacts
 from whymatch.embed.networks import Network, untrained_network
 from whymatch.embed.pooling import Pooling, PoolingKind
-from whymatch.embed.training.batches import Batches, BatchSettings
+from whymatch.embed.training.batches import Batches, BatchSetting
 from whymatch.embed.training.learner import Learner
 from whymatch.embed.training.objectives import Distillation, LabelObjective, Objective
 from whymatch.embed.training.run import Run, Schedule
 from whymatch.embed.training.stages import Reads, Stages, parse_pairs
 from whymatch.embed.training.teacher import Teacher, pad_as_tensorflow
-from whymatch.embed.training.views import ViewSettings
+from whymatch.embed.training.views import ViewSetting
 
 Loss = Literal["triplet", "proxy", "contrastive", "distillation", "stages"]
 
@@ -98,8 +98,8 @@ def prepare(
     torch.manual_seed(recipe.seed)
     network = _network(recipe)
     learner = Learner(network)
-    settings = BatchSettings(recipe.batch_size, recipe.size_px or network.size_px, recipe.seed)
-    views = ViewSettings(recipe.smallest_part, light=recipe.light)
+    settings = BatchSetting(recipe.batch_size, recipe.size_px or network.size_px, recipe.seed)
+    views = ViewSetting(recipe.smallest_part, light=recipe.light)
     if recipe.loss == "distillation":
         _require_classifier(recipe, learner)
         objective: Objective = Distillation(learner, _teacher(recipe), mix=recipe.mix, size_px=settings.size_px)

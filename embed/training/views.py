@@ -14,7 +14,7 @@ LIGHTS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
 
 
 @dataclass(frozen=True)
-class ViewSettings:
+class ViewSetting:
     """How much views differ."""
 
     smallest_part: float = 0.25
@@ -25,7 +25,7 @@ class ViewSettings:
     """Brightness, contrast and saturation change by up to this share; 0 leaves them."""
 
 
-def random_part(rng: np.random.Generator, width: int, height: int, settings: ViewSettings) -> Part:
+def random_part(rng: np.random.Generator, width: int, height: int, settings: ViewSetting) -> Part:
     """Draw the part that a view shows."""
     share = rng.uniform(settings.smallest_part, 1)
     stretch = np.exp(rng.uniform(-1, 1) * np.log(settings.stretch)) if settings.smallest_part < 1 else 1.0
@@ -40,7 +40,7 @@ def resized_part(image: Image.Image, part: Part, size_px: int) -> Image.Image:
     return image.resize((size_px, size_px), Image.Resampling.BILINEAR, box=part, reducing_gap=2.0)
 
 
-def in_another_light(rng: np.random.Generator, view: Image.Image, settings: ViewSettings) -> Image.Image:
+def in_another_light(rng: np.random.Generator, view: Image.Image, settings: ViewSetting) -> Image.Image:
     """Change brightness, contrast and saturation, each by a random factor."""
     for light in LIGHTS:
         factor = 1 + rng.uniform(-settings.light, settings.light)

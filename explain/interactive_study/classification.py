@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
-from whymatch.embed import Array, unit
+from whymatch.embed import Array, normalized
 
 SLACK = 10.0
 """C, as in the paper."""
@@ -32,7 +32,7 @@ def accuracy_of(vectors: Array, labels: NDArray[np.str_], training: NDArray[np.b
 
     The machine is LIBLINEAR's with its squared hinge loss, one class against the rest, with a bias.
     """
-    scaled = unit(vectors)
+    scaled = normalized(vectors)
     machine = LinearSVC(C=SLACK, dual="auto", random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -47,4 +47,4 @@ def concatenated(parts: Sequence[Array]) -> Array:
 
     The scale of a weighed descriptor has no meaning, so no layer should count for more than another.
     """
-    return np.concatenate([unit(part) for part in parts], axis=1)
+    return np.concatenate([normalized(part) for part in parts], axis=1)

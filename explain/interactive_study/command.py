@@ -10,7 +10,7 @@ import typer
 
 from whymatch.embed import Aggregation, Array, Model, WhymatchError, find_images, load_named_model
 from whymatch.embed.model import Precision
-from whymatch.explain.interactive import SIZE_PX
+from whymatch.explain.interactive import INTERACTIVE_PX
 from whymatch.explain.interactive_study.descriptors import Descriptor, Variant, default_layers, variants
 from whymatch.explain.interactive_study.experiment import Plan, Results, measure, plan_of
 from whymatch.explain.interactive_study.inputs import InputKind, with_inputs
@@ -77,7 +77,7 @@ def interactive(
     ] = "unwarped",
     size_px: Annotated[
         int, typer.Option(min=32, max=4096, help="Un-warped inputs have about the square of it in pixels.")
-    ] = SIZE_PX,
+    ] = INTERACTIVE_PX,
     warped_size_px: Annotated[int, typer.Option(min=32, max=4096, help="Side of warped inputs.")] = 224,
     layers: Annotated[
         str,

@@ -1,7 +1,7 @@
 """Says what the units of a network respond to."""
 
 from whymatch.explain.units.color_axes import (
-    AxisSettings,
+    AxisSetting,
     LayerAxes,
     LayerAxis,
     TooFewUnits,
@@ -18,11 +18,11 @@ from whymatch.explain.units.description import (
     UnitThreshold,
     describe_units,
 )
-from whymatch.explain.units.empirical_field import EmpiricalField, FieldProgress, empirical_field
+from whymatch.explain.units.empirical_field import EmpiricalField, FieldProgress, find_empirical_field
 from whymatch.explain.units.gallery_field import FIELD_IMAGES, UnitField, field_in_gallery
 from whymatch.explain.units.labels import LABEL_IMAGES, LabelShare, label_shares
 from whymatch.explain.units.layer_colors import LayerFilters, LayerSelectivity, layer_filters, layer_selectivity
-from whymatch.explain.units.layer_map import layer_map, unit_layers
+from whymatch.explain.units.layer_map import find_layer_map, unit_layers
 from whymatch.explain.units.minimal_image import (
     Fill,
     MinimalImageProgress,
@@ -30,7 +30,7 @@ from whymatch.explain.units.minimal_image import (
     Prediction,
     draw_without,
     fill,
-    minimal_image,
+    find_minimal_image,
 )
 from whymatch.explain.units.occluders import OccluderSetting
 from whymatch.explain.units.opponent import (
@@ -44,14 +44,14 @@ from whymatch.explain.units.opponent import (
 )
 from whymatch.explain.units.predictions import BestMatch, TopClass
 from whymatch.explain.units.progress import Progress
-from whymatch.explain.units.receptive_field import ReceptiveField, Sight, receptive_field
+from whymatch.explain.units.receptive_field import ReceptiveField, Sight, find_receptive_field
 from whymatch.explain.units.responses import LayerResponses
 from whymatch.explain.units.segmentation import SegmentThreshold, UnitSegment, darkened, segment
 from whymatch.explain.units.segments import Segmentation, Segments, segments_of
 from whymatch.explain.units.selectivity import (
     ColorSelectivity,
     SelectivityCurve,
-    SelectivitySettings,
+    SelectivitySetting,
     color_label,
     color_selectivity,
     selectivity_curve,
@@ -63,7 +63,7 @@ __all__ = [
     "FIELD_IMAGES",
     "LABEL_IMAGES",
     "TOP_IMAGES",
-    "AxisSettings",
+    "AxisSetting",
     "BestMatch",
     "ColorAxis",
     "ColorSelectivity",
@@ -90,7 +90,7 @@ __all__ = [
     "Segmentation",
     "Segments",
     "SelectivityCurve",
-    "SelectivitySettings",
+    "SelectivitySetting",
     "Sight",
     "TooFewUnits",
     "TopClass",
@@ -112,17 +112,17 @@ __all__ = [
     "decode_filters",
     "describe_units",
     "draw_without",
-    "empirical_field",
     "field_in_gallery",
     "fill",
     "find_axes",
+    "find_empirical_field",
+    "find_layer_map",
+    "find_minimal_image",
+    "find_receptive_field",
     "from_opponent",
     "label_shares",
     "layer_filters",
-    "layer_map",
     "layer_selectivity",
-    "minimal_image",
-    "receptive_field",
     "segment",
     "segments_of",
     "selectivity_curve",

@@ -22,7 +22,7 @@ class TooFewUnits(ValueError):
 
 
 @dataclass(frozen=True)
-class AxisSettings:
+class AxisSetting:
     """How to look for the axes of a layer."""
 
     min_components: int = 3
@@ -46,7 +46,7 @@ class AxisSettings:
             raise ValueError(f"a least spread of {self.min_spread_deg} degrees makes needles; take more than 0")
 
 
-DEFAULT_AXES = AxisSettings()
+DEFAULT_AXES = AxisSetting()
 _Fit: TypeAlias = "tuple[float, int, tuple[LayerAxis, ...]]"
 """AIC, shift and axes."""
 
@@ -77,7 +77,7 @@ class LayerAxes:
     """(180 / bin_deg,), units in each bin, the first from 0 degrees."""
     tried: tuple[int, int]
     """The fewest and most Gaussians that were tried."""
-    settings: AxisSettings
+    settings: AxisSetting
 
     def density(self, angles_deg: Wide) -> Wide:
         """Return the density of units per degree (n,) at angles (n,)."""
@@ -100,7 +100,7 @@ def chromatic_angle(color: FilterColor) -> float | None:
     return float(np.degrees(np.arctan2(yellow_blue, red_green)) % 180 % 180)  # twice: -1e-20 % 180 is 180
 
 
-def find_axes(angles_deg: Sequence[float], settings: AxisSettings = DEFAULT_AXES) -> LayerAxes:
+def find_axes(angles_deg: Sequence[float], settings: AxisSetting = DEFAULT_AXES) -> LayerAxes:
     """Fit mixtures of each number of components to each cut of the circle, and return the one of least AIC.
 
     A mixture of K has 3 K - 1 numbers to fit; it is tried where there are more units than that, and K different angles.
@@ -116,7 +116,7 @@ def find_axes(angles_deg: Sequence[float], settings: AxisSettings = DEFAULT_AXES
     return axes
 
 
-def search_axes(angles_deg: Sequence[float], settings: AxisSettings = DEFAULT_AXES) -> Iterator[LayerAxes | None]:
+def search_axes(angles_deg: Sequence[float], settings: AxisSetting = DEFAULT_AXES) -> Iterator[LayerAxes | None]:
     """Do what `find_axes` does; yields None after each mixture, and last the axes."""
     settings.check()
     if not np.isfinite(angles_deg).all():
@@ -142,7 +142,7 @@ def search_axes(angles_deg: Sequence[float], settings: AxisSettings = DEFAULT_AX
     yield LayerAxes(axes, aic, float(shift), len(angles), angle_histogram(angles_deg, settings), tried, settings)
 
 
-def angle_histogram(angles_deg: Sequence[float], settings: AxisSettings = DEFAULT_AXES) -> Wide:
+def angle_histogram(angles_deg: Sequence[float], settings: AxisSetting = DEFAULT_AXES) -> Wide:
     """Return how many units there are in each bin, (180 / bin_deg,), the first from 0 degrees."""
     return np.histogram(_rounded(angles_deg), bins=180 // settings.bin_deg, range=(0, 180))[0].astype(float)
 
@@ -153,7 +153,7 @@ def _rounded(angles_deg: Sequence[float]) -> Wide:
     return rounded
 
 
-def _fit(angles: Wide, shift: int, components: int, settings: AxisSettings) -> _Fit:
+def _fit(angles: Wide, shift: int, components: int, settings: AxisSetting) -> _Fit:
     """Return AIC, shift and axes of the mixture over angles counted from the cut at `shift` degrees."""
     from sklearn.mixture import GaussianMixture  # late: it takes a second of a server's start
 

@@ -15,7 +15,7 @@ from torch import fx
 from whymatch.embed import Array, BadLayer, Model
 from whymatch.explain.errors import BadTarget
 from whymatch.explain.units.inversion import Pattern, inverted
-from whymatch.explain.units.layer_map import LayerMap, layer_map
+from whymatch.explain.units.layer_map import LayerMap, find_layer_map
 
 PIXELS = 2**19
 """Of the filters that are decoded at once; bounds memory, and changes nothing else."""
@@ -62,7 +62,7 @@ def decode_filters(model: Model, layer: str, units: Sequence[int] | None = None)
         BadTarget: the layer has no such unit.
     """
     side = model.geometry.size_px
-    found = layer_map(model, layer, side, side)
+    found = find_layer_map(model, layer, side, side)
     units = range(found.units) if units is None else units
     for unit in units:
         if not 0 <= unit < found.units:

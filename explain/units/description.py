@@ -11,10 +11,10 @@ from whymatch.explain.regions import Box
 from whymatch.explain.units.gallery_peaks import GalleryPeaks, LayerPeaks
 from whymatch.explain.units.labels import LABEL_IMAGES, LabelShare, label_shares
 from whymatch.explain.units.progress import Progress
-from whymatch.explain.units.receptive_field import ReceptiveField, receptive_field
+from whymatch.explain.units.receptive_field import ReceptiveField, find_receptive_field
 from whymatch.explain.units.responses import LayerResponses
 from whymatch.explain.units.segmentation import SegmentThreshold
-from whymatch.explain.units.selectivity import ColorSelectivity, SelectivitySettings, color_selectivity
+from whymatch.explain.units.selectivity import ColorSelectivity, SelectivitySetting, color_selectivity
 from whymatch.explain.units.tops import TopImage, TopTable, UnitTops
 from whymatch.index import Gallery
 
@@ -33,7 +33,7 @@ class DescriptionSetting:
     label_image_count: int | None = None
     """Of how many top images to count labels; None for `LABEL_IMAGES`, or as many as the gallery has."""
     with_patches: bool = False
-    selectivity: SelectivitySettings | None = None
+    selectivity: SelectivitySetting | None = None
     """How to measure the selectivity for colors; None not to."""
 
 
@@ -87,7 +87,7 @@ class UnitsOfGallery:
         self._peaks = GalleryPeaks(gallery, model, self.responses, limits)
         side = model.geometry.size_px
         self.field_of: Callable[[int, int], ReceptiveField] = lru_cache(
-            lambda height, width: receptive_field(model, layer, height, width)
+            lambda height, width: find_receptive_field(model, layer, height, width)
         )
         """What the units see of an input of a height and a width."""
         self.field = self.field_of(side, side)

@@ -11,7 +11,7 @@ from whymatch.explain.errors import BadTarget
 from whymatch.explain.patches import Pixels
 from whymatch.explain.regions import Box
 from whymatch.explain.units.occluders import AS_PAPER, OccluderSetting, axes_around
-from whymatch.explain.units.receptive_field import ReceptiveField, receptive_field
+from whymatch.explain.units.receptive_field import ReceptiveField, find_receptive_field
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class FieldProgress:
     field: EmpiricalField | None = None
 
 
-def empirical_field(
+def find_empirical_field(
     model: Model,
     layer: str,
     unit: int,
@@ -80,7 +80,7 @@ def empirical_field(
     setting.check()
     if not images:
         raise TooFewImages(f"unit {unit} of {layer!r} has no top images; give at least one")
-    fields = [receptive_field(model, layer, *pixels.shape[:2]) for pixels, _ in images]
+    fields = [find_receptive_field(model, layer, *pixels.shape[:2]) for pixels, _ in images]
     largest_px = (max(field.input_px[0] for field in fields), max(field.input_px[1] for field in fields))
     axes = [axes_around(field, cell, largest_px, setting) for field, (_, cell) in zip(fields, images, strict=True)]
     planned, done, multiplied = sum(len(rows.seen) * len(columns.seen) for rows, columns in axes), 0, 0.0
@@ -121,7 +121,7 @@ def _batches(
     [plain] = alterations.plain
     if not 0 <= unit < plain.shape[1]:
         raise BadTarget(f"layer {layer!r} has no channel {unit}; take one from 0 to {plain.shape[1] - 1}")
-    random, side = np.random.default_rng(seed), setting.occluder_px
+    random, side = np.random.default_rng(seed), setting.side_px
     for start in range(0, len(places), setting.batch_size):
         tops, lefts = zip(*places[start : start + setting.batch_size], strict=True)
         contents = random.uniform(0, 255, (len(tops), 1, side, side, 3)).astype(np.float32)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from whymatch.embed import DecodeLimits, Model
 from whymatch.explain.units.description import UnitsOfGallery
-from whymatch.explain.units.empirical_field import EmpiricalField, FieldProgress, empirical_field
+from whymatch.explain.units.empirical_field import EmpiricalField, FieldProgress, find_empirical_field
 from whymatch.explain.units.occluders import OccluderSetting
 from whymatch.explain.units.progress import Progress
 from whymatch.explain.units.receptive_field import ReceptiveField
@@ -40,7 +40,7 @@ def field_in_gallery(
     image_count: K; None for `FIELD_IMAGES`, or as many as the gallery has. Fewer, where the unit responds to fewer.
 
     Raises:
-        BadLayer, BadTarget, BadWindow: as `empirical_field` does.
+        BadLayer, BadTarget, BadWindow: as `find_empirical_field` does.
         TooFewImages: the gallery is empty, or has fewer different images than were asked for.
         StorageFull, ReadOnlyStorage: the peaks cannot be kept.
     """
@@ -55,7 +55,7 @@ def field_in_gallery(
     tops = [(found.pixels(top), top.cell) for top in table.of(0).images]
     images = [(pixels, cell) for pixels, cell in tops if pixels is not None]
     empirical: EmpiricalField | None = None
-    for occluding in empirical_field(model, layer, unit, images, setting) if images else ():
+    for occluding in find_empirical_field(model, layer, unit, images, setting) if images else ():
         empirical = occluding.field
         yield occluding
     yield UnitField(found.field, empirical)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from whymatch.embed import DecodeLimits, Model
 from whymatch.explain.patches import Wide
 from whymatch.explain.units.color_axes import (
-    AxisSettings,
+    AxisSetting,
     LayerAxes,
     TooFewUnits,
     angle_histogram,
@@ -15,13 +15,13 @@ from whymatch.explain.units.color_axes import (
 )
 from whymatch.explain.units.decoded import decode_filters
 from whymatch.explain.units.description import TOP_IMAGES, UnitsOfGallery
-from whymatch.explain.units.layer_map import layer_map
+from whymatch.explain.units.layer_map import find_layer_map
 from whymatch.explain.units.opponent import ColorThresholds, FilterColor, classify_filter
 from whymatch.explain.units.progress import Progress
 from whymatch.explain.units.selectivity import (
     ColorSelectivity,
     SelectivityCurve,
-    SelectivitySettings,
+    SelectivitySetting,
     color_selectivity,
     selectivity_curve,
 )
@@ -54,7 +54,7 @@ class LayerSelectivity:
 
 
 def layer_filters(
-    model: Model, layer: str, thresholds: ColorThresholds, axes: AxisSettings
+    model: Model, layer: str, thresholds: ColorThresholds, axes: AxisSetting
 ) -> Iterator[Progress[LayerFilters]]:
     """Decode all filters of a layer and classify them by their colors; yields how many are done, and last the layer.
 
@@ -62,7 +62,7 @@ def layer_filters(
         BadLayer: as `decode_filters` does.
     """
     side = model.geometry.size_px
-    count = layer_map(model, layer, side, side).units
+    count = find_layer_map(model, layer, side, side).units
     filters: list[FilterColor] = []
     for decoded in decode_filters(model, layer):
         filters.append(classify_filter(decoded.shown(), thresholds))
@@ -83,7 +83,7 @@ def layer_selectivity(
     gallery: Gallery,
     model: Model,
     layer: str,
-    settings: SelectivitySettings,
+    settings: SelectivitySetting,
     limits: DecodeLimits,
     *,
     top_count: int = TOP_IMAGES,

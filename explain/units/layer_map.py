@@ -62,7 +62,7 @@ class LayerMap:
         return isinstance(index, tuple) and len(index) == 2 and index[0] == slice(None) and index[1] is not None
 
 
-def layer_map(model: Model, layer: str, height_px: int, width_px: int) -> LayerMap:
+def find_layer_map(model: Model, layer: str, height_px: int, width_px: int) -> LayerMap:
     """Find a layer and what its map is like for inputs of one size.
 
     layer: by any name that `Alterations` takes.

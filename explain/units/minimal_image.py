@@ -60,7 +60,7 @@ class MinimalImageProgress:
     """A step that was just taken."""
 
 
-def minimal_image(
+def find_minimal_image(
     pixels: Pixels, segments: Segments, filled: Pixels, prediction: Prediction
 ) -> Iterator[MinimalImageProgress]:
     """Remove parts of an image one by one, as long as the prediction holds; one part at least is left.

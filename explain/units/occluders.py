@@ -17,7 +17,7 @@ Wide: TypeAlias = NDArray[np.float64]
 class OccluderSetting:
     """How to occlude images, and what of the map to take for the receptive field."""
 
-    occluder_px: int = 11
+    side_px: int = 11
     """An occluder has so many rows and columns of random values, as in the paper."""
     stride_px: int = 3
     """Pixels from one occluder to the next, as in the paper: some 5,000 occluders on 227 x 227 pixels."""
@@ -31,7 +31,7 @@ class OccluderSetting:
 
     def check(self) -> None:
         """Raise BadWindow if this cannot be done to any image."""
-        side, stride = self.occluder_px, self.stride_px
+        side, stride = self.side_px, self.stride_px
         for value, name in ((side, "occluder"), (stride, "stride"), (self.batch_size, "batch size")):
             if value < 1:
                 raise BadWindow(f"the {name} is {value}; take 1 or more")
@@ -99,13 +99,13 @@ def axes_around(
         BadLayer: there is no such cell.
         BadWindow: an occluder is larger than the image.
     """
-    if min(field.input_px) < setting.occluder_px:
+    if min(field.input_px) < setting.side_px:
         raise BadWindow(
-            f"an occluder of {setting.occluder_px} px does not fit into an input of {field.input_px[1]} x "
+            f"an occluder of {setting.side_px} px does not fit into an input of {field.input_px[1]} x "
             f"{field.input_px[0]}; take a smaller one"
         )
     rows, columns = (
-        Axis(size, *span, setting.occluder_px, setting.stride_px)
+        Axis(size, *span, setting.side_px, setting.stride_px)
         for size, span in zip(field.input_px, _spans(field, cell, largest_px), strict=True)
     )
     return rows, columns

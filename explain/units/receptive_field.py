@@ -12,7 +12,7 @@ from whymatch.embed import BadLayer, Model, Placement
 from whymatch.embed.incremental import SUMS
 from whymatch.embed.layers import is_pool, pool_of, window_of
 from whymatch.explain.regions import Box
-from whymatch.explain.units.layer_map import LayerMap, layer_map
+from whymatch.explain.units.layer_map import LayerMap, find_layer_map
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class ReceptiveField:
         return Box(left + x * box.left_px, top + y * box.top_px, left + x * box.right_px, top + y * box.bottom_px)
 
 
-def receptive_field(model: Model, layer: str, height_px: int, width_px: int) -> ReceptiveField:
+def find_receptive_field(model: Model, layer: str, height_px: int, width_px: int) -> ReceptiveField:
     """Return what the units of a layer can see of inputs of one size.
 
     layer: by any name that `Alterations` takes.
@@ -103,7 +103,7 @@ def receptive_field(model: Model, layer: str, height_px: int, width_px: int) -> 
     Raises:
         BadLayer: no layer has that name, or it has no rows and columns.
     """
-    found = layer_map(model, layer, height_px, width_px)
+    found = find_layer_map(model, layer, height_px, width_px)
     seen: dict[fx.Node, _Seen] = {}
     for node in found.module.graph.nodes:
         sources = [source for source in node.all_input_nodes if source in seen]

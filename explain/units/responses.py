@@ -9,7 +9,7 @@ from torch import fx
 
 from whymatch.embed import Model
 from whymatch.embed.trunk import weights_hash
-from whymatch.explain.units.layer_map import layer_map
+from whymatch.explain.units.layer_map import find_layer_map
 
 
 class LayerResponses:
@@ -24,7 +24,7 @@ class LayerResponses:
             BadLayer: no layer has that name, or it has no rows and columns.
         """
         side = model.geometry.size_px
-        self.found = layer_map(model, layer, side, side)
+        self.found = find_layer_map(model, layer, side, side)
         self._model = model
         self._module = _up_to(self.found.module, self.found.node)
 

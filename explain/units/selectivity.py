@@ -20,7 +20,7 @@ THRESHOLDS = (0.30, 0.40, 0.50, 0.60, 0.70)
 
 
 @dataclass(frozen=True)
-class SelectivitySettings:
+class SelectivitySetting:
     """How to measure selectivity."""
 
     leading: int = 3
@@ -37,7 +37,7 @@ class SelectivitySettings:
     """Of k-means and the draw; the same one finds the same."""
 
 
-DEFAULT_SELECTIVITY = SelectivitySettings()
+DEFAULT_SELECTIVITY = SelectivitySetting()
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class ColorSelectivity:
     patch_count: int
     pixel_count: int
     """Pixels that were looked at."""
-    settings: SelectivitySettings
+    settings: SelectivitySetting
 
     @property
     def quotient(self) -> float | None:
@@ -80,7 +80,7 @@ class SelectivityCurve:
 
 
 def color_selectivity(
-    patches: Sequence[Pixels], settings: SelectivitySettings = DEFAULT_SELECTIVITY
+    patches: Sequence[Pixels], settings: SelectivitySetting = DEFAULT_SELECTIVITY
 ) -> ColorSelectivity:
     """Measure how selective a unit is for colors.
 
@@ -125,7 +125,7 @@ def color_label(shares: Wide, *, limit: int = 3, least: float = 0.1) -> tuple[tu
     return tuple((COLOR_NAMES[index], float(shares[index])) for index in order if shares[index] >= least)
 
 
-def _check(patches: Sequence[Pixels], settings: SelectivitySettings) -> None:
+def _check(patches: Sequence[Pixels], settings: SelectivitySetting) -> None:
     if min(settings.leading, settings.categories, settings.max_pixels) < 1:
         raise ValueError("p, k and the pixels must be at least 1")
     for patch in patches:
@@ -133,7 +133,7 @@ def _check(patches: Sequence[Pixels], settings: SelectivitySettings) -> None:
             raise ValueError(f"a patch is {patch.dtype} of shape {patch.shape}; give pixels (h, w, 3) uint8")
 
 
-def _categories(members: Wide, settings: SelectivitySettings) -> tuple[Wide, Wide]:
+def _categories(members: Wide, settings: SelectivitySetting) -> tuple[Wide, Wide]:
     """Return the shares (K,), largest first, and centers (K, 11) of the categories of memberships (n, 11)."""
     from sklearn.cluster import AgglomerativeClustering, KMeans  # late: it takes a second of a server's start
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from whymatch.embed import Array, DecodeLimits, decode_image, unit
+from whymatch.embed import Array, DecodeLimits, decode_image, normalized
 from whymatch.index.evaluation.embedding import Advance, Unreadable, gather
 
 NAME = "color-histogram"
@@ -33,4 +33,4 @@ def color_histogram(content: bytes) -> Array:
     image.thumbnail((SIDE_PX, SIDE_PX))
     bins = np.asarray(image.convert("HSV")) // np.array([256 // HUES, 256 // SATURATIONS, 256 // VALUES])
     flat = np.ravel_multi_index(tuple(bins.reshape(-1, 3).T), (HUES, SATURATIONS, VALUES))
-    return unit(np.sqrt(np.bincount(flat, minlength=DIMENSIONS)).astype(np.float32))
+    return normalized(np.sqrt(np.bincount(flat, minlength=DIMENSIONS)).astype(np.float32))

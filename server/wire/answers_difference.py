@@ -84,7 +84,7 @@ def _map(
     errors = one.standard_errors
     return pb.PredictionDifference(
         target=target,
-        unit=one.target.unit,
+        measure=one.target.measure,
         area=answers_shapes.box(one.placement.area),
         value=one.plain,
         rows=one.values.shape[0],

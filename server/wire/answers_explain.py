@@ -11,17 +11,18 @@ from whymatch.explain import (
     MatchExplanation,
     WeightMap,
 )
-from whymatch.server.match_maps import Evidence, ShownMap
+from whymatch.server.match_maps import MatchMaps, ShownMap
 from whymatch.server.wire import answers_shapes
 from whymatch.v1 import (
     explain_service_pb2,
+    shapes_pb2,
 )
 
 
 def explain_response(
     model: str,
     explanation: MatchExplanation,
-    evidence: Evidence,
+    match_maps: MatchMaps,
     scale: ColorScale | None,
     channels: Sequence[tuple[ChannelShare, tuple[str, int] | None]],
     pairs: Sequence[Correspondence],
@@ -30,8 +31,8 @@ def explain_response(
     return explain_service_pb2.ExplainMatchResponse(
         model=model,
         score=explanation.score,
-        query_map=answers_shapes.similarity_map(evidence.query) if evidence.query else None,
-        match_map=answers_shapes.similarity_map(evidence.match),
+        query_map=answers_shapes.similarity_map(match_maps.query) if match_maps.query else None,
+        match_map=answers_shapes.similarity_map(match_maps.match),
         residual=explanation.residual,
         color_scale=answers_shapes.color_scale(scale),
         image_score=explanation.image_score,
@@ -98,5 +99,5 @@ def _weight_map(weight_map: WeightMap, picture: bytes) -> explain_service_pb2.We
     )
 
 
-def _unit(unit: tuple[str, int] | None) -> explain_service_pb2.Unit | None:
-    return explain_service_pb2.Unit(layer=unit[0], channel=unit[1]) if unit else None
+def _unit(unit: tuple[str, int] | None) -> shapes_pb2.Unit | None:
+    return shapes_pb2.Unit(layer=unit[0], channel=unit[1]) if unit else None

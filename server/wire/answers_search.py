@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from whymatch.index import (
     Match,
 )
-from whymatch.server.match_maps import Evidence
+from whymatch.server.match_maps import MatchMaps
 from whymatch.server.wire import answers_gallery, answers_shapes
 from whymatch.v1 import (
     search_service_pb2,
@@ -13,16 +13,16 @@ from whymatch.v1 import (
 
 
 def matches(
-    gallery: str, found: Sequence[Match], image_scores: Sequence[float], evidence: Sequence[Evidence] = ()
+    gallery: str, found: Sequence[Match], image_scores: Sequence[float], match_maps: Sequence[MatchMaps] = ()
 ) -> list[search_service_pb2.Match]:
-    """Return the matches of a search, with their maps if there is evidence."""
+    """Return the matches of a search, with their maps if there are any."""
     messages = [
         search_service_pb2.Match(
             image=answers_gallery.image(gallery, one.image), score=one.score, image_score=image_score
         )
         for one, image_score in zip(found, image_scores, strict=True)
     ]
-    for message, one in zip(messages, evidence, strict=bool(evidence)):
+    for message, one in zip(messages, match_maps, strict=bool(match_maps)):
         if one.query:
             message.query_map.CopyFrom(answers_shapes.similarity_map(one.query))
         message.match_map.CopyFrom(answers_shapes.similarity_map(one.match))

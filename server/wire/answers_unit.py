@@ -12,7 +12,7 @@ from PIL import Image
 from whymatch.embed import Placement
 from whymatch.explain.units import (
     COLOR_NAMES,
-    AxisSettings,
+    AxisSetting,
     ColorSelectivity,
     ColorThresholds,
     DecodedFilter,
@@ -25,7 +25,7 @@ from whymatch.explain.units import (
     Progress,
     ReceptiveField,
     Segments,
-    SelectivitySettings,
+    SelectivitySetting,
     UnitDescription,
     UnitField,
     UnitSegment,
@@ -34,7 +34,7 @@ from whymatch.explain.units import (
     color_label,
 )
 from whymatch.server.wire import answers_shapes
-from whymatch.v1 import explain_service_pb2
+from whymatch.v1 import shapes_pb2
 from whymatch.v1 import unit_service_pb2 as pb
 
 
@@ -43,9 +43,9 @@ def progress(one: Progress[Any]) -> pb.UnitProgress:
     return pb.UnitProgress(counted=one.counted, done=one.done, total=one.total)
 
 
-def unit(layer: str, channel: int) -> explain_service_pb2.Unit:
+def unit(layer: str, channel: int) -> shapes_pb2.Unit:
     """Return a unit by its layer and channel."""
-    return explain_service_pb2.Unit(layer=layer, channel=channel)
+    return shapes_pb2.Unit(layer=layer, channel=channel)
 
 
 def description(gallery: str, one: UnitDescription) -> pb.UnitDescription:
@@ -59,7 +59,7 @@ def description(gallery: str, one: UnitDescription) -> pb.UnitDescription:
                 name=f"galleries/{gallery}/images/{top.image.name}",
                 label=top.image.label,
                 response=top.response,
-                cell=explain_service_pb2.Cell(row=top.cell[0], column=top.cell[1]),
+                cell=shapes_pb2.Cell(row=top.cell[0], column=top.cell[1]),
                 box=answers_shapes.box((box.left_px, box.top_px, box.right_px, box.bottom_px)),
                 patch_png=b"" if patch is None else _png(patch),
             )
@@ -90,7 +90,7 @@ def decoded_filter(one: DecodedFilter, color: FilterColor, *, with_values: bool)
 
 
 def layer_colors(
-    layer: str, filters: LayerFilters | None, selectivity: LayerSelectivity | None, axes: AxisSettings
+    layer: str, filters: LayerFilters | None, selectivity: LayerSelectivity | None, axes: AxisSetting
 ) -> pb.LayerColors:
     """Return how a layer is about color; what was not asked for is None."""
     message = pb.LayerColors(layer=layer)
@@ -178,7 +178,7 @@ def minimal_image_step(
     return message
 
 
-def _add_axes(message: pb.LayerColors, filters: LayerFilters, setting: AxisSettings) -> None:
+def _add_axes(message: pb.LayerColors, filters: LayerFilters, setting: AxisSetting) -> None:
     message.histogram.extend(filters.histogram.astype(int).tolist())
     message.no_axes = filters.no_axes
     message.axis_setting.CopyFrom(pb.AxisSetting(**asdict(setting)))
@@ -222,13 +222,13 @@ def _shares(shares: NDArray[np.float64]) -> list[pb.ColorShare]:
     return [pb.ColorShare(name=name, share=share) for name, share in named]
 
 
-def _selectivity_setting(settings: SelectivitySettings) -> pb.SelectivitySetting:
+def _selectivity_setting(settings: SelectivitySetting) -> pb.SelectivitySetting:
     return pb.SelectivitySetting(**asdict(settings))
 
 
 def _occluder(setting: OccluderSetting) -> pb.OccluderSetting:
     return pb.OccluderSetting(
-        side_px=setting.occluder_px,
+        side_px=setting.side_px,
         stride_px=setting.stride_px,
         threshold=setting.threshold,
         seed=setting.seed,

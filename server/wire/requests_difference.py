@@ -5,18 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias, cast, get_args
 
-from whymatch.embed import Array, Model
+from whymatch.embed import Array, BadRequest, Model
 from whymatch.explain import (
     IMAGENET_IMAGES,
     MAX_CONTEXT_PX,
     PredictionDifferenceSetting,
     SamplerKind,
     Target,
-    class_probability,
-    class_score,
-    unit,
+    class_probability_target,
+    class_score_target,
+    unit_target,
 )
-from whymatch.index import BadRequest
 from whymatch.server.sources import ImageName, Source
 from whymatch.server.wire import requests_shapes
 from whymatch.v1 import explain_service_pb2 as pb
@@ -91,7 +90,7 @@ def difference_request(request: pb.ExplainPredictionDifferenceRequest) -> Differ
     )
     return DifferenceRequest(
         requests_shapes.gallery_name(request.parent),
-        requests_shapes.source(request.source, "source"),
+        requests_shapes.source(request.image, "image"),
         tuple(_wanted(target, _instances(request)) for target in request.targets),
         _sampler(request.sampler),
         setting,
@@ -142,13 +141,13 @@ def _wanted(target: pb.PredictionTarget, instances: int) -> Wanted:
     match target.WhichOneof("target"):
         case "class_probability":
             name = target.class_probability
-            return OfClasses(lambda model, scores: class_probability(model, name, scores, instances=instances))
+            return OfClasses(lambda model, scores: class_probability_target(model, name, scores, instances=instances))
         case "class_score":
             name = target.class_score
-            return OfClasses(lambda model, scores: class_score(model, name, scores))
+            return OfClasses(lambda model, scores: class_score_target(model, name, scores))
         case "unit":
             cell = (target.unit.cell.row, target.unit.cell.column) if target.unit.HasField("cell") else None
-            return OfUnits(unit(target.unit.layer, target.unit.channel, cell))
+            return OfUnits(unit_target(target.unit.layer, target.unit.channel, cell))
         case "similarity":
             return OfImage(requests_shapes.source(target.similarity, "similarity"))
         case "label_evidence":

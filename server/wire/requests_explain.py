@@ -4,15 +4,13 @@ from typing import cast
 
 from whymatch.embed import (
     Aggregation,
+    BadRequest,
     InterActiveSetting,
 )
 from whymatch.explain import (
-    MAX_SIZE_PX,
-    MIN_SIZE_PX,
-    SIZE_PX,
-)
-from whymatch.index import (
-    BadRequest,
+    INTERACTIVE_PX,
+    MAX_INTERACTIVE_PX,
+    MIN_INTERACTIVE_PX,
 )
 from whymatch.server.wire import requests_shapes
 from whymatch.v1 import explain_service_pb2
@@ -39,9 +37,9 @@ def settings(request: explain_service_pb2.ExplainInterActiveRequest) -> list[Int
 def input_px(request: explain_service_pb2.ExplainInterActiveRequest) -> int:
     """Return the size of the network's input. Raises BadRequest."""
     if not request.HasField("size_px"):
-        return SIZE_PX
-    if not MIN_SIZE_PX <= request.size_px <= MAX_SIZE_PX:
-        raise BadRequest(f"`size_px` is {request.size_px}; take {MIN_SIZE_PX} to {MAX_SIZE_PX}")
+        return INTERACTIVE_PX
+    if not MIN_INTERACTIVE_PX <= request.size_px <= MAX_INTERACTIVE_PX:
+        raise BadRequest(f"`size_px` is {request.size_px}; take {MIN_INTERACTIVE_PX} to {MAX_INTERACTIVE_PX}")
     return request.size_px
 
 

@@ -8,16 +8,14 @@ from whymatch.embed import (
     MAX_DIMENSIONS,
     NO_HEAD,
     BadHead,
+    BadRequest,
     Fit,
     Head,
     fit_centering,
     fit_whitening,
     linear_head,
 )
-from whymatch.index import (
-    BadRequest,
-    Fitting,
-)
+from whymatch.index import Fitting
 from whymatch.server.errors import BadLimit, BadPageToken
 from whymatch.server.ingest import Arrival
 from whymatch.v1 import gallery_service_pb2

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from whymatch.index import (
-    BadRequest,
-)
+from whymatch.embed import BadRequest
 from whymatch.server.errors import BadLimit
 from whymatch.server.sources import Embedding, Query
 from whymatch.server.wire import requests_shapes

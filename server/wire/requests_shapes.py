@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from google.protobuf.message import Message
 
 from whymatch.embed import (
+    BadRequest,
     DecodeLimits,
 )
 from whymatch.explain import (
@@ -17,12 +18,7 @@ from whymatch.explain import (
     check_count,
     read_mask,
 )
-from whymatch.index import (
-    BadName,
-    BadRequest,
-    check_gallery_name,
-    check_image_name,
-)
+from whymatch.index import BadName, check_gallery_name, check_image_name
 from whymatch.server.errors import BadLimit
 from whymatch.server.sources import ImageName, Source
 from whymatch.v1 import explain_service_pb2, search_service_pb2, shapes_pb2

@@ -7,20 +7,19 @@ from typing import cast, get_args
 
 from google.protobuf.message import Message
 
-from whymatch.embed import BadLayer
+from whymatch.embed import BadLayer, BadRequest
 from whymatch.explain.units import (
-    AxisSettings,
+    AxisSetting,
     ColorThresholds,
     DescriptionSetting,
     Fill,
     OccluderSetting,
     Segmentation,
     SegmentThreshold,
-    SelectivitySettings,
+    SelectivitySetting,
 )
-from whymatch.index import BadRequest
 from whymatch.server.wire import requests_shapes
-from whymatch.v1 import explain_service_pb2
+from whymatch.v1 import shapes_pb2
 from whymatch.v1 import unit_service_pb2 as pb
 
 MAX_TOP, MAX_LABEL_IMAGES, MAX_FIELD_IMAGES = 100, 1000, 100
@@ -50,7 +49,7 @@ def layer(name: str) -> str:
     return name
 
 
-def unit(message: explain_service_pb2.Unit) -> tuple[str, int]:
+def unit(message: shapes_pb2.Unit) -> tuple[str, int]:
     """Return layer and channel of a unit. Raises BadLayer, BadRequest."""
     if message.HasField("cell"):
         raise BadRequest("`unit` has a `cell`; leave it out, for it is where the unit responds most to each image")
@@ -84,10 +83,10 @@ def field_images(request: pb.FindReceptiveFieldRequest) -> int | None:
     return _count_or_none(request, "image_count", MAX_FIELD_IMAGES)
 
 
-def selectivity(message: pb.SelectivitySetting) -> SelectivitySettings:
+def selectivity(message: pb.SelectivitySetting) -> SelectivitySetting:
     """Return how to measure selectivity. Raises BadLimit, BadRequest."""
-    usual = SelectivitySettings()
-    return SelectivitySettings(
+    usual = SelectivitySetting()
+    return SelectivitySetting(
         leading=requests_shapes.limit(message, "leading", 20, default=usual.leading),
         categories=requests_shapes.limit(message, "categories", 100, default=usual.categories),
         merge_distance=_number(message, "merge_distance", usual.merge_distance, 0, MAX_DISTANCE),
@@ -108,10 +107,10 @@ def thresholds(message: pb.ColorThresholds) -> ColorThresholds:
     )
 
 
-def axes(message: pb.AxisSetting) -> AxisSettings:
+def axes(message: pb.AxisSetting) -> AxisSetting:
     """Return how to look for axes. Raises BadLimit, BadRequest."""
-    usual = AxisSettings()
-    found = AxisSettings(
+    usual = AxisSetting()
+    found = AxisSetting(
         min_components=requests_shapes.limit(message, "min_components", 20, default=usual.min_components),
         max_components=requests_shapes.limit(message, "max_components", 20, default=usual.max_components),
         bin_deg=requests_shapes.limit(message, "bin_deg", 180, default=usual.bin_deg),
@@ -135,7 +134,7 @@ def occluder(message: pb.OccluderSetting) -> OccluderSetting:
     """Return how to occlude images. Raises BadLimit, BadRequest; BadWindow is left to the library."""
     usual = OccluderSetting()
     return OccluderSetting(
-        occluder_px=requests_shapes.limit(message, "side_px", MAX_OCCLUDER_PX, default=usual.occluder_px),
+        side_px=requests_shapes.limit(message, "side_px", MAX_OCCLUDER_PX, default=usual.side_px),
         stride_px=requests_shapes.limit(message, "stride_px", MAX_OCCLUDER_PX, default=usual.stride_px),
         threshold=_number(message, "threshold", usual.threshold, 0, 1),
         seed=_seed(message),

@@ -161,7 +161,7 @@ def difference_maps(asked, share: float, overlays: bool) -> list[explain.Predict
             explain.PredictionDifference(
                 target=target,
                 value=0.75,
-                unit="bits" if target.class_probability else "score",
+                measure="bits" if target.class_probability else "score",
                 rows=4,
                 columns=6,
                 values=values,
@@ -429,7 +429,7 @@ class Explain(explain_grpc.ExplainServiceServicer):
 
     def ExplainInterActive(self, request, context):
         """The weights are the brightness of each half, times the norm where the next layer supervises."""
-        parts = parts_of(self.world.content(request.source)).sum(2)
+        parts = parts_of(self.world.content(request.image)).sum(2)
         response = explain.ExplainInterActiveResponse(
             model=f"fake, warp {request.warp}", input_width_px=request.size_px or 512, input_height_px=32
         )
@@ -473,10 +473,10 @@ class Explain(explain_grpc.ExplainServiceServicer):
     def _difference(self, request):
         asked = request
         if request.name:
-            asked = next((old for old in self.world.differences if old.source.WhichOneof("source")), None)
+            asked = next((old for old in self.world.differences if old.image.WhichOneof("source")), None)
             if request.name != "explanations/abc" or asked is None:
                 raise Refused(grpc.StatusCode.NOT_FOUND, "UNKNOWN_EXPLANATION", f"no explanation {request.name!r}")
-        self.world.content(asked.source)
+        self.world.content(asked.image)
         facts = {"name": "explanations/abc", "model": "fake"}
         for count in (0, 1):
             yield explain.ExplainPredictionDifferenceResponse(fitted_count=count, fit_count=2, **facts)
@@ -511,9 +511,9 @@ class Embed(embed_grpc.EmbedServiceServicer):
         self.world = world
 
     def EmbedImage(self, request, context):
-        features = feature_map(self.world.content(request.source))
+        features = feature_map(self.world.content(request.image))
         response = embed.EmbedImageResponse(
-            model=self.world.model(request.parent, request.source),
+            model=self.world.model(request.parent, request.image),
             embedding=unit(features.mean((0, 1))),
             width_px=4,
             height_px=2,

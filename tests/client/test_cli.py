@@ -313,7 +313,7 @@ def test_galleries_are_made_listed_shown_and_deleted(run):
 
 
 def test_serve_without_its_packages_says_how_to_install_them(monkeypatch, run):
-    monkeypatch.setattr("whymatch.client.cli.SERVER_PACKAGES", ("no_such_package",))
+    monkeypatch.setattr("whymatch.client.cli.rooms.SERVER_PACKAGES", ("no_such_package",))
     result = run("serve", "--port", "0")
     assert result.exit_code == 1
     assert 'pip install "whymatch[server]"' in result.stderr

@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from whymatch.client import Box, ColorScale, Explanation, Match, SearchResult, SimilarityMap
+from whymatch.client import Box, ColorScale, Match, MatchExplanation, SearchResult, SimilarityMap
 from whymatch.client.apps import pages
 from whymatch.client.apps.demo import photos as demo_photos
 from whymatch.client.apps.demo import report as demo_report
@@ -85,7 +85,7 @@ def test_the_report_is_one_file_with_its_pictures_inside(picture):
         [
             demo_report.headline(found=1, queries=2, photos=3, images=4, facts={"model": "<m>"}),
             demo_report.matches_with_maps([(query, result)]),
-            demo_report.instance_pair(Explanation(0.75, 0.75, pair, pair, 0.0, (), (), "m", scale)),
+            demo_report.instance_pair(MatchExplanation(0.75, 0.75, pair, pair, 0.0, (), (), "m", scale)),
             demo_report.misses([(query, result)], {"cat.jpg": png}),
         ],
         title="whymatch demo",

@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from whymatch.client import Box, ColorScale, Correspondence, Explanation, LabelExplanation, Match, SimilarityMap
+from whymatch.client import Box, ColorScale, Correspondence, LabelExplanation, Match, MatchExplanation, SimilarityMap
 from whymatch.client.apps.demo.interactive import active_neurons, spread
 from whymatch.client.apps.demo.interactive import report as interactive_report
 from whymatch.client.apps.demo.labels import report as label_report
@@ -45,9 +45,9 @@ def match(label: str, score: float, image_score: float) -> Match:
     return Match(image, score, image_score, None, None)
 
 
-def explanation(*values: float, pairs: tuple[Correspondence, ...] = ()) -> Explanation:
+def explanation(*values: float, pairs: tuple[Correspondence, ...] = ()) -> MatchExplanation:
     one = similarity_map([values])
-    return Explanation(one.total, 0.8, one, one, 0.0, (), pairs, "m", None)
+    return MatchExplanation(one.total, 0.8, one, one, 0.0, (), pairs, "m", None)
 
 
 def near(pixel, expected) -> bool:

@@ -162,7 +162,7 @@ def test_all_settings_are_sent(colors, world):
         gallery="other",
     )
     [request] = world.differences
-    assert (request.parent, request.source.image) == ("galleries/other", "galleries/default/images/red.png")
+    assert (request.parent, request.image.image) == ("galleries/other", "galleries/default/images/red.png")
     assert (request.window_px, request.context_px, request.sample_count, request.stride_px) == (1, 5, 3, 1)
     assert (request.sampler, request.seed, request.max_standard_error) == ("marginal", 7, 0.5)
     assert (request.batch_size, request.training_image_count) == (10, 1000)
@@ -178,7 +178,7 @@ def test_the_final_answer_is_returned(colors):
     assert found.sampler == PatchSampler("conditional", image_count=2, patch_count=50, seed=3)
     assert (found.multiplied_share, found.computed_whole) == (0.25, ("avgpool",))
     first, second = found.maps
-    assert (first.unit, second.unit) == ("bits", "score")
+    assert (first.measure, second.measure) == ("bits", "score")
     assert (first.target, first.value, first.width_px, first.height_px) == ("class:tabby, tabby cat", 0.75, 60, 40)
     np.testing.assert_array_equal(first.values, VALUES)
     np.testing.assert_array_equal(second.values, 2 * VALUES)

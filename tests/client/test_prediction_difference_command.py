@@ -90,7 +90,7 @@ def test_images_samplers_windows_and_targets_are_all_combined(ask, colors, world
     sent = world.differences
     assert [(one.window_px, one.context_px, one.sample_count) for one in sent[:2]] == [(1, 5, 7), (8, 12, 7)]
     assert [one.refit_sampler for one in sent] == [True] * 4 + [False] * 4
-    assert sent[4].source.content == file.read_bytes()
+    assert sent[4].image.content == file.read_bytes()
 
 
 def test_several_servers_are_told_apart_by_their_networks(ask, colors, address, tmp_path):

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from sample_pictures import encoded, picture, png
 from small_weights import WEIGHTS
 
-from whymatch.embed import BadModel, BadVector, DecodeLimits, Embedder, Pooling, check_embedding, load_model, unit
+from whymatch.embed import BadModel, BadVector, DecodeLimits, Embedder, Pooling, check_embedding, load_model, normalized
 from whymatch.embed.networks import Network, untrained_network
 from whymatch.embed.torchvision_models import import_models
 from whymatch.embed.trunk import cut_trunk, stride_and_min_side
@@ -190,7 +190,7 @@ def test_contributions_sum_to_the_embedding(embed):
 
 
 def test_unit_vectors_and_zeros():
-    assert np.allclose(unit(np.array([[3, 4], [0, 0]], np.float32)), [[0.6, 0.8], [0, 0]])
+    assert np.allclose(normalized(np.array([[3, 4], [0, 0]], np.float32)), [[0.6, 0.8], [0, 0]])
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from small_weights import SMALL
 
 from whymatch.embed import BadFolder, BadModel, DecodeLimits, TrainingFailed, find_images, load_named_model
 from whymatch.embed.networks import untrained_network
-from whymatch.embed.training.batches import Batches, BatchSettings
+from whymatch.embed.training.batches import Batches, BatchSetting
 from whymatch.embed.training.learner import Learner
 from whymatch.embed.training.mixing import mixed
 from whymatch.embed.training.objectives import LabelObjective, pixels_of
 from whymatch.embed.training.recipe import Recipe, prepare
-from whymatch.embed.training.views import ViewSettings
+from whymatch.embed.training.views import ViewSetting
 
 NETWORK = "regnet_x_200mf"
 
@@ -47,7 +47,7 @@ def quiet(progress):
 
 def batches(folder, **settings) -> Batches:
     return Batches(
-        find_images([folder]), BatchSettings(**{"size": 5, "size_px": 32, "seed": 1} | settings), ViewSettings()
+        find_images([folder]), BatchSetting(**{"size": 5, "size_px": 32, "seed": 1} | settings), ViewSetting()
     )
 
 

@@ -9,13 +9,13 @@ from sample_pictures import png
 
 from whymatch.embed import BadModel, find_images, load_named_model
 from whymatch.embed.networks import untrained_network
-from whymatch.embed.training.batches import Batches, BatchSettings
+from whymatch.embed.training.batches import Batches, BatchSetting
 from whymatch.embed.training.learner import Learner
 from whymatch.embed.training.objectives import pixels_of
 from whymatch.embed.training.recipe import Recipe, prepare
 from whymatch.embed.training.stages import Stages, parse_pairs
 from whymatch.embed.training.teacher import Teacher
-from whymatch.embed.training.views import ViewSettings
+from whymatch.embed.training.views import ViewSetting
 
 PAIRS = [("features.2", "features.2"), ("features.7", "features.7"), ("features.12", "features.12")]
 
@@ -50,7 +50,7 @@ def teacher(teacher_file):
 
 @pytest.fixture(scope="module")
 def pixels(folder):
-    batch = Batches(find_images([folder]), BatchSettings(6, 64, 0), ViewSettings()).batch(0)
+    batch = Batches(find_images([folder]), BatchSetting(6, 64, 0), ViewSetting()).batch(0)
     return pixels_of(batch)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sample_features import PLACEMENT, features, pairs
 
-from whymatch.embed import Geometry, Pooling, unit
+from whymatch.embed import Geometry, Pooling, normalized
 from whymatch.explain import (
     SimilarityMap,
     best_box,
@@ -78,7 +78,7 @@ def test_pairs_without_a_positive_score_have_no_shares():
 
 @given(arrays(np.float32, (2, 6, 5), elements=st.floats(0, 1, width=32)))
 def test_component_shares_rise_to_exactly_1(vectors):
-    queries, matches = unit(vectors)
+    queries, matches = normalized(vectors)
     shares, _ = component_shares(queries, matches)
     assert len(shares) == ((queries * matches).sum(axis=1) > leading.TINY).sum()
     assert (shares[:, -1:] == 1).all()

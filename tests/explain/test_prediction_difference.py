@@ -21,11 +21,11 @@ from whymatch.explain import (
     PredictionDifferenceSetting,
     Sampler,
     Target,
-    class_probability,
-    class_score,
+    class_probability_target,
+    class_score_target,
     fit_patches,
-    similarity,
-    unit,
+    similarity_target,
+    unit_target,
 )
 
 PAGE = (Path(__file__).parents[2] / "docs" / "prediction-difference.md").read_text()
@@ -50,10 +50,10 @@ def targets(model: Model) -> list[Target]:
     scores = model.class_scores(image().pixels[None].copy())[0]
     other = np.array([1.0, 0, 0, 2, 0, 0], np.float32)
     return [
-        class_probability(model, "top1", scores, instances=98),
-        class_score(model, "top2", scores),
-        unit("conv1", 2),
-        similarity("other", other / np.linalg.norm(other), NO_HEAD),
+        class_probability_target(model, "top1", scores, instances=98),
+        class_score_target(model, "top2", scores),
+        unit_target("conv1", 2),
+        similarity_target("other", other / np.linalg.norm(other), NO_HEAD),
     ]
 
 
@@ -158,7 +158,7 @@ def test_the_weight_of_evidence_of_a_network_of_two_classes_by_hand():
     pixels[0, 0, 0] = 4
     setting = PredictionDifferenceSetting(window_px=1, context_px=1, sample_count=2, stride_px=1)
     model = brightness()
-    target = class_probability(model, "0", np.zeros(2, np.float32), instances=98)
+    target = class_probability_target(model, "0", np.zeros(2, np.float32), instances=98)
     prepared = Prepared(pixels, Placement(2, 2, (0, 0, 2, 2)))
     [one] = finished(model, [target], Black(0.0), setting, prepared).maps()
     p = (98 * np.e / (1 + np.e) + 1) / 100
@@ -174,7 +174,7 @@ def test_the_standard_error_by_hand():
     pixels = np.zeros((2, 2, 3), np.uint8)
     setting = PredictionDifferenceSetting(window_px=1, context_px=1, sample_count=2, stride_px=1)
     model = brightness()
-    target = class_score(model, "0", np.zeros(2, np.float32))
+    target = class_score_target(model, "0", np.zeros(2, np.float32))
     prepared = Prepared(pixels, Placement(2, 2, (0, 0, 2, 2)))
     [one] = finished(model, [target], Black(0.0, 8.0), setting, prepared).maps()
     assert one.values == pytest.approx(np.full((2, 2), -1.0))
@@ -185,7 +185,7 @@ def test_overlapping_windows_share_their_errors():
     """In a 2 x 3 image two windows of 2 x 2 hold the middle pixels: of errors 3 and 4 their mean has 5 / 2."""
     setting = PredictionDifferenceSetting(window_px=2, context_px=2, sample_count=2, stride_px=1)
     prepared = Prepared(np.zeros((2, 3, 3), np.uint8), Placement(3, 2, (0, 0, 3, 2)))
-    grid = PredictionDifference(brightness(), prepared, [unit("conv", 0)], Black(0.0), setting)._grid
+    grid = PredictionDifference(brightness(), prepared, [unit_target("conv", 0)], Black(0.0), setting)._grid
     errors = grid.pixel_errors(np.array([3.0, 4.0]), np.ones(2, bool))
     assert errors == pytest.approx(np.array([[3, 2.5, 4]] * 2))
 
@@ -225,7 +225,7 @@ def test_a_single_sample_says_nothing_of_its_error():
 
 def test_a_partial_map_says_nothing_of_its_error_before_a_window_has_two_samples():
     setting = dataclasses.replace(SETTING, batch_size=1)
-    difference = PredictionDifference(small(), image(), [unit("conv1", 0)], sampler(), setting)
+    difference = PredictionDifference(small(), image(), [unit_target("conv1", 0)], sampler(), setting)
     steps = difference.steps()
     for _ in range(42):
         next(steps)
@@ -278,7 +278,9 @@ def test_partial_maps_come_close_to_the_final_one_early(model):
     smooth = np.add.outer(np.sin(np.arange(48) / 8), np.cos(np.arange(64) / 10))[..., None] * 60 + 128
     prepared = dataclasses.replace(prepared, pixels=np.repeat(smooth, 3, 2).astype(np.uint8))
     setting = PredictionDifferenceSetting(window_px=5, context_px=6, sample_count=2, stride_px=2, batch_size=20)
-    difference = PredictionDifference(model, prepared, [unit("features.7", 1)], sampler(setting, mean=True), setting)
+    difference = PredictionDifference(
+        model, prepared, [unit_target("features.7", 1)], sampler(setting, mean=True), setting
+    )
     early = None
     for done in difference.steps():
         if early is None and done > 0.13 * difference.planned:
@@ -288,7 +290,7 @@ def test_partial_maps_come_close_to_the_final_one_early(model):
 
 
 def test_windows_come_from_coarse_to_fine():
-    difference = PredictionDifference(small(), image(64, 64), [unit("conv1", 0)], sampler(), SETTING)
+    difference = PredictionDifference(small(), image(64, 64), [unit_target("conv1", 0)], sampler(), SETTING)
     rows, columns = np.array(difference.windows).T
     assert len(set(difference.windows)) == len(difference.windows) == 32 * 32
     for count in (4, 16, 64, 256):  # of any part, about as many in each quarter
@@ -297,7 +299,7 @@ def test_windows_come_from_coarse_to_fine():
 
 
 def test_the_last_windows_end_with_the_image():
-    difference = finished(small(), [unit("conv1", 0)], sampler(), dataclasses.replace(SETTING, stride_px=3))
+    difference = finished(small(), [unit_target("conv1", 0)], sampler(), dataclasses.replace(SETTING, stride_px=3))
     assert {top for top, _ in difference.windows} == {0, 3, 6, 9}
     assert {left for _, left in difference.windows} == {0, 3, 6, 9, 11}
     assert np.isfinite(difference.maps()[0].values).all()
@@ -307,7 +309,7 @@ def test_the_sensitivity_of_a_mean_is_the_same_everywhere():
     model = brightness()
     prepared = Prepared(np.zeros((2, 2, 3), np.uint8), Placement(2, 2, (0, 0, 2, 2)))
     setting = PredictionDifferenceSetting(window_px=1, context_px=1, stride_px=1)
-    target = class_score(model, "0", np.zeros(2, np.float32))
+    target = class_score_target(model, "0", np.zeros(2, np.float32))
     [sensitivity] = PredictionDifference(model, prepared, [target], Black(0.0), setting).sensitivities()
     assert sensitivity == pytest.approx(np.full((2, 2), 0.25))
 
@@ -330,9 +332,11 @@ def test_the_sensitivity_of_a_mean_is_the_same_everywhere():
 )
 def test_settings_that_cannot_be_are_refused(changes, message):
     with pytest.raises(BadWindow, match=message):
-        PredictionDifference(small(), image(), [unit("conv1", 0)], sampler(), dataclasses.replace(SETTING, **changes))
+        PredictionDifference(
+            small(), image(), [unit_target("conv1", 0)], sampler(), dataclasses.replace(SETTING, **changes)
+        )
 
 
 def test_a_channel_that_is_not_there_is_refused_at_once():
     with pytest.raises(BadTarget, match="from 0 to 5"):
-        PredictionDifference(small(), image(), [unit("conv1", 6)], sampler(), SETTING)
+        PredictionDifference(small(), image(), [unit_target("conv1", 6)], sampler(), SETTING)

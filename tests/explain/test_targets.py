@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from whymatch.embed import NO_HEAD, Features, Head, Model, Placement, PooledVector, Pooling
-from whymatch.explain import BadTarget, class_probability, class_score, evidence, similarity, unit
+from whymatch.explain import (
+    BadTarget,
+    class_probability_target,
+    class_score_target,
+    evidence_target,
+    similarity_target,
+    unit_target,
+)
 from whymatch.explain.targets import Laplace, find_class
 
 NAMES = ("tabby", "crane", "tiger cat", "crane")
@@ -20,7 +27,7 @@ class TwoClasses:
 
 def test_the_weight_of_evidence_by_hand():
     """Of 98 images of 2 classes 0.75 becomes 0.745 and 0.5 stays: log2(0.745 / 0.255) - log2(1) bits."""
-    target = class_probability(TwoClasses(), "cat", SCORES[:2], instances=98)  # type: ignore[arg-type]
+    target = class_probability_target(TwoClasses(), "cat", SCORES[:2], instances=98)  # type: ignore[arg-type]
     assert target.difference(0.75, np.array([0.5, 0.75])) == pytest.approx([np.log2(0.745 / 0.255), 0])
 
 
@@ -36,13 +43,13 @@ def test_the_slope_of_the_odds_is_their_derivative():
 
 
 def test_a_probability_is_the_softmax_of_the_scores():
-    target = class_probability(TwoClasses(), "dog", SCORES[:2])  # type: ignore[arg-type]
+    target = class_probability_target(TwoClasses(), "dog", SCORES[:2])  # type: ignore[arg-type]
     assert target.of(torch.tensor([[0.0, np.log(3.0)]])).item() == pytest.approx(0.75)
     assert target.name == "class:dog"
 
 
 def test_a_score_is_worth_its_difference():
-    target = class_score(TwoClasses(), "1", SCORES[:2])  # type: ignore[arg-type]
+    target = class_score_target(TwoClasses(), "1", SCORES[:2])  # type: ignore[arg-type]
     assert target.of(torch.tensor([[5.0, -2.0]])).item() == -2
     assert target.difference(3.0, np.array([1.0, 4.0])) == pytest.approx([2, -1])
 
@@ -71,11 +78,11 @@ def test_other_words_are_no_classes(word, message):
 
 
 def test_a_unit_is_a_channel_of_its_layer():
-    target = unit("conv1", 1, (2, 3))
+    target = unit_target("conv1", 1, (2, 3))
     assert target.name == "unit:conv1/1@2,3"
     assert target.of(torch.tensor([[4.0, 7.0]])).item() == 7
     with pytest.raises(BadTarget, match="no channel 2; take one from 0 to 1"):
-        unit("conv1", 2).of(torch.zeros(1, 2))
+        unit_target("conv1", 2).of(torch.zeros(1, 2))
 
 
 def some_features(head: Head, seed: int) -> Features:
@@ -88,13 +95,13 @@ def test_a_similarity_is_the_cosine_of_the_embeddings(matrix):
     bias = None if matrix is None else np.array([0.5, -0.25], np.float32)
     head = NO_HEAD if matrix is None else Head("linear", matrix, bias)
     query, match = some_features(head, 0), some_features(head, 1)
-    target = similarity("cat.png", match.embedding, head)
+    target = similarity_target("cat.png", match.embedding, head)
     assert target.end == PooledVector()
     assert target.of(torch.from_numpy(query.pooled[None])).item() == pytest.approx(query.embedding @ match.embedding)
 
 
 def test_nothing_is_similar_to_a_zero_vector():
-    target = similarity("cat.png", np.array([1.0, 0], np.float32), NO_HEAD)
+    target = similarity_target("cat.png", np.array([1.0, 0], np.float32), NO_HEAD)
     assert target.of(torch.zeros(1, 2)).item() == 0
 
 
@@ -102,7 +109,7 @@ def test_evidence_is_a_softmax_over_neighbors_by_hand():
     """Similarities 1, 0 and 0 at temperature 1/log 2 count 2, 1 and 1: the first two have 3 of 4."""
     neighbors = np.array([[1, 0], [0, 1], [0, 1]], np.float32)
     belongs = np.array([True, True, False])
-    target = evidence("cat", neighbors, belongs, 2, 98, NO_HEAD, temperature=1 / np.log(2))
+    target = evidence_target("cat", neighbors, belongs, 2, 98, NO_HEAD, temperature=1 / np.log(2))
     vector = torch.tensor([[7.0, 0.0]], requires_grad=True)
     assert target.of(vector).item() == pytest.approx(0.75)
     assert target.slope(vector).item() == pytest.approx(np.log(3))  # the log of the odds
@@ -110,14 +117,14 @@ def test_evidence_is_a_softmax_over_neighbors_by_hand():
 
 
 def test_evidence_is_finite_where_all_neighbors_have_one_label():
-    target = evidence("cat", np.eye(2, dtype=np.float32), np.array([True, True]), 1, 98, NO_HEAD)
+    target = evidence_target("cat", np.eye(2, dtype=np.float32), np.array([True, True]), 1, 98, NO_HEAD)
     assert target.difference(1.0, np.array([1.0])) == pytest.approx([0])
     assert np.isfinite(target.slope(torch.ones(1, 2)).item())
 
 
 def test_evidence_for_what_is_not_near_is_refused():
     with pytest.raises(BadTarget, match="nothing of 'cat' is among the 1 most similar"):
-        evidence("cat", np.ones((1, 2), np.float32), np.array([False]), 1, 9, NO_HEAD)
+        evidence_target("cat", np.ones((1, 2), np.float32), np.array([False]), 1, 9, NO_HEAD)
 
 
 def test_the_classes_of_imagenet_have_names(shared):
@@ -128,11 +135,11 @@ def test_the_classes_of_imagenet_have_names(shared):
 
 
 def test_the_slope_of_a_probability_is_the_score():
-    target = class_probability(TwoClasses(), "dog", SCORES[:2])  # type: ignore[arg-type]
+    target = class_probability_target(TwoClasses(), "dog", SCORES[:2])  # type: ignore[arg-type]
     assert target.slope(torch.tensor([[5.0, -2.0]])).item() == -2
 
 
 def test_a_probability_of_many_neighbors_is_never_more_than_1():
-    target = evidence("cat", np.eye(100, 2, dtype=np.float32), np.ones(100, bool), 1, 5_000_000, NO_HEAD)
+    target = evidence_target("cat", np.eye(100, 2, dtype=np.float32), np.ones(100, bool), 1, 5_000_000, NO_HEAD)
     p = target.of(torch.rand(64, 2)).numpy()
     assert np.isfinite(target.difference(1.0, p)).all()

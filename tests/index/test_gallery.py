@@ -4,13 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from whymatch.embed import load_model
+from whymatch.embed import BadRequest, load_model
 from whymatch.embed.pooling import Pooling
 from whymatch.index import (
     Added,
     BadIndexFactory,
     BadName,
-    BadRequest,
     Galleries,
     GalleryExists,
     ImageExists,

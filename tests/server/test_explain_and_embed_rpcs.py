@@ -50,7 +50,7 @@ def test_a_missing_side_is_named(api):
 
 
 def test_the_embedding_is_the_models_own(api, embed, model):
-    answer = api.embed(EmbedImageRequest(source={"content": png(5)}, with_feature_map=True))
+    answer = api.embed(EmbedImageRequest(image={"content": png(5)}, with_feature_map=True))
     expected, grid = embed(png(5)), answer.feature_map
     np.testing.assert_allclose(answer.embedding, expected.embedding, atol=1e-5)
     alpha = np.array(grid.values).reshape(grid.rows, grid.columns, grid.channels)
@@ -62,7 +62,7 @@ def test_the_embedding_is_the_models_own(api, embed, model):
 @pytest.mark.parametrize("with_feature_map", [False, True])
 def test_a_stored_image_has_the_embedding_of_its_bytes(api, embed, gallery, request, with_feature_map):
     source = stored(request.getfixturevalue(gallery), 5)
-    answer = api.embed(EmbedImageRequest(source=source, with_feature_map=with_feature_map))
+    answer = api.embed(EmbedImageRequest(image=source, with_feature_map=with_feature_map))
     np.testing.assert_allclose(answer.embedding, embed(png(5)).embedding, atol=1e-5)
     assert (answer.width_px, answer.height_px) == (96, 64)
     assert answer.HasField("feature_map") == with_feature_map
@@ -84,7 +84,7 @@ def test_bytes_that_are_no_image_are_refused_everywhere(api, photos, content, re
 
     source = {"content": content}
     calls = [
-        lambda: api.embed(EmbedImageRequest(source=source)),
+        lambda: api.embed(EmbedImageRequest(image=source)),
         lambda: api.search(SearchRequest(parent=photos, image=source)),
         lambda: api.explain(ExplainMatchRequest(query=source, match=stored(photos, 1))),
     ]

@@ -178,9 +178,9 @@ def test_every_answer_about_a_gallery_names_the_same_new_fingerprint(api, headed
         api.explain(ExplainMatchRequest(query=sent(50), match=image)),
         api.explain_label(ExplainLabelRequest(parent=behind, query=sent(50), label="odd")),
         api.explain_components(ExplainComponentsRequest(parent=behind, pair_count=10)),
-        api.embed(EmbedImageRequest(source=image)),
-        api.embed(EmbedImageRequest(source=sent(50), parent=behind)),
-        api.embed(EmbedImageRequest(source=sent(50), parent=behind, with_feature_map=True)),
+        api.embed(EmbedImageRequest(image=image)),
+        api.embed(EmbedImageRequest(image=sent(50), parent=behind)),
+        api.embed(EmbedImageRequest(image=sent(50), parent=behind, with_feature_map=True)),
     ]
     [fingerprint] = {answer.model for answer in answers}
     below = api.model(GetModelRequest())
@@ -197,7 +197,7 @@ def test_the_embedding_is_the_pooled_vector_through_the_head(api, photos, behind
         (stored(behind, 5), {}),
         (stored(behind, 5), {"with_feature_map": True}),
     ]:
-        answer = api.embed(EmbedImageRequest(source=source, **options))
+        answer = api.embed(EmbedImageRequest(image=source, **options))
         assert np.allclose(answer.embedding, expected, atol=1e-3)
         assert len(answer.feature_map.values) == (
             embed(png(5)).feature_map.size if options.get("with_feature_map") else 0
@@ -207,7 +207,7 @@ def test_the_embedding_is_the_pooled_vector_through_the_head(api, photos, behind
 
 def test_an_embedding_finds_its_image_and_one_of_another_head_is_refused(api, headed, behind, kind):
     for source in (sent(5), stored(behind, 5)):
-        made = api.embed(EmbedImageRequest(source=source, parent=behind))
+        made = api.embed(EmbedImageRequest(image=source, parent=behind))
         for model in (made.model, ""):
             vector = {"values": made.embedding, "model": model}
             found = api.search(SearchRequest(parent=behind, embedding=vector, limit=2))
@@ -220,7 +220,7 @@ def test_an_embedding_finds_its_image_and_one_of_another_head_is_refused(api, he
 
 
 def test_an_embedding_that_was_made_before_the_head_is_refused_after_it(api, twelve):
-    before = api.embed(EmbedImageRequest(source=stored(twelve, 5)))
+    before = api.embed(EmbedImageRequest(image=stored(twelve, 5)))
     asked = SearchRequest(parent=twelve, embedding={"values": before.embedding, "model": before.model})
     assert names(api.search(asked))[0] == "5.png"
     set_head(api, twelve, HEADS["centering"])  # it has as many dimensions
@@ -463,7 +463,7 @@ def test_a_gallery_that_is_not_there_gets_no_head(api, name):
     expected = ("NOT_FOUND", "UNKNOWN_GALLERY") if "/" in name else ("INVALID_ARGUMENT", "BAD_NAME")
     assert failure(lambda: set_head(api, name, HEADS["centering"])) == expected
     if name:
-        assert failure(lambda: api.embed(EmbedImageRequest(source=sent(1), parent=name))) == expected
+        assert failure(lambda: api.embed(EmbedImageRequest(image=sent(1), parent=name))) == expected
         explain = ExplainMatchRequest(query=sent(1), match=sent(2), parent=name)
         assert failure(lambda: api.explain(explain)) == expected
 
@@ -554,7 +554,7 @@ def test_heads_that_are_set_again_and_again_disturb_no_search(api, twelve):
             assert why.residual < 1e-4
             label = api.explain_label(ExplainLabelRequest(parent=twelve, query=image, label="all"))
             assert label.query_map.total == pytest.approx(label.score, abs=1e-4)
-            made = api.embed(EmbedImageRequest(source=image))
+            made = api.embed(EmbedImageRequest(image=image))
             vector = SearchRequest(parent=twelve, embedding={"values": made.embedding, "model": made.model})
             assert outcome(functools.partial(api.search, vector)) in [
                 ("OK", ""),

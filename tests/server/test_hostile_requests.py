@@ -104,7 +104,7 @@ def still_serving(api: Api):
 @some
 @given(content=st.binary(max_size=200) | damaged_images())
 def test_any_bytes_as_an_image(api, content):
-    check(lambda: api.embed(EmbedImageRequest(source={"content": content})))
+    check(lambda: api.embed(EmbedImageRequest(image={"content": content})))
 
 
 @some

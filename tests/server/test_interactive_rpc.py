@@ -17,7 +17,7 @@ LAYER = "features.5"
 
 
 def asked(*settings: dict[str, object], **rest: object) -> ExplainInterActiveRequest:
-    return ExplainInterActiveRequest(**{"source": {"content": png(3)}, "settings": settings, "size_px": 96} | rest)
+    return ExplainInterActiveRequest(**{"image": {"content": png(3)}, "settings": settings, "size_px": 96} | rest)
 
 
 def test_the_maps_are_those_of_the_network(api, model):
@@ -63,7 +63,7 @@ def test_descriptors_and_pictures_come_on_request(api, model):
 
 
 def test_a_stored_image_is_weighed_by_its_bytes(api, photos):
-    stored = asked({"layer": LAYER}, source={"image": f"{photos}/images/3.png"})
+    stored = asked({"layer": LAYER}, image={"image": f"{photos}/images/3.png"})
     assert api.explain_interactive(stored).results == api.explain_interactive(asked({"layer": LAYER})).results
 
 
@@ -87,7 +87,7 @@ def test_the_model_lists_its_layers(api):
         (asked({"layer": LAYER}, size_px=0), "BAD_REQUEST", "`size_px` is 0; take 32 to 1024"),
         (asked({"layer": LAYER}, size_px=1025), "BAD_REQUEST", "`size_px` is 1025"),
         (asked({"layer": LAYER}, descriptor="median"), "BAD_REQUEST", "take `average` or `max`"),
-        (asked({"layer": LAYER}, source={"content": b"no image"}), "NOT_AN_IMAGE", "image"),
+        (asked({"layer": LAYER}, image={"content": b"no image"}), "NOT_AN_IMAGE", "image"),
     ],
 )
 def test_what_cannot_be_weighed_is_refused_with_a_reason(api, request_, reason, message):
@@ -100,6 +100,6 @@ def test_a_tiny_image_and_a_ribbon_are_weighed(api):
     for width, height in ((1, 1), (2000, 3)):
         content = io.BytesIO()
         Image.new("RGB", (width, height), "red").save(content, "PNG")
-        answer = api.explain_interactive(asked({"layer": LAYER}, source={"content": content.getvalue()}))
+        answer = api.explain_interactive(asked({"layer": LAYER}, image={"content": content.getvalue()}))
         assert (answer.results[0].map.width_px, answer.results[0].map.height_px) == (width, height)
         assert decode_image(content.getvalue(), DecodeLimits()).size == (width, height)

@@ -25,7 +25,7 @@ def small(model, tmp_path):
 
 
 def embed(api, content: bytes):
-    return api.embed(EmbedImageRequest(source={"content": content}))
+    return api.embed(EmbedImageRequest(image={"content": content}))
 
 
 def test_an_image_with_too_many_bytes_is_refused(small):
@@ -70,7 +70,7 @@ def test_a_call_without_a_deadline_gets_the_servers(model, tmp_path):
     config = ServerConfig(data=tmp_path, port=0, default_deadline_s=0.001)
     with api_of(config, model) as api:
         assert failure(lambda: embed(api, png(1, 640, 480))) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
-        own = EmbedImageRequest(source={"content": png(1, 640, 480)})
+        own = EmbedImageRequest(image={"content": png(1, 640, 480)})
         assert len(api.embed(own, timeout=30).embedding) == DIMENSIONS
 
 

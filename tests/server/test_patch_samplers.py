@@ -26,7 +26,7 @@ SIZE = (40, 24)
 
 
 def request(**rest: object) -> pb.ExplainPredictionDifferenceRequest:
-    given = {"parent": "galleries/g", "source": {"content": png(50)}, "targets": [{"unit": {"layer": "conv2"}}]}
+    given = {"parent": "galleries/g", "image": {"content": png(50)}, "targets": [{"unit": {"layer": "conv2"}}]}
     setting = {"window_px": K, "context_px": CONTEXT, "sample_count": 2, "stride_px": K}
     return pb.ExplainPredictionDifferenceRequest(**given | setting | rest)
 

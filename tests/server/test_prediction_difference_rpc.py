@@ -25,12 +25,12 @@ from whymatch.explain import (
     MeanSampler,
     PredictionDifference,
     PredictionDifferenceSetting,
-    class_probability,
-    class_score,
-    evidence,
+    class_probability_target,
+    class_score_target,
+    evidence_target,
     fit_patches,
-    similarity,
-    unit,
+    similarity_target,
+    unit_target,
 )
 from whymatch.server import ServerConfig, differences, streams
 from whymatch.v1 import explain_service_pb2 as pb
@@ -78,7 +78,7 @@ def asked(photos):
 
     def asked(*targets: dict[str, object], **rest: object) -> pb.ExplainPredictionDifferenceRequest:
         small = {"window_px": K, "context_px": CONTEXT, "sample_count": SAMPLES, "stride_px": STRIDE}
-        given = {"parent": photos, "source": {"content": png(50)}, "targets": targets or [TOP], **small} | rest
+        given = {"parent": photos, "image": {"content": png(50)}, "targets": targets or [TOP], **small} | rest
         return pb.ExplainPredictionDifferenceRequest(**{name: one for name, one in given.items() if one is not None})
 
     return asked
@@ -152,7 +152,7 @@ def maps(answer) -> list[list[float]]:
 
 @pytest.mark.parametrize("kind", ["", "conditional", "marginal", "mean"])
 def test_the_maps_are_those_of_the_library(explain, small_model, kind):
-    targets = [class_probability(small_model, "top1", scores(small_model)), unit("conv2", 2)]
+    targets = [class_probability_target(small_model, "top1", scores(small_model)), unit_target("conv2", 2)]
     others = np.stack([prepared(small_model, png(n)).pixels for n in range(COUNT)])
     sampler = {
         "": lambda: ConditionalSampler(fitted(small_model), K, 7),
@@ -177,7 +177,7 @@ def test_the_maps_are_those_of_the_library(explain, small_model, kind):
 
 @pytest.mark.parametrize(("width", "height", "columns", "rows"), [(30, 90, 16, 56), (64, 64, 32, 32), (200, 5, 64, 16)])
 def test_a_map_has_the_shape_of_its_image(explain, width, height, columns, rows):
-    [one] = explain(source={"content": png(51, width, height)}, sampler="marginal", sample_count=1).maps
+    [one] = explain(image={"content": png(51, width, height)}, sampler="marginal", sample_count=1).maps
     assert (one.columns, one.rows, one.width_px, one.height_px) == (columns, rows, width, height)
     assert len(one.values) == columns * rows
 
@@ -226,7 +226,7 @@ def test_classes_are_answered_by_name(explain, small_model):
         "class_probability",
     ]
     assert [one.target.class_probability or one.target.class_score for one in found] == [best, second, "dog", "bee"]
-    assert [one.unit for one in found] == ["bits", "score", "score", "bits"]
+    assert [one.measure for one in found] == ["bits", "score", "score", "bits"]
     odds = np.exp(expected - expected.max())
     assert found[0].value == pytest.approx((odds / odds.sum()).max(), abs=1e-5)
     assert found[1].value == pytest.approx(np.sort(expected)[-2], abs=1e-5)
@@ -238,7 +238,7 @@ def test_the_number_of_training_images_bounds_the_evidence(explain, small_model)
     many = explain({"class_probability": "bee"}).maps[0]
     assert few.value == many.value
     assert 0 < np.abs(values(few)).max() < np.abs(values(many)).max()
-    laplace = class_probability(small_model, "bee", scores(small_model), instances=1)
+    laplace = class_probability_target(small_model, "bee", scores(small_model), instances=1)
     expected = computed(small_model, [laplace], ConditionalSampler(fitted(small_model), K, 0))
     assert_same([few], expected.maps())
 
@@ -246,10 +246,10 @@ def test_the_number_of_training_images_bounds_the_evidence(explain, small_model)
 def test_a_unit_and_a_feature_map_are_answered_as_they_were_asked_for(explain, small_model):
     whole, one = {"layer": "conv1", "channel": 1}, {"layer": "conv1", "channel": 1, "cell": {"row": 2, "column": 3}}
     found = explain({"unit": whole}, {"unit": one}).maps
-    expected = [unit("conv1", 1), unit("conv1", 1, (2, 3))]
+    expected = [unit_target("conv1", 1), unit_target("conv1", 1, (2, 3))]
     assert_same(found, computed(small_model, expected, ConditionalSampler(fitted(small_model), K, 0)).maps())
     assert [each.target for each in found] == [pb.PredictionTarget(unit=each) for each in (whole, one)]
-    assert {each.unit for each in found} == {"response of conv1"}
+    assert {each.measure for each in found} == {"response of conv1"}
     far = values(found[1])[14:, 18:]  # nothing so far off reaches the unit
     assert not far.any()
 
@@ -257,10 +257,10 @@ def test_a_unit_and_a_feature_map_are_answered_as_they_were_asked_for(explain, s
 def test_a_similarity_comes_back_without_the_bytes(explain, photos, small_model):
     sent, stored = {"content": png(4)}, {"image": image(photos, 4)}
     found = explain({"similarity": sent}, {"similarity": stored}).maps
-    expected = similarity("", embedding(small_model, png(4)), NO_HEAD)
+    expected = similarity_target("", embedding(small_model, png(4)), NO_HEAD)
     sampler = ConditionalSampler(fitted(small_model), K, 0)
     assert_same(found, computed(small_model, [expected, expected], sampler).maps())
-    assert [one.unit for one in found] == ["cosine", "cosine"]
+    assert [one.measure for one in found] == ["cosine", "cosine"]
     assert found[0].target.WhichOneof("target") == "similarity"
     assert found[0].target.similarity.WhichOneof("source") is None
     assert found[1].target.similarity == pb.PredictionTarget(similarity=stored).similarity
@@ -271,15 +271,18 @@ def test_evidence_is_among_the_neighbors(explain, photos, small_model):
     found = explain(labels, one).maps
     neighbors = np.stack([embedding(small_model, png(n)) for n in range(COUNT)])
     odd, five = np.arange(COUNT) % 2 == 1, np.arange(COUNT) == 5
-    expected = [evidence("", neighbors, odd, 2, COUNT, NO_HEAD), evidence("", neighbors, five, COUNT, COUNT, NO_HEAD)]
+    expected = [
+        evidence_target("", neighbors, odd, 2, COUNT, NO_HEAD),
+        evidence_target("", neighbors, five, COUNT, COUNT, NO_HEAD),
+    ]
     sampler = ConditionalSampler(fitted(small_model), K, 0)
     assert_same(found, computed(small_model, expected, sampler).maps(), tolerance=1e-4)
     assert [each.target for each in found] == [pb.PredictionTarget(**each) for each in (labels, one)]
-    assert [each.unit for each in found] == ["bits", "bits"]
+    assert [each.measure for each in found] == ["bits", "bits"]
 
 
 def test_a_stored_image_is_no_neighbor_of_its_own(api, asked, explain, photos, small_model):
-    own = {"source": {"image": image(photos, 5)}}
+    own = {"image": {"image": image(photos, 5)}}
     [found] = explain({"label_evidence": "odd"}, **own).maps
     others = [n for n in range(COUNT) if n != 5]
     similar = np.stack([embedding(small_model, png(n)) for n in others]) @ embedding(small_model, png(5))
@@ -300,7 +303,9 @@ def test_a_head_is_between_the_image_and_its_similarity(api, asked, small_model)
     head = linear_head(weight, None, 6)
     other = small_model.features([prepared(small_model, png(4))])[0].through(head).embedding
     sampler = ConditionalSampler(fitted(small_model), K, 0)
-    assert_same(answer.maps, computed(small_model, [similarity("", other, head)], sampler).maps(), tolerance=1e-4)
+    assert_same(
+        answer.maps, computed(small_model, [similarity_target("", other, head)], sampler).maps(), tolerance=1e-4
+    )
 
 
 def test_thirty_two_targets_are_explained_together(explain):
@@ -405,8 +410,8 @@ def test_partial_maps_have_pictures_too(api, asked):
 def test_sensitivities_come_on_request(api, explain, small_model):
     answer = explain(TOP, {"class_score": "ant"}, with_sensitivity=True)
     targets = [
-        class_probability(small_model, "top1", scores(small_model)),
-        class_score(small_model, "ant", np.zeros(4)),
+        class_probability_target(small_model, "top1", scores(small_model)),
+        class_score_target(small_model, "ant", np.zeros(4)),
     ]
     expected = computed(small_model, targets, ConditionalSampler(fitted(small_model), K, 0)).sensitivities()
     for one, sensitivity in zip(answer.maps, expected, strict=True):
@@ -573,7 +578,7 @@ def test_a_stored_image_to_be_similar_to_is_the_one_that_is_there_now(api, asked
 
 def test_an_explanation_outlives_its_image(api, asked):
     parent = api.fill("leaving", range(5))
-    request = asked(parent=parent, source={"image": image(parent, 4)}, batch_size=3)
+    request = asked(parent=parent, image={"image": image(parent, 4)}, batch_size=3)
     stream = api.explain_difference(request)
     name = eventually(lambda: next(stream), lambda one: one.evaluations > 0).name
     stream.cancel()
@@ -604,7 +609,7 @@ def test_an_explanation_that_is_not_there_is_named(api, name, code, reason):
     "rest",
     [
         {"targets": [TOP]},
-        {"source": {"content": png(1)}},
+        {"image": {"content": png(1)}},
         {"parent": "galleries/photos"},
         {"seed": 3},
         {"with_sensitivity": True},
@@ -654,10 +659,10 @@ MISTAKES = [
     ([TOP], {"parent": ""}, "BAD_NAME", "names no gallery"),
     ([TOP], {"parent": "photos"}, "BAD_NAME", "'photos' names no gallery"),
     ([TOP], {"parent": "galleries/UP"}, "BAD_NAME", "UP"),
-    ([TOP], {"source": None}, REQUEST, "`source` is missing"),
-    ([TOP], {"source": {"content": b"no image"}}, "NOT_AN_IMAGE", "image"),
-    ([TOP], {"source": {"content": png(1)[:100]}}, "BROKEN_IMAGE", "image"),
-    ([TOP], {"source": {"image": "images/1"}}, "BAD_NAME", "'images/1' names no image"),
+    ([TOP], {"image": None}, REQUEST, "`image` is missing"),
+    ([TOP], {"image": {"content": b"no image"}}, "NOT_AN_IMAGE", "image"),
+    ([TOP], {"image": {"content": png(1)[:100]}}, "BROKEN_IMAGE", "image"),
+    ([TOP], {"image": {"image": "images/1"}}, "BAD_NAME", "'images/1' names no image"),
     ([{"class_probability": "unicorn"}], {}, TARGET, "no class 'unicorn'; take a name such as 'ant'"),
     ([{"class_score": "unicorn"}], {}, TARGET, "no class 'unicorn'"),
     ([{"class_score": "4"}], {}, TARGET, "no class '4'; .* a number from 0 to 3"),
@@ -693,8 +698,8 @@ def test_what_cannot_be_explained_is_refused_with_a_reason(api, asked, targets, 
     ("rest", "reason", "message"),
     [
         ({"parent": "galleries/nowhere"}, "UNKNOWN_GALLERY", "nowhere"),
-        ({"source": {"image": "galleries/nowhere/images/1"}}, "UNKNOWN_GALLERY", "nowhere"),
-        ({"source": {"image": "galleries/photos/images/no.png"}}, "UNKNOWN_IMAGE", "no.png"),
+        ({"image": {"image": "galleries/nowhere/images/1"}}, "UNKNOWN_GALLERY", "nowhere"),
+        ({"image": {"image": "galleries/photos/images/no.png"}}, "UNKNOWN_IMAGE", "no.png"),
         ({"targets": [{"similarity": {"image": "galleries/photos/images/no.png"}}]}, "UNKNOWN_IMAGE", "no.png"),
         ({"targets": [{"image_evidence": "galleries/photos/images/no.png"}]}, "UNKNOWN_IMAGE", "no.png"),
     ],
@@ -732,7 +737,7 @@ def test_other_poolings_are_explained(asked, tmp_path, pooling):
     with api_of(ServerConfig(data=tmp_path / "data", port=0), model) as api:
         api.fill("photos", range(COUNT))
         answer = list(api.explain_difference(asked({"similarity": {"content": png(4)}})))[-1]
-    expected = similarity("", embedding(model, png(4)), NO_HEAD)
+    expected = similarity_target("", embedding(model, png(4)), NO_HEAD)
     assert_same(answer.maps, computed(model, [expected], ConditionalSampler(fitted(model), K, 0)).maps(), 1e-4)
 
 
@@ -740,7 +745,7 @@ def test_a_model_that_crops_says_what_the_map_covers(asked, tmp_path):
     model = dataclasses.replace(small(), geometry=Geometry("center-crop", 32, 1, 1))
     with api_of(ServerConfig(data=tmp_path / "data", port=0), model) as api:
         api.fill("photos", range(COUNT))
-        asks = asked(source={"content": png(51, 60, 40)}, sample_count=1)
+        asks = asked(image={"content": png(51, 60, 40)}, sample_count=1)
         [one] = list(api.explain_difference(asks))[-1].maps
     assert (one.width_px, one.height_px, one.rows, one.columns) == (60, 40, 32, 32)
     assert [one.area.left_px, one.area.top_px, one.area.right_px, one.area.bottom_px] == [10, 0, 50, 40]

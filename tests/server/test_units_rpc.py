@@ -16,9 +16,9 @@ from whymatch.embed.networks import Network
 from whymatch.explain.units import LayerResponses, decode_filters
 from whymatch.server import ServerConfig
 from whymatch.v1.embed_service_pb2 import GetModelRequest
-from whymatch.v1.explain_service_pb2 import ExplainMatchRequest, Unit
+from whymatch.v1.explain_service_pb2 import ExplainMatchRequest
 from whymatch.v1.gallery_service_pb2 import SetHeadRequest
-from whymatch.v1.shapes_pb2 import ImageSource, OverlayOptions
+from whymatch.v1.shapes_pb2 import ImageSource, OverlayOptions, Unit
 from whymatch.v1.unit_service_pb2 import (
     AxisSetting,
     ColorThresholds,
@@ -171,7 +171,7 @@ def test_a_receptive_field(api, gallery):
 
 
 def segments(api: Api, parent: str, **fields: object):
-    request = SegmentUnitsRequest(parent=parent, source=ImageSource(content=png(3)), layer=LAYER, **fields)
+    request = SegmentUnitsRequest(parent=parent, image=ImageSource(content=png(3)), layer=LAYER, **fields)
     return list(api.units.SegmentUnits(request))
 
 
@@ -199,7 +199,7 @@ def test_a_quantile_says_what_it_is_estimated_from(api, gallery):
 
 def test_one_pass_finds_and_localizes(api, gallery, model):
     request = SegmentUnitsRequest(
-        parent=gallery, source=ImageSource(content=png(3)), layer=model.layer, channels=[4], match_limit=2
+        parent=gallery, image=ImageSource(content=png(3)), layer=model.layer, channels=[4], match_limit=2
     )
     answers = list(api.units.SegmentUnits(request))
     assert answers[-1].matches.matches[0].image.name == f"{gallery}/images/3.png"
@@ -214,7 +214,7 @@ def test_one_pass_finds_and_localizes(api, gallery, model):
 def test_a_minimal_image_keeps_its_match(api, gallery):
     request = FindMinimalImageRequest(
         parent=gallery,
-        source=ImageSource(content=png(30)),
+        image=ImageSource(content=png(30)),
         segment_count=6,
         overlays=OverlayOptions(size_px=60),
     )
@@ -236,14 +236,12 @@ def test_a_minimal_image_keeps_its_match(api, gallery):
 def test_a_class_that_holds(tmp_path):
     with api_of(ServerConfig(data=tmp_path, port=0), small()) as api:
         source = ImageSource(content=png(5))
-        request = FindMinimalImageRequest(
-            source=source, class_name="top1", segment_count=4, segmentation="felzenszwalb"
-        )
+        request = FindMinimalImageRequest(image=source, class_name="top1", segment_count=4, segmentation="felzenszwalb")
         taken = list(api.units.FindMinimalImage(request))
         assert taken[0].step.prediction in "0123"
         assert 0 < taken[-1].step.value < 1
         other = "0" if taken[0].step.prediction != "0" else "1"
-        wrong = FindMinimalImageRequest(source=source, class_name=other)
+        wrong = FindMinimalImageRequest(image=source, class_name=other)
         assert failure(lambda: list(api.units.FindMinimalImage(wrong))) == ("INVALID_ARGUMENT", "BAD_TARGET")
 
 
@@ -288,7 +286,7 @@ def test_what_is_dead_says_so(tmp_path):
         assert (field.width_px, field.image_count, field.theoretical.width_px) == (0, 0, 3)
         source = ImageSource(content=png(1))
         for threshold in ({"share": 0.5}, {"quantile": 0.5}):
-            request = SegmentUnitsRequest(parent=parent, source=source, layer="conv1", channels=[2], **threshold)
+            request = SegmentUnitsRequest(parent=parent, image=source, layer="conv1", channels=[2], **threshold)
             segment = list(api.units.SegmentUnits(request))[-1].segment
             assert not segment.HasField("threshold")
             assert segment.area_share == 0
@@ -322,7 +320,7 @@ def test_an_image_is_no_match_of_itself_by_any_name(tmp_path):
     with api_of(ServerConfig(data=tmp_path, port=0), small()) as api:
         parent = api.fill("g", range(4))
         api.add(parent, {"twin.png": png(2)})
-        request = FindMinimalImageRequest(parent=parent, source=ImageSource(content=png(2)), segment_count=20)
+        request = FindMinimalImageRequest(parent=parent, image=ImageSource(content=png(2)), segment_count=20)
         taken = [one.step for one in api.units.FindMinimalImage(request) if one.WhichOneof("answer") == "step"]
         assert taken[0].prediction not in (f"{parent}/images/2.png", f"{parent}/images/twin.png")
 
@@ -404,38 +402,38 @@ def test_layers_say_whether_they_have_units(tmp_path):
             "BAD_WINDOW",
         ),
         ("SegmentUnits", 'GALLERY layer: "features.3" channels: 0', "BAD_REQUEST"),
-        ("SegmentUnits", 'GALLERY layer: "features.3" source { content: "x" }', "BAD_REQUEST"),
+        ("SegmentUnits", 'GALLERY layer: "features.3" image { content: "x" }', "BAD_REQUEST"),
         (
             "SegmentUnits",
-            'GALLERY layer: "features.3" channels: 0 source { content: "x" }',
+            'GALLERY layer: "features.3" channels: 0 image { content: "x" }',
             "NOT_AN_IMAGE",
         ),
         (
             "SegmentUnits",
-            'GALLERY layer: "features.3" channels: 500 source { IMAGE }',
+            'GALLERY layer: "features.3" channels: 500 image { IMAGE }',
             "BAD_TARGET",
         ),
         (
             "SegmentUnits",
-            'GALLERY layer: "features.3" channels: 0 share: 0 source { IMAGE }',
+            'GALLERY layer: "features.3" channels: 0 share: 0 image { IMAGE }',
             "BAD_REQUEST",
         ),
         (
             "SegmentUnits",
-            'GALLERY layer: "features.3" channels: 0 quantile: nan source { IMAGE }',
+            'GALLERY layer: "features.3" channels: 0 quantile: nan image { IMAGE }',
             "BAD_REQUEST",
         ),
         (
             "SegmentUnits",
-            'GALLERY layer: "features.3" channels: 0 match_limit: -1 source { IMAGE }',
+            'GALLERY layer: "features.3" channels: 0 match_limit: -1 image { IMAGE }',
             "BAD_REQUEST",
         ),
-        ("FindMinimalImage", "source { IMAGE }", "BAD_NAME"),
+        ("FindMinimalImage", "image { IMAGE }", "BAD_NAME"),
         ("FindMinimalImage", "GALLERY", "BAD_REQUEST"),
-        ("FindMinimalImage", 'source { IMAGE } class_name: "top1"', "NO_CLASS_SCORES"),
-        ("FindMinimalImage", "GALLERY source { IMAGE } segment_count: 1", "BAD_LIMIT"),
-        ("FindMinimalImage", 'GALLERY source { IMAGE } segmentation: "grid"', "BAD_REQUEST"),
-        ("FindMinimalImage", 'GALLERY source { IMAGE } fill: "pink"', "BAD_REQUEST"),
+        ("FindMinimalImage", 'image { IMAGE } class_name: "top1"', "NO_CLASS_SCORES"),
+        ("FindMinimalImage", "GALLERY image { IMAGE } segment_count: 1", "BAD_LIMIT"),
+        ("FindMinimalImage", 'GALLERY image { IMAGE } segmentation: "grid"', "BAD_REQUEST"),
+        ("FindMinimalImage", 'GALLERY image { IMAGE } fill: "pink"', "BAD_REQUEST"),
     ],
 )
 def test_requests_that_cannot_be(api, gallery, method, request_text, expected):
@@ -449,7 +447,7 @@ def test_empty_galleries_and_galleries_of_one_image_say_so(api, fresh):
     parent = fresh()
     assert failure(lambda: describe(api, parent)) == ("FAILED_PRECONDITION", "TOO_FEW_IMAGES")
     api.add(parent, {"1.png": png(1)})
-    request = FindMinimalImageRequest(parent=parent, source=ImageSource(image=f"{parent}/images/1.png"))
+    request = FindMinimalImageRequest(parent=parent, image=ImageSource(image=f"{parent}/images/1.png"))
     assert failure(lambda: list(api.units.FindMinimalImage(request)))[1] == "BAD_TARGET"
 
 

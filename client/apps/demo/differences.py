@@ -13,7 +13,7 @@ WINDOW_PX, STRIDE_PX, SAMPLES = 16, 10, 4
 """Coarse, so that the demo takes seconds."""
 
 
-def evidence_maps(client: Client, query: View) -> str:
+def difference_maps(client: Client, query: View) -> str:
     """Explain the similarity of `query` to its best match, the evidence for that match's label, and its class."""
     match = client.search(query.content, limit=1)[0]
     explanation = client.explain_prediction_difference(
@@ -52,5 +52,5 @@ def _figure(one: DifferenceMap, what: str) -> str:
     scale = one.color_scale
     assert scale
     return f"""<figure>{picture(one.overlay_png, "prediction difference")}
-<figcaption>{html.escape(what)}: <b>{one.value:.3f}</b>; a pixel is worth up to {scale.high:.2g} ({one.unit})
+<figcaption>{html.escape(what)}: <b>{one.value:.3f}</b>; a pixel is worth up to {scale.high:.2g} ({one.measure})
 </figcaption></figure>"""

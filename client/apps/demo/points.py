@@ -8,7 +8,7 @@ from whymatch.client.apps.pages import picture, scale_bar
 from whymatch.client.draw.maps import common_scale, fitted_down, lit
 from whymatch.client.draw.outlines import draw_numbered, draw_regions
 from whymatch.client.inputs import Point, Region, Stored
-from whymatch.client.results import Explanation
+from whymatch.client.results import MatchExplanation
 
 POINT = Region(Point(0.541, 0.436), relative=True)
 """On the motorcycle's tank."""
@@ -27,7 +27,7 @@ def corresponding_places(client: Client, query: View, match: View) -> str:
     return report(query, match, point, whole)
 
 
-def report(query: View, match: View, point: Explanation, whole: Explanation) -> str:
+def report(query: View, match: View, point: MatchExplanation, whole: MatchExplanation) -> str:
     """Show the point and its map, then the cells that correspond most over the whole pair."""
     return f"""
 <h2>A point, and what corresponds to it</h2>
@@ -43,7 +43,7 @@ because its neighbors in the other picture are alike.</p>
 {_card(query, match, whole, [])}"""
 
 
-def _card(query: View, match: View, explanation: Explanation, regions: Sequence[Region]) -> str:
+def _card(query: View, match: View, explanation: MatchExplanation, regions: Sequence[Region]) -> str:
     pairs, scale = explanation.correspondences, common_scale([explanation.match_map])
     left, right = fitted_down(query.content, SIZE_PX), lit(match.content, explanation.match_map, scale, size_px=SIZE_PX)
     draw_regions(left, explanation.query_map, regions)

@@ -13,7 +13,7 @@ from whymatch.client.apps.pages import picture, scale_bar
 from whymatch.client.draw.maps import SMALL_PX, common_scale, fitted_down, lit
 from whymatch.client.draw.outlines import draw_best_box, draw_regions
 from whymatch.client.inputs import Region, Stored
-from whymatch.client.results import Box, ColorScale, Explanation, Match
+from whymatch.client.results import Box, ColorScale, Match, MatchExplanation
 
 CHANGE = "brighter"
 """The queries that are searched by region."""
@@ -48,7 +48,7 @@ class Row:
     answers: Sequence[str]
     """The labels of a right first match."""
     matches: Sequence[Match]
-    explanations: Sequence[Explanation]
+    explanations: Sequence[MatchExplanation]
 
 
 def region_search(client: Client, gallery: Sequence[View], queries: Sequence[View]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from whymatch.client.apps.demo.photos import View
 from whymatch.client.apps.pages import picture, scale_bar
-from whymatch.client.results import Explanation, Match, SearchResult, SimilarityMap
+from whymatch.client.results import Match, MatchExplanation, SearchResult, SimilarityMap
 
 
 def headline(*, found: int, queries: int, photos: int, images: int, facts: Mapping[str, str]) -> str:
@@ -36,7 +36,7 @@ a high share on a background means that the background matched.</p>
 {cards}"""
 
 
-def instance_pair(explanation: Explanation) -> str:
+def instance_pair(explanation: MatchExplanation) -> str:
     """Show why two views of one scene match."""
     query_map, match_map = explanation.query_map, explanation.match_map
     return f"""

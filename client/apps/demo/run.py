@@ -138,10 +138,10 @@ def active_neurons(demo: Demo) -> str:
     return "".join(interactive.active_neurons(demo.client, query) for query in shown)
 
 
-def evidence_maps(demo: Demo) -> str:
+def difference_maps(demo: Demo) -> str:
     """Show what each part of one query is worth for its best match, for the label and for the class."""
     shown = [answer.query for answer in demo.answers if answer.query.name == differences.SHOWN]
-    return "".join(differences.evidence_maps(demo.client, query) for query in shown)
+    return "".join(differences.difference_maps(demo.client, query) for query in shown)
 
 
 def leading_units(demo: Demo) -> str:
@@ -165,7 +165,7 @@ SECTIONS: list[Callable[[Demo], str]] = [
     corresponding_places,
     class_maps,
     active_neurons,
-    evidence_maps,
+    difference_maps,
     leading_units,
     misses,
 ]

@@ -25,7 +25,7 @@ class EmbedImageRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    SOURCE_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
     WITH_FEATURE_MAP_FIELD_NUMBER: _builtins.int
     PARENT_FIELD_NUMBER: _builtins.int
     with_feature_map: _builtins.bool
@@ -35,19 +35,19 @@ class EmbedImageRequest(_message.Message):
     head.
     """
     @_builtins.property
-    def source(self) -> _shapes_pb2.ImageSource:
+    def image(self) -> _shapes_pb2.ImageSource:
         """The image."""
 
     def __init__(
         self,
         *,
-        source: _shapes_pb2.ImageSource | None = ...,
+        image: _shapes_pb2.ImageSource | None = ...,
         with_feature_map: _builtins.bool = ...,
         parent: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "source", b"source", "with_feature_map", b"with_feature_map"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "parent", b"parent", "with_feature_map", b"with_feature_map"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

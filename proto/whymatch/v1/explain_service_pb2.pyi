@@ -174,7 +174,7 @@ class ChannelShare(_message.Message):
     score: _builtins.float
     """Its part of the score."""
     @_builtins.property
-    def unit(self) -> Global___Unit:
+    def unit(self) -> _shapes_pb2.Unit:
         """The unit of the network that it is, which DescribeUnits describes; not set behind a head that mixes channels, or where
         the channels of a layer are weighed.
         """
@@ -184,7 +184,7 @@ class ChannelShare(_message.Message):
         *,
         channel: _builtins.int = ...,
         score: _builtins.float = ...,
-        unit: Global___Unit | None = ...,
+        unit: _shapes_pb2.Unit | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["unit", b"unit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -398,7 +398,7 @@ class ExplainInterActiveRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    SOURCE_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
     SIZE_PX_FIELD_NUMBER: _builtins.int
     WARP_FIELD_NUMBER: _builtins.int
@@ -411,7 +411,7 @@ class ExplainInterActiveRequest(_message.Message):
     descriptor: _builtins.str
     """`average` or `max` for descriptors, pooled in this way; empty for none."""
     @_builtins.property
-    def source(self) -> _shapes_pb2.ImageSource:
+    def image(self) -> _shapes_pb2.ImageSource:
         """The image."""
 
     @_builtins.property
@@ -425,16 +425,16 @@ class ExplainInterActiveRequest(_message.Message):
     def __init__(
         self,
         *,
-        source: _shapes_pb2.ImageSource | None = ...,
+        image: _shapes_pb2.ImageSource | None = ...,
         settings: _abc.Iterable[Global___InterActiveSetting] | None = ...,
         size_px: _builtins.int | None = ...,
         warp: _builtins.bool = ...,
         descriptor: _builtins.str = ...,
         overlays: _shapes_pb2.OverlayOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_size_px", b"_size_px", "overlays", b"overlays", "size_px", b"size_px", "source", b"source"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_size_px", b"_size_px", "image", b"image", "overlays", b"overlays", "size_px", b"size_px"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size_px", b"_size_px", "descriptor", b"descriptor", "overlays", b"overlays", "settings", b"settings", "size_px", b"size_px", "source", b"source", "warp", b"warp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size_px", b"_size_px", "descriptor", b"descriptor", "image", b"image", "overlays", b"overlays", "settings", b"settings", "size_px", b"size_px", "warp", b"warp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__size_px: _TypeAlias = _typing.Literal["size_px"]  # noqa: Y015
     _WhichOneofArgType__size_px: _TypeAlias = _typing.Literal["_size_px", b"_size_px"]  # noqa: Y015
@@ -606,7 +606,7 @@ class ExplainPredictionDifferenceRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     PARENT_FIELD_NUMBER: _builtins.int
-    SOURCE_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
     TARGETS_FIELD_NUMBER: _builtins.int
     WINDOW_PX_FIELD_NUMBER: _builtins.int
     CONTEXT_PX_FIELD_NUMBER: _builtins.int
@@ -656,7 +656,7 @@ class ExplainPredictionDifferenceRequest(_message.Message):
     with_sensitivity: _builtins.bool
     """True to ask for sensitivity maps, too."""
     @_builtins.property
-    def source(self) -> _shapes_pb2.ImageSource:
+    def image(self) -> _shapes_pb2.ImageSource:
         """The image."""
 
     @_builtins.property
@@ -672,7 +672,7 @@ class ExplainPredictionDifferenceRequest(_message.Message):
         *,
         name: _builtins.str = ...,
         parent: _builtins.str = ...,
-        source: _shapes_pb2.ImageSource | None = ...,
+        image: _shapes_pb2.ImageSource | None = ...,
         targets: _abc.Iterable[Global___PredictionTarget] | None = ...,
         window_px: _builtins.int | None = ...,
         context_px: _builtins.int | None = ...,
@@ -687,9 +687,9 @@ class ExplainPredictionDifferenceRequest(_message.Message):
         with_sensitivity: _builtins.bool = ...,
         overlays: _shapes_pb2.OverlayOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_context_px", b"_context_px", "_max_standard_error", b"_max_standard_error", "_sample_count", b"_sample_count", "_stride_px", b"_stride_px", "_training_image_count", b"_training_image_count", "_window_px", b"_window_px", "batch_size", b"batch_size", "context_px", b"context_px", "max_standard_error", b"max_standard_error", "overlays", b"overlays", "sample_count", b"sample_count", "source", b"source", "stride_px", b"stride_px", "training_image_count", b"training_image_count", "window_px", b"window_px"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_context_px", b"_context_px", "_max_standard_error", b"_max_standard_error", "_sample_count", b"_sample_count", "_stride_px", b"_stride_px", "_training_image_count", b"_training_image_count", "_window_px", b"_window_px", "batch_size", b"batch_size", "context_px", b"context_px", "image", b"image", "max_standard_error", b"max_standard_error", "overlays", b"overlays", "sample_count", b"sample_count", "stride_px", b"stride_px", "training_image_count", b"training_image_count", "window_px", b"window_px"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_context_px", b"_context_px", "_max_standard_error", b"_max_standard_error", "_sample_count", b"_sample_count", "_stride_px", b"_stride_px", "_training_image_count", b"_training_image_count", "_window_px", b"_window_px", "batch_size", b"batch_size", "context_px", b"context_px", "max_standard_error", b"max_standard_error", "name", b"name", "overlays", b"overlays", "parent", b"parent", "refit_sampler", b"refit_sampler", "sample_count", b"sample_count", "sampler", b"sampler", "seed", b"seed", "source", b"source", "stride_px", b"stride_px", "targets", b"targets", "training_image_count", b"training_image_count", "window_px", b"window_px", "with_sensitivity", b"with_sensitivity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_context_px", b"_context_px", "_max_standard_error", b"_max_standard_error", "_sample_count", b"_sample_count", "_stride_px", b"_stride_px", "_training_image_count", b"_training_image_count", "_window_px", b"_window_px", "batch_size", b"batch_size", "context_px", b"context_px", "image", b"image", "max_standard_error", b"max_standard_error", "name", b"name", "overlays", b"overlays", "parent", b"parent", "refit_sampler", b"refit_sampler", "sample_count", b"sample_count", "sampler", b"sampler", "seed", b"seed", "stride_px", b"stride_px", "targets", b"targets", "training_image_count", b"training_image_count", "window_px", b"window_px", "with_sensitivity", b"with_sensitivity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__batch_size: _TypeAlias = _typing.Literal["batch_size"]  # noqa: Y015
     _WhichOneofArgType__batch_size: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size"]  # noqa: Y015
@@ -747,7 +747,7 @@ class PredictionTarget(_message.Message):
     image_evidence: _builtins.str
     """The probability of one image, `galleries/{gallery}/images/{image}`, in the same way."""
     @_builtins.property
-    def unit(self) -> Global___Unit:
+    def unit(self) -> _shapes_pb2.Unit:
         """A unit, or a whole feature map. The map is the difference of responses."""
 
     @_builtins.property
@@ -759,7 +759,7 @@ class PredictionTarget(_message.Message):
         *,
         class_probability: _builtins.str = ...,
         class_score: _builtins.str = ...,
-        unit: Global___Unit | None = ...,
+        unit: _shapes_pb2.Unit | None = ...,
         similarity: _shapes_pb2.ImageSource | None = ...,
         label_evidence: _builtins.str = ...,
         image_evidence: _builtins.str = ...,
@@ -773,64 +773,6 @@ class PredictionTarget(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
 
 Global___PredictionTarget: _TypeAlias = PredictionTarget  # noqa: Y015
-
-@_typing.final
-class Unit(_message.Message):
-    """A unit of the network, or all units of a feature map."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    LAYER_FIELD_NUMBER: _builtins.int
-    CHANNEL_FIELD_NUMBER: _builtins.int
-    CELL_FIELD_NUMBER: _builtins.int
-    layer: _builtins.str
-    """The layer, by one of the names that GetModel lists, or by the name of a module of the network."""
-    channel: _builtins.int
-    """The channel, from 0."""
-    @_builtins.property
-    def cell(self) -> Global___Cell:
-        """The cell of the unit; not set for the mean over the units of the channel."""
-
-    def __init__(
-        self,
-        *,
-        layer: _builtins.str = ...,
-        channel: _builtins.int = ...,
-        cell: Global___Cell | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "channel", b"channel", "layer", b"layer"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Unit: _TypeAlias = Unit  # noqa: Y015
-
-@_typing.final
-class Cell(_message.Message):
-    """A cell of a feature map."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ROW_FIELD_NUMBER: _builtins.int
-    COLUMN_FIELD_NUMBER: _builtins.int
-    row: _builtins.int
-    """Counted from 0 at the top."""
-    column: _builtins.int
-    """Counted from 0 on the left."""
-    def __init__(
-        self,
-        *,
-        row: _builtins.int = ...,
-        column: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["column", b"column", "row", b"row"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Cell: _TypeAlias = Cell  # noqa: Y015
 
 @_typing.final
 class ExplainPredictionDifferenceResponse(_message.Message):
@@ -961,7 +903,7 @@ class PredictionDifference(_message.Message):
     HEIGHT_PX_FIELD_NUMBER: _builtins.int
     OVERLAY_PNG_FIELD_NUMBER: _builtins.int
     COLOR_SCALE_FIELD_NUMBER: _builtins.int
-    UNIT_FIELD_NUMBER: _builtins.int
+    MEASURE_FIELD_NUMBER: _builtins.int
     AREA_FIELD_NUMBER: _builtins.int
     value: _builtins.float
     """What it is for the unchanged image."""
@@ -975,8 +917,8 @@ class PredictionDifference(_message.Message):
     """Height of the upright image in pixels."""
     overlay_png: _builtins.bytes
     """The map drawn over the image, as a PNG; empty unless asked for. What is worth nothing is transparent."""
-    unit: _builtins.str
-    """The unit of the values: `bits`, `score`, `cosine`, or the response of a layer."""
+    measure: _builtins.str
+    """What the values are in: `bits`, `score`, `cosine`, or `response of LAYER`."""
     @_builtins.property
     def target(self) -> Global___PredictionTarget:
         """The target as it was asked for, but a class by its name, and an image to be similar to without its bytes."""
@@ -997,7 +939,7 @@ class PredictionDifference(_message.Message):
 
     @_builtins.property
     def color_scale(self) -> _shapes_pb2.ColorScale:
-        """The scale of the picture, set if there is one. Maps in the same unit share it."""
+        """The scale of the picture, set if there is one. Maps of the same measure share it."""
 
     @_builtins.property
     def area(self) -> _shapes_pb2.PixelBox:
@@ -1017,12 +959,12 @@ class PredictionDifference(_message.Message):
         height_px: _builtins.int = ...,
         overlay_png: _builtins.bytes = ...,
         color_scale: _shapes_pb2.ColorScale | None = ...,
-        unit: _builtins.str = ...,
+        measure: _builtins.str = ...,
         area: _shapes_pb2.PixelBox | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["area", b"area", "color_scale", b"color_scale", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["area", b"area", "color_scale", b"color_scale", "columns", b"columns", "height_px", b"height_px", "overlay_png", b"overlay_png", "rows", b"rows", "sensitivities", b"sensitivities", "standard_errors", b"standard_errors", "target", b"target", "unit", b"unit", "value", b"value", "values", b"values", "width_px", b"width_px"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area", b"area", "color_scale", b"color_scale", "columns", b"columns", "height_px", b"height_px", "measure", b"measure", "overlay_png", b"overlay_png", "rows", b"rows", "sensitivities", b"sensitivities", "standard_errors", b"standard_errors", "target", b"target", "value", b"value", "values", b"values", "width_px", b"width_px"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

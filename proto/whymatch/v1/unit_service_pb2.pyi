@@ -7,7 +7,6 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
-from whymatch.v1 import explain_service_pb2 as _explain_service_pb2
 from whymatch.v1 import search_service_pb2 as _search_service_pb2
 from whymatch.v1 import shapes_pb2 as _shapes_pb2
 import builtins as _builtins
@@ -171,7 +170,7 @@ class UnitDescription(_message.Message):
     label_image_count: _builtins.int
     """How many leading images the labels are of: those asked for, or as many as the unit responds to."""
     @_builtins.property
-    def unit(self) -> _explain_service_pb2.Unit:
+    def unit(self) -> _shapes_pb2.Unit:
         """The unit."""
 
     @_builtins.property
@@ -193,7 +192,7 @@ class UnitDescription(_message.Message):
     def __init__(
         self,
         *,
-        unit: _explain_service_pb2.Unit | None = ...,
+        unit: _shapes_pb2.Unit | None = ...,
         image_count: _builtins.int = ...,
         maximum: _builtins.float = ...,
         top_images: _abc.Iterable[Global___TopImage] | None = ...,
@@ -231,7 +230,7 @@ class TopImage(_message.Message):
     patch_png: _builtins.bytes
     """The same as a PNG, in pixels of the network's input; empty unless asked for."""
     @_builtins.property
-    def cell(self) -> _explain_service_pb2.Cell:
+    def cell(self) -> _shapes_pb2.Cell:
         """Where that response is."""
 
     @_builtins.property
@@ -244,7 +243,7 @@ class TopImage(_message.Message):
         name: _builtins.str = ...,
         label: _builtins.str = ...,
         response: _builtins.float = ...,
-        cell: _explain_service_pb2.Cell | None = ...,
+        cell: _shapes_pb2.Cell | None = ...,
         box: _shapes_pb2.PixelBox | None = ...,
         patch_png: _builtins.bytes = ...,
     ) -> None: ...
@@ -597,7 +596,7 @@ class DecodedFilter(_message.Message):
     picture_png: _builtins.bytes
     """The picture."""
     @_builtins.property
-    def unit(self) -> _explain_service_pb2.Unit:
+    def unit(self) -> _shapes_pb2.Unit:
         """The unit."""
 
     @_builtins.property
@@ -613,7 +612,7 @@ class DecodedFilter(_message.Message):
     def __init__(
         self,
         *,
-        unit: _explain_service_pb2.Unit | None = ...,
+        unit: _shapes_pb2.Unit | None = ...,
         rows: _builtins.int = ...,
         columns: _builtins.int = ...,
         values: _abc.Iterable[_builtins.float] | None = ...,
@@ -1102,7 +1101,7 @@ class FindReceptiveFieldRequest(_message.Message):
     image_count: _builtins.int
     """K: how many top images to occlude, 1 to 100. 10 if it is not set, or as many as there are."""
     @_builtins.property
-    def unit(self) -> _explain_service_pb2.Unit:
+    def unit(self) -> _shapes_pb2.Unit:
         """The unit; its cell is left out, for it is where the unit responds most to each image."""
 
     @_builtins.property
@@ -1113,7 +1112,7 @@ class FindReceptiveFieldRequest(_message.Message):
         self,
         *,
         parent: _builtins.str = ...,
-        unit: _explain_service_pb2.Unit | None = ...,
+        unit: _shapes_pb2.Unit | None = ...,
         image_count: _builtins.int | None = ...,
         occluder: Global___OccluderSetting | None = ...,
     ) -> None: ...
@@ -1256,7 +1255,7 @@ class EmpiricalField(_message.Message):
     multiplied_share: _builtins.float
     """The network's multiplications, as a share of those that whole images would have taken."""
     @_builtins.property
-    def unit(self) -> _explain_service_pb2.Unit:
+    def unit(self) -> _shapes_pb2.Unit:
         """The unit."""
 
     @_builtins.property
@@ -1280,7 +1279,7 @@ class EmpiricalField(_message.Message):
     def __init__(
         self,
         *,
-        unit: _explain_service_pb2.Unit | None = ...,
+        unit: _shapes_pb2.Unit | None = ...,
         width_px: _builtins.int = ...,
         height_px: _builtins.int = ...,
         theoretical: Global___TheoreticalField | None = ...,
@@ -1309,7 +1308,7 @@ class SegmentUnitsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PARENT_FIELD_NUMBER: _builtins.int
-    SOURCE_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
     LAYER_FIELD_NUMBER: _builtins.int
     CHANNELS_FIELD_NUMBER: _builtins.int
     SHARE_FIELD_NUMBER: _builtins.int
@@ -1329,7 +1328,7 @@ class SegmentUnitsRequest(_message.Message):
     through the network finds and localizes.
     """
     @_builtins.property
-    def source(self) -> _shapes_pb2.ImageSource:
+    def image(self) -> _shapes_pb2.ImageSource:
         """The image."""
 
     @_builtins.property
@@ -1344,7 +1343,7 @@ class SegmentUnitsRequest(_message.Message):
         self,
         *,
         parent: _builtins.str = ...,
-        source: _shapes_pb2.ImageSource | None = ...,
+        image: _shapes_pb2.ImageSource | None = ...,
         layer: _builtins.str = ...,
         channels: _abc.Iterable[_builtins.int] | None = ...,
         share: _builtins.float = ...,
@@ -1352,9 +1351,9 @@ class SegmentUnitsRequest(_message.Message):
         overlays: _shapes_pb2.OverlayOptions | None = ...,
         match_limit: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["overlays", b"overlays", "quantile", b"quantile", "share", b"share", "source", b"source", "threshold", b"threshold"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "overlays", b"overlays", "quantile", b"quantile", "share", b"share", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "layer", b"layer", "match_limit", b"match_limit", "overlays", b"overlays", "parent", b"parent", "quantile", b"quantile", "share", b"share", "source", b"source", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "image", b"image", "layer", b"layer", "match_limit", b"match_limit", "overlays", b"overlays", "parent", b"parent", "quantile", b"quantile", "share", b"share", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_threshold: _TypeAlias = _typing.Literal["share", "quantile"]  # noqa: Y015
     _WhichOneofArgType_threshold: _TypeAlias = _typing.Literal["threshold", b"threshold"]  # noqa: Y015
@@ -1444,7 +1443,7 @@ class UnitSegment(_message.Message):
     height_px: _builtins.int
     """Height of the upright image in pixels."""
     @_builtins.property
-    def unit(self) -> _explain_service_pb2.Unit:
+    def unit(self) -> _shapes_pb2.Unit:
         """The unit."""
 
     @_builtins.property
@@ -1458,7 +1457,7 @@ class UnitSegment(_message.Message):
     def __init__(
         self,
         *,
-        unit: _explain_service_pb2.Unit | None = ...,
+        unit: _shapes_pb2.Unit | None = ...,
         rows: _builtins.int = ...,
         columns: _builtins.int = ...,
         responses: _abc.Iterable[_builtins.float] | None = ...,
@@ -1513,7 +1512,7 @@ class FindMinimalImageRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PARENT_FIELD_NUMBER: _builtins.int
-    SOURCE_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
     CLASS_NAME_FIELD_NUMBER: _builtins.int
     MATCH_FIELD_NUMBER: _builtins.int
     SEGMENTATION_FIELD_NUMBER: _builtins.int
@@ -1535,7 +1534,7 @@ class FindMinimalImageRequest(_message.Message):
     means `gray`.
     """
     @_builtins.property
-    def source(self) -> _shapes_pb2.ImageSource:
+    def image(self) -> _shapes_pb2.ImageSource:
         """The image."""
 
     @_builtins.property
@@ -1546,7 +1545,7 @@ class FindMinimalImageRequest(_message.Message):
         self,
         *,
         parent: _builtins.str = ...,
-        source: _shapes_pb2.ImageSource | None = ...,
+        image: _shapes_pb2.ImageSource | None = ...,
         class_name: _builtins.str = ...,
         match: _builtins.bool = ...,
         segmentation: _builtins.str = ...,
@@ -1554,9 +1553,9 @@ class FindMinimalImageRequest(_message.Message):
         fill: _builtins.str = ...,
         overlays: _shapes_pb2.OverlayOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_segment_count", b"_segment_count", "class_name", b"class_name", "match", b"match", "overlays", b"overlays", "prediction", b"prediction", "segment_count", b"segment_count", "source", b"source"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_segment_count", b"_segment_count", "class_name", b"class_name", "image", b"image", "match", b"match", "overlays", b"overlays", "prediction", b"prediction", "segment_count", b"segment_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_segment_count", b"_segment_count", "class_name", b"class_name", "fill", b"fill", "match", b"match", "overlays", b"overlays", "parent", b"parent", "prediction", b"prediction", "segment_count", b"segment_count", "segmentation", b"segmentation", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_segment_count", b"_segment_count", "class_name", b"class_name", "fill", b"fill", "image", b"image", "match", b"match", "overlays", b"overlays", "parent", b"parent", "prediction", b"prediction", "segment_count", b"segment_count", "segmentation", b"segmentation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__segment_count: _TypeAlias = _typing.Literal["segment_count"]  # noqa: Y015
     _WhichOneofArgType__segment_count: _TypeAlias = _typing.Literal["_segment_count", b"_segment_count"]  # noqa: Y015

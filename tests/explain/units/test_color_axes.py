@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from whymatch.explain.units.color_axes import AxisSettings, TooFewUnits, chromatic_angle, find_axes, search_axes
+from whymatch.explain.units.color_axes import AxisSetting, TooFewUnits, chromatic_angle, find_axes, search_axes
 from whymatch.explain.units.opponent import ColorThresholds, classify_filter, from_opponent
 
 
@@ -46,7 +46,7 @@ def planted(*axes):
 
 @pytest.mark.parametrize("turn", [0, 38, 175])  # 20 + 160 lies on the seam
 def test_planted_axes_are_found_wherever_the_seam_lies(turn):
-    found = find_axes((planted((20, 4, 40), (80, 5, 30), (142, 4, 30)) + turn).tolist(), AxisSettings(max_components=6))
+    found = find_axes((planted((20, 4, 40), (80, 5, 30), (142, 4, 30)) + turn).tolist(), AxisSetting(max_components=6))
     expected = sorted(((angle + turn) % 180, weight) for angle, weight in ((20, 0.4), (80, 0.3), (142, 0.3)))
     assert [axis.angle_deg for axis in found.axes] == pytest.approx([angle for angle, _ in expected], abs=1)
     assert [axis.weight for axis in found.axes] == pytest.approx([weight for _, weight in expected], abs=0.02)
@@ -55,7 +55,7 @@ def test_planted_axes_are_found_wherever_the_seam_lies(turn):
 
 @pytest.fixture(scope="module")
 def on_the_seam():
-    return find_axes(planted((178, 6, 60), (60, 5, 40), (120, 5, 40)), AxisSettings(max_components=7))
+    return find_axes(planted((178, 6, 60), (60, 5, 40), (120, 5, 40)), AxisSetting(max_components=7))
 
 
 def test_an_axis_on_the_seam_is_one(on_the_seam):
@@ -79,9 +79,9 @@ def test_five_axes_are_five():
 
 def test_the_same_units_have_the_same_axes():
     angles = np.random.default_rng(3).uniform(-360, 360, 40)
-    first, second = (find_axes(angles, AxisSettings(max_components=4)) for _ in range(2))
+    first, second = (find_axes(angles, AxisSetting(max_components=4)) for _ in range(2))
     assert (first.axes, first.aic, first.shift_deg) == (second.axes, second.aic, second.shift_deg)
-    assert find_axes(angles % 180, AxisSettings(max_components=4)).axes == first.axes
+    assert find_axes(angles % 180, AxisSetting(max_components=4)).axes == first.axes
 
 
 def test_units_that_are_alike_make_no_needle():
@@ -100,11 +100,11 @@ def test_too_few_units_say_so(angles):
 @pytest.mark.parametrize(
     ("angles", "settings", "message"),
     [
-        ([np.nan] * 20, AxisSettings(), "no numbers"),
-        (range(0, 180, 9), AxisSettings(bin_deg=7), "7 degrees do not fill 180"),
-        (range(0, 180, 9), AxisSettings(min_components=0), "0 to 10 components"),
-        (range(0, 180, 9), AxisSettings(max_components=2), "3 to 2 components"),
-        (range(0, 180, 9), AxisSettings(min_spread_deg=0), "needles"),
+        ([np.nan] * 20, AxisSetting(), "no numbers"),
+        (range(0, 180, 9), AxisSetting(bin_deg=7), "7 degrees do not fill 180"),
+        (range(0, 180, 9), AxisSetting(min_components=0), "0 to 10 components"),
+        (range(0, 180, 9), AxisSetting(max_components=2), "3 to 2 components"),
+        (range(0, 180, 9), AxisSetting(min_spread_deg=0), "needles"),
     ],
 )
 def test_settings_and_angles_that_are_none_say_so(angles, settings, message):
@@ -114,6 +114,6 @@ def test_settings_and_angles_that_are_none_say_so(angles, settings, message):
 
 def test_a_search_rests_after_each_mixture():
     angles = [10.0, 20, 80, 90, 100, 150] * 4
-    *rests, axes = search_axes(angles, AxisSettings(min_components=2, max_components=3, bin_deg=30))
+    *rests, axes = search_axes(angles, AxisSetting(min_components=2, max_components=3, bin_deg=30))
     assert rests == [None] * 6 * 2
-    assert axes.axes == find_axes(angles, AxisSettings(min_components=2, max_components=3, bin_deg=30)).axes
+    assert axes.axes == find_axes(angles, AxisSetting(min_components=2, max_components=3, bin_deg=30)).axes

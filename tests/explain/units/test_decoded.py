@@ -11,7 +11,7 @@ from whymatch.embed.networks import Network, untrained_network
 from whymatch.explain import BadTarget
 from whymatch.explain.units import decoded
 from whymatch.explain.units.decoded import DecodedFilter, decode_filters
-from whymatch.explain.units.receptive_field import receptive_field
+from whymatch.explain.units.receptive_field import find_receptive_field
 
 
 def chain(*layers: nn.Module) -> Model:
@@ -61,7 +61,7 @@ def test_of_a_linear_network_without_stride_it_is_the_gradient(layer):
     model = chain(nn.Conv2d(3, 6, 4, padding=1), layer)
     inputs = torch.randn(1, 3, 32, 32, requires_grad=True)
     maps = model.trunk.module(inputs)
-    found = receptive_field(model, model.layer, 32, 32)
+    found = find_receptive_field(model, model.layer, 32, 32)
     box = found.box(15, 14)
     assert box == found.box(15, 14, clipped=False)
     rows, columns = slice(int(box.top_px), int(box.bottom_px)), slice(int(box.left_px), int(box.right_px))
@@ -114,7 +114,7 @@ def test_real_networks(name):
         [found] = decode_filters(model, layer, [5])
         assert np.isfinite(found.values).all()
         assert found.scale > 0
-        field = receptive_field(model, layer, 224, 224)
+        field = find_receptive_field(model, layer, 224, 224)
         assert found.values.shape == (field.rows.size_px, field.columns.size_px, 3)
     first = modules[layers[0]].weight[5].permute(1, 2, 0).numpy()
     if name != "googlenet":  # its own input transform comes before

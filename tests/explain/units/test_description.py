@@ -15,18 +15,18 @@ from whymatch.embed import BadLayer, DecodeLimits, Model, TooFewImages
 from whymatch.embed.networks import Network
 from whymatch.explain import BadTarget, Box
 from whymatch.explain.units import (
-    AxisSettings,
+    AxisSetting,
     ColorThresholds,
     DescriptionSetting,
     Progress,
-    SelectivitySettings,
+    SelectivitySetting,
     describe_units,
     layer_filters,
     layer_selectivity,
 )
 
 LIMITS = DecodeLimits()
-COLORS = SelectivitySettings()
+COLORS = SelectivitySetting()
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
@@ -147,7 +147,7 @@ def planted() -> Model:
 
 def test_the_axes_of_a_layer_are_those_of_its_filters():
     loose = ColorThresholds(name_share=0.1)
-    *progress, last = layer_filters(planted(), "0", loose, AxisSettings(min_components=2, max_components=3))
+    *progress, last = layer_filters(planted(), "0", loose, AxisSetting(min_components=2, max_components=3))
     assert [one.done for one in progress[:48]] == list(range(1, 49))
     assert len(progress) >= 48 + 18 * 2  # a step for each mixture, too
     assert found_histogram(last) == 48
@@ -162,7 +162,7 @@ def found_histogram(last) -> int:
 
 
 def test_a_layer_without_axes_says_why():
-    *_, last = layer_filters(color_model(), "0", ColorThresholds(), AxisSettings())
+    *_, last = layer_filters(color_model(), "0", ColorThresholds(), AxisSetting())
     assert last.result.axes is None
     assert "different angles" in last.result.no_axes
     assert len(last.result.filters) == 4
@@ -170,7 +170,7 @@ def test_a_layer_without_axes_says_why():
 
 def test_filters_that_cannot_be_decoded_say_so():
     with pytest.raises(BadLayer):
-        list(layer_filters(small(), "fc", ColorThresholds(), AxisSettings()))
+        list(layer_filters(small(), "fc", ColorThresholds(), AxisSetting()))
 
 
 def test_a_unit_that_sees_padding_alone_has_a_patch_of_nothing(tmp_path):

@@ -11,7 +11,7 @@ from unit_galleries import add, gallery_of
 
 from whymatch.embed import DecodeLimits, NoClassScores
 from whymatch.explain import BadTarget
-from whymatch.explain.units import BestMatch, TopClass, fill, minimal_image, segments_of
+from whymatch.explain.units import BestMatch, TopClass, fill, find_minimal_image, segments_of
 
 LIMITS = DecodeLimits()
 SEGMENTS = np.repeat(np.repeat(np.arange(9, dtype=np.int32).reshape(3, 3), 8, axis=0), 8, axis=1)
@@ -37,7 +37,7 @@ class Sees:
 
 def steps(prediction, pixels=None, segments=SEGMENTS):
     pixels = np.full((24, 24, 3), 255, np.uint8) if pixels is None else pixels
-    return list(minimal_image(pixels, segments, GRAY, prediction))
+    return list(find_minimal_image(pixels, segments, GRAY, prediction))
 
 
 def test_the_one_part_that_matters_is_left():
@@ -105,7 +105,7 @@ def test_the_minimal_image_of_a_scene_keeps_what_its_class_needs():
     pixels = model.prepare(png(3), LIMITS).pixels
     prediction = TopClass(model, pixels)
     segments = segments_of(pixels, "slic", 12)
-    *_, last = minimal_image(pixels, segments, fill(pixels, "gray", model), prediction)
+    *_, last = find_minimal_image(pixels, segments, fill(pixels, "gray", model), prediction)
     assert model.class_scores(last.step.pixels[None])[0].argmax() == model.class_scores(pixels[None].copy())[0].argmax()
     for one in set(range(segments.max() + 1)) - set(last.step.removed):  # nothing more can go
         without = np.where((segments == one)[..., None], fill(pixels, "gray", model), last.step.pixels)
@@ -120,7 +120,7 @@ def test_the_best_match_stays_the_same(tmp_path):
         prediction = BestMatch(model, gallery.version, png(3), pixels)
         assert prediction.name not in ("3.png", "twin.png")  # an image is no match of itself
         segments = segments_of(pixels, "slic", 24)
-        *_, last = minimal_image(pixels, segments, fill(pixels, "blur", model), prediction)
+        *_, last = find_minimal_image(pixels, segments, fill(pixels, "blur", model), prediction)
         values, holds = prediction(last.step.pixels[None].copy())
         assert holds[0]
         assert values[0] == pytest.approx(last.step.value, abs=1e-6)

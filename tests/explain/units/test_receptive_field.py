@@ -11,9 +11,9 @@ from torch import nn
 from whymatch.embed import BadLayer, Model, Placement, TooFewImages
 from whymatch.embed.networks import Network, untrained_network
 from whymatch.explain import BadTarget, BadWindow, Box
-from whymatch.explain.units.empirical_field import EmpiricalField, empirical_field
+from whymatch.explain.units.empirical_field import EmpiricalField, find_empirical_field
 from whymatch.explain.units.occluders import OccluderSetting
-from whymatch.explain.units.receptive_field import ReceptiveField, Sight, receptive_field
+from whymatch.explain.units.receptive_field import ReceptiveField, Sight, find_receptive_field
 
 
 def chain(*layers: nn.Module) -> Model:
@@ -23,7 +23,7 @@ def chain(*layers: nn.Module) -> Model:
 
 def field(*layers: nn.Module, size: int = 40) -> ReceptiveField:
     """Return the field of the last layer."""
-    return receptive_field(chain(*layers), str(len(layers) - 1), size, size)
+    return find_receptive_field(chain(*layers), str(len(layers) - 1), size, size)
 
 
 def conv(kernel: int | tuple[int, int], channels: int = 3, **kwargs: int | tuple[int, int]) -> nn.Conv2d:
@@ -88,18 +88,18 @@ def alexnet() -> Model:
 
 
 def test_real_networks_have_their_published_fields(alexnet):
-    fields = [receptive_field(alexnet, name, 224, 224).rows for name in ("features.0", "features.10")]
+    fields = [find_receptive_field(alexnet, name, 224, 224).rows for name in ("features.0", "features.10")]
     assert fields == [Sight(11, 4, 3.5), Sight(163, 16, 15.5)]
     resnet = model_of(untrained_network("resnet18"), side=224)
-    assert receptive_field(resnet, "layer4.1.conv2", 224, 224).rows == Sight(435, 32, 0.5)
+    assert find_receptive_field(resnet, "layer4.1.conv2", 224, 224).rows == Sight(435, 32, 0.5)
     with pytest.raises(BadLayer, match="'conv1' is no layer"):
-        receptive_field(alexnet, "conv1", 224, 224)
+        find_receptive_field(alexnet, "conv1", 224, 224)
     with pytest.raises(BadLayer, match="no place in the image"):
-        receptive_field(alexnet, "classifier.1", 224, 224)
+        find_receptive_field(alexnet, "classifier.1", 224, 224)
 
 
 def test_pixels_of_the_original():
-    found = receptive_field(chain(conv(4, stride=4)), "0", 32, 40)
+    found = find_receptive_field(chain(conv(4, stride=4)), "0", 32, 40)
     box = found.box_in_original(1, 2, Placement(200, 100, (50, 0, 150, 96)))
     assert (box.left_px, box.top_px, box.right_px, box.bottom_px) == pytest.approx((70, 12, 80, 24))
     with pytest.raises(BadLayer, match="no cell in row 8, column 0: for this input it has 8 rows of 10 cells"):
@@ -125,7 +125,7 @@ def test_the_gradient_is_nonzero_in_the_field_alone(seed):
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
     model = chain(conv(3, padding=1), *(random_layer(random) for _ in range(4)))
-    found = receptive_field(model, "4", 48, 52)
+    found = find_receptive_field(model, "4", 48, 52)
     inputs = torch.randn(1, 3, 48, 52, requires_grad=True)
     maps = model.trunk.module(inputs)
     assert maps.shape[2:] == found.map_size
@@ -144,7 +144,7 @@ def picture(seed: int = 0, height: int = 24, width: int = 28) -> np.ndarray:
 
 
 def measured(model: Model, layer: str, images: list, *, unit: int = 0, **settings: float) -> EmpiricalField:
-    *steps, last = empirical_field(model, layer, unit, images, OccluderSetting(**settings))
+    *steps, last = find_empirical_field(model, layer, unit, images, OccluderSetting(**settings))
     assert [step.done for step in steps] == sorted({step.done for step in steps})
     assert last.field
     assert last.done == last.planned == last.field.evaluations
@@ -162,7 +162,7 @@ def corner_unit() -> Model:
 @pytest.mark.parametrize("cell", [(12, 14), (8, 20), (6, 7)])
 def test_the_empirical_field_lies_where_the_unit_responds(cell):
     white = np.full((24, 28, 3), 255, np.uint8)
-    found = measured(corner_unit(), "0", [(white, cell), (white, (12, 12))], occluder_px=3, stride_px=1)
+    found = measured(corner_unit(), "0", [(white, cell), (white, (12, 12))], side_px=3, stride_px=1)
     assert (found.box.left_px, found.box.top_px, found.width_px, found.height_px) == (0, 0, 4, 5)
     assert found.values.shape == (15, 15)
     assert found.theoretical.rows.size_px == 15
@@ -175,7 +175,7 @@ def test_a_dead_unit_has_an_empty_field():
 
 
 def test_only_occluders_that_the_unit_can_see_are_tried():
-    found = measured(chain(conv(3)), "0", [(picture(), (9, 0))] * 2, occluder_px=3, stride_px=1)
+    found = measured(chain(conv(3)), "0", [(picture(), (9, 0))] * 2, side_px=3, stride_px=1)
     assert (found.evaluations, found.positions) == (2 * 5 * 3, 2 * 22 * 26)
     assert found.multiplied_share < 0.1
 
@@ -184,7 +184,7 @@ def test_against_occluding_whole_images_one_by_one():
     torch.manual_seed(1)
     model = chain(conv(5, padding=2), nn.ReLU(), nn.MaxPool2d(2), conv(3, padding=1))
     images, setting = [(picture(0), (5, 6)), (picture(1), (0, 13))], OccluderSetting(4, 3, seed=7)
-    found = measured(model, "3", images, unit=2, occluder_px=4, stride_px=3, seed=7, batch_size=9)
+    found = measured(model, "3", images, unit=2, side_px=4, stride_px=3, seed=7, batch_size=9)
     total, counts = np.zeros((10, 10)), np.zeros((10, 10))
     for number, (pixels, (row, column)) in enumerate(images):
         sums, covered = np.zeros((24, 28)), np.zeros((24, 28))
@@ -231,4 +231,4 @@ def test_behind_a_mean_the_map_is_twice_as_large_as_the_images():
 def test_bad_input(error, changes):
     arguments = {"layer": "0", "unit": 0, "images": [(picture(), (3, 3))]} | changes
     with pytest.raises(error):
-        list(empirical_field(chain(conv(3, padding=1)), **arguments))
+        list(find_empirical_field(chain(conv(3, padding=1)), **arguments))

@@ -3,7 +3,7 @@ import pytest
 
 from whymatch.explain.units.color_names import COLOR_NAMES
 from whymatch.explain.units.selectivity import (
-    SelectivitySettings,
+    SelectivitySetting,
     color_label,
     color_selectivity,
     selectivity_curve,
@@ -40,7 +40,7 @@ def test_patches_of_one_color_are_as_selective_as_can_be():
 def test_noise_on_one_color_is_still_one_color():
     patches = [noisy((60, 100, 200), 12, seed) for seed in range(9)]
     assert color_selectivity(patches).value > 0.95
-    plain = color_selectivity(patches, SelectivitySettings(merge_distance=0))  # k-means alone splits the noise
+    plain = color_selectivity(patches, SelectivitySetting(merge_distance=0))  # k-means alone splits the noise
     assert plain.value < color_selectivity(patches).value
     assert len(plain.histogram) == 20
 
@@ -64,8 +64,8 @@ def test_the_histogram_by_hand():
     found = color_selectivity(patches)
     assert np.allclose(found.histogram, [0.5, 0.3, 0.15, 0.05])
     assert found.value == pytest.approx(0.95)
-    assert color_selectivity(patches, SelectivitySettings(leading=1)).value == pytest.approx(0.5)
-    assert color_selectivity(patches, SelectivitySettings(leading=9)).value == 1
+    assert color_selectivity(patches, SelectivitySetting(leading=1)).value == pytest.approx(0.5)
+    assert color_selectivity(patches, SelectivitySetting(leading=9)).value == 1
     assert [color_label(center, limit=1)[0][0] for center in found.centers] == ["red", "green", "black", "white"]
 
 
@@ -77,7 +77,7 @@ def test_the_categories_are_shared_by_the_patches():
 
 def test_a_sample_of_many_pixels_tells_what_all_tell():
     patches = [np.random.default_rng(seed).integers(0, 256, (60, 90, 3), dtype=np.uint8) // 4 * 4 for seed in range(9)]
-    sample, every = (color_selectivity(patches, SelectivitySettings(max_pixels=most)) for most in (20_000, 100_000))
+    sample, every = (color_selectivity(patches, SelectivitySetting(max_pixels=most)) for most in (20_000, 100_000))
     assert (sample.pixel_count, every.pixel_count) == (20_000, 48_600)
     assert sample.value == pytest.approx(every.value, abs=0.06)  # k-means may part the same colors in another way
     assert np.allclose(sample.name_shares, every.name_shares, atol=0.01)
@@ -152,4 +152,4 @@ def test_what_is_no_patch_says_so(patches, message):
 @pytest.mark.parametrize("field", ["leading", "categories", "max_pixels"])
 def test_settings_that_are_none_say_so(field):
     with pytest.raises(ValueError, match="at least 1"):
-        color_selectivity([flat(0)], SelectivitySettings(**{field: 0}))
+        color_selectivity([flat(0)], SelectivitySetting(**{field: 0}))

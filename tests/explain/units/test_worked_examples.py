@@ -9,10 +9,10 @@ from small_networks import model_of
 from torch import nn
 
 from whymatch.embed.networks import Network
-from whymatch.explain.units.receptive_field import receptive_field
+from whymatch.explain.units.receptive_field import find_receptive_field
 from whymatch.explain.units.selectivity import color_selectivity
 
-PAGE = (Path(__file__).parents[2] / "docs" / "units.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "units.md").read_text()
 ROW = r"^\| (shares of the categories|S|quotient) \| ([\d., ]+) \|$"
 RED, WHITE, BLUE, GREEN = (220, 20, 30), (255, 255, 255), (30, 60, 220), (0, 128, 0)
 
@@ -23,7 +23,7 @@ def test_the_table_of_receptive_fields():
         nn.Conv2d(3, 2, 3, 2), nn.MaxPool2d(2, 2), nn.Conv2d(2, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     )
     model = model_of(Network("chain", layers.eval(), frozenset()))
-    fields = [receptive_field(model, layer, 40, 40).rows for layer in "012"]
+    fields = [find_receptive_field(model, layer, 40, 40).rows for layer in "012"]
     assert [(str(rows.size_px), str(rows.stride_px)) for rows in fields] == stated
 
 
