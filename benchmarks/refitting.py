@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.networks import small_network
 from benchmarks.report import Figure, in_turn, seconds
 from benchmarks.searching import fill
-from whymatch.embed import Array, fit_whitening, load_named_model, unit
+from whymatch.embed import Array, fit_whitening, load_named_model, normalized
 from whymatch.index import Galleries, Gallery
 
 COUNT = 20_000
@@ -61,7 +61,7 @@ def _plainly(vectors: Array) -> None:
     variances, directions = np.linalg.eigh((centered.T @ centered / len(vectors)).astype(float))
     matrix = directions[:, -DIMENSIONS:] / np.sqrt(variances[-DIMENSIONS:])
     index = faiss.IndexFlatIP(DIMENSIONS)
-    index.add(unit(centered @ matrix.astype(np.float32)))
+    index.add(normalized(centered @ matrix.astype(np.float32)))
 
 
 def _searches_during_a_refit(gallery: Gallery, query: Array) -> list[float]:

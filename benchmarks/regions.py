@@ -9,7 +9,7 @@ from benchmarks.networks import small_network
 from benchmarks.pictures import write_jpegs
 from benchmarks.report import Figure, in_turn
 from benchmarks.searching import fill
-from whymatch.embed import Embedder, Features, Model, load_named_model, unit
+from whymatch.embed import Embedder, Features, Model, load_named_model, normalized
 from whymatch.explain import Box, Region, cell_weights, region_vector, similarity_map
 from whymatch.index import Galleries, NewImage
 from whymatch.server.match_maps import CHUNK
@@ -34,7 +34,7 @@ def _region_search(folder: Path) -> list[Figure]:
     model = load_named_model(small_network(folder))
     query, *sample = _random_features(model, SAMPLE + 1)
     random = np.random.default_rng(1).standard_normal((COUNT - SAMPLE, model.dimensions))
-    vectors = np.concatenate([[one.embedding for one in sample], unit(random)]).astype(np.float32)
+    vectors = np.concatenate([[one.embedding for one in sample], normalized(random)]).astype(np.float32)
     fill(folder / "search", model, vectors)
     with Galleries(folder / "search", model) as galleries:
         gallery = galleries.open("default")

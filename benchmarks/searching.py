@@ -16,7 +16,7 @@ from benchmarks.networks import small_network
 from benchmarks.report import Figure, in_turn
 from whymatch.client import AsyncClient, Client
 from whymatch.client.apps.local_server import local_server
-from whymatch.embed import Features, Model, load_named_model, unit
+from whymatch.embed import Features, Model, load_named_model, normalized
 from whymatch.index import Galleries, NewImage
 from whymatch.index.faiss_index import FaissIndex
 from whymatch.v1 import search_service_pb2, search_service_pb2_grpc
@@ -31,7 +31,7 @@ SECONDS = 5.0
 
 def run() -> list[Figure]:
     """Measure latency with one client and throughput with 16."""
-    vectors = unit(np.random.default_rng(0).standard_normal((COUNT, DIMENSIONS)).astype(np.float32))
+    vectors = normalized(np.random.default_rng(0).standard_normal((COUNT, DIMENSIONS)).astype(np.float32))
     with tempfile.TemporaryDirectory() as folder:
         network = small_network(Path(folder))
         fill(Path(folder) / "data", load_named_model(network), vectors)
@@ -92,7 +92,7 @@ def _latency(address: str, vectors: np.ndarray) -> tuple[float, float]:
 def _index_against_bare(count: int) -> Figure:
     """Compare a gallery's index, without server and store, with bare FAISS: exact searches for one query."""
     random = np.random.default_rng(1).standard_normal((count + 10, DIMENSIONS), np.float32)
-    *queries, vectors = np.split(unit(random), range(1, 11))
+    *queries, vectors = np.split(normalized(random), range(1, 11))
     bare = faiss.IndexFlatIP(DIMENSIONS)
     bare.add(vectors)
     with tempfile.TemporaryDirectory() as folder:
