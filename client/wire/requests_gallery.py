@@ -15,6 +15,8 @@ from whymatch.client.inputs import (
 from whymatch.client.wire import requests_shapes
 from whymatch.v1 import gallery_service_pb2
 
+PAGE_SIZE = 1000
+
 
 def add(new: NewImage | ImageInput, gallery: str) -> gallery_service_pb2.AddImagesRequest:
     """Ask to add one image, which is read now."""
@@ -26,6 +28,42 @@ def add(new: NewImage | ImageInput, gallery: str) -> gallery_service_pb2.AddImag
         label=new.label,
         metadata=dict(new.metadata),
     )
+
+
+def get_image(gallery: str, name: str) -> gallery_service_pb2.GetImageRequest:
+    """Ask for one image."""
+    return gallery_service_pb2.GetImageRequest(name=requests_shapes.image_path(gallery, name))
+
+
+def get_image_content(gallery: str, name: str) -> gallery_service_pb2.GetImageContentRequest:
+    """Ask for the bytes of an image."""
+    return gallery_service_pb2.GetImageContentRequest(name=requests_shapes.image_path(gallery, name))
+
+
+def list_images(gallery: str, page_token: str) -> gallery_service_pb2.ListImagesRequest:
+    """Ask for a page of images."""
+    parent = requests_shapes.gallery_path(gallery)
+    return gallery_service_pb2.ListImagesRequest(parent=parent, page_size=PAGE_SIZE, page_token=page_token)
+
+
+def delete_image(gallery: str, name: str) -> gallery_service_pb2.DeleteImageRequest:
+    """Ask to delete an image."""
+    return gallery_service_pb2.DeleteImageRequest(name=requests_shapes.image_path(gallery, name))
+
+
+def get_gallery(name: str) -> gallery_service_pb2.GetGalleryRequest:
+    """Ask for one gallery."""
+    return gallery_service_pb2.GetGalleryRequest(name=requests_shapes.gallery_path(name))
+
+
+def list_galleries(page_token: str) -> gallery_service_pb2.ListGalleriesRequest:
+    """Ask for a page of galleries."""
+    return gallery_service_pb2.ListGalleriesRequest(page_size=PAGE_SIZE, page_token=page_token)
+
+
+def delete_gallery(name: str) -> gallery_service_pb2.DeleteGalleryRequest:
+    """Ask to delete a gallery and everything in it."""
+    return gallery_service_pb2.DeleteGalleryRequest(name=requests_shapes.gallery_path(name))
 
 
 def create_gallery(

@@ -22,8 +22,7 @@ def difference_maps(client: Client, query: View) -> str:
         window_px=WINDOW_PX,
         stride_px=STRIDE_PX,
         sample_count=SAMPLES,
-        overlays=True,
-        overlay_size_px=480,
+        overlays=480,
     )
     return report(query, client.content(match.name), match.label, explanation)
 

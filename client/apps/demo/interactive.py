@@ -20,9 +20,7 @@ def active_neurons(client: Client, query: View) -> str:
     names = spread(layers)
     settings = [InterActiveSetting(name, "last") for name in names]
     settings += [InterActiveSetting(name, _next(client, query, layers, name)) for name in names]
-    explanation = client.explain_interactive(
-        query.content, settings, size_px=SIZE_PX, overlays=True, overlay_size_px=480
-    )
+    explanation = client.explain_interactive(query.content, settings, size_px=SIZE_PX, overlays=480)
     return report(query, explanation)
 
 

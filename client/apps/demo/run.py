@@ -103,7 +103,7 @@ def headline(demo: Demo) -> str:
 def matches_with_maps(demo: Demo) -> str:
     """Show some queries with their first three matches and both maps."""
     shown = [answer.query for answer in demo.answers if answer.query.name in SHOWN]
-    results = [demo.client.search(query.content, limit=3, overlays=True, overlay_size_px=300) for query in shown]
+    results = [demo.client.search(query.content, limit=3, overlays=300) for query in shown]
     return report.matches_with_maps(list(zip(shown, results, strict=True)))
 
 
@@ -112,7 +112,7 @@ def instance_pair(demo: Demo) -> str:
     if "motorcycle_left" not in demo.photos:
         return ""
     left, right = _cameras(demo)
-    explanation = demo.client.explain_match(right.content, left.content, overlays=True, overlay_size_px=480)
+    explanation = demo.client.explain_match(right.content, left.content, overlays=480)
     return report.instance_pair(explanation)
 
 
