@@ -43,7 +43,7 @@ generate: .venv/installed
 
 # The image of the API that `make lint` holds the protos against; until 0.1.0 is out, words may change with it.
 api: .venv/installed
-	cd proto && ../$(BIN)/buf build --output api.binpb
+	cd proto && ../$(BIN)/buf build --exclude-source-info --output api.binpb
 
 # The rooms laid out as the package they import as, for mypy.
 build/view:
