@@ -3,13 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 PROTOS := $(wildcard proto/whymatch/v1/*.proto)
 
-.PHONY: demo test lint bench generate api model
+.PHONY: demo test fuzz lint bench generate api model
 
 demo: .venv/installed
 	$(BIN)/whymatch demo --output demo-output
 
 test: .venv/installed
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+# The property tests with other random examples each time, and ten times as many.
+fuzz: .venv/installed
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -m hypothesis --timeout 1800 --numprocesses 2
 
 lint: .venv/installed build/view
 	$(BIN)/ruff check
