@@ -9,23 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.cluttered import SHARED, has_shared
 from benchmarks.networks import write_untrained
 from benchmarks.report import Figure, in_turn
-from whymatch.embed import DecodeLimits, InterActiveSetting, Model, load_model
-from whymatch.explain import reweighted_scores
+from whymatch.embed import InterActiveSetting, Model, load_model
 from whymatch.explain.benchmark.descriptors import PAPER_LAYERS
 
 SIZE_PX = 512
 LAYERS = {"squeezenet1_1": "features.7", "resnet50": "layer2"}
 EIGHT = [(told, norm) for told in ("last", "next") for norm in (1.0, 2.0)]
 GIB = 2**30
-CLASSIFIERS = {
-    "mobilenet_v2": "mobilenet_v2_imagenet.safetensors",
-    "squeezenet1_0": "squeezenet1_0_imagenet.safetensors",
-}
 
 
 def run() -> list[Figure]:
@@ -33,7 +26,7 @@ def run() -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         models = {name: load_model(name, weights=_untrained(name, folder)) for name in LAYERS}
         figures = [figure for name, model in models.items() for figure in _costs(name, model, LAYERS[name])]
-        return [*figures, _memory(_untrained("vgg19", folder)), *_classification()]
+        return [*figures, _memory(_untrained("vgg19", folder))]
 
 
 def _untrained(name: str, folder: str) -> Path:
@@ -77,32 +70,6 @@ def _memory(weights: Path) -> Figure:
         at_most=3,
         detail=f"18 settings at once in {seconds:.0f} s; the weights are 0.5 GiB",
     )
-
-
-def _classification() -> list[Figure]:
-    """Measure class scores made again from weighed responses, on one photograph of each ImageNet class."""
-    if not has_shared("interactive: class scores"):
-        return []
-    photos = sorted((SHARED / "images" / "imagenet1k_sample").glob("*.jp*g"))
-    figures = []
-    for name, file in CLASSIFIERS.items():
-        model = load_model(name, weights=SHARED / "weights" / file)
-        scores = [reweighted_scores(model, _pixels(model, photo)) for photo in photos]
-        plain, again = (
-            np.mean([np.argmax(pair[way]) == number for number, pair in enumerate(scores)]) for way in (0, 1)
-        )
-        figures.append(
-            Figure(
-                f"top-1 accuracy of class scores from weighed responses (p = 2), over plain scores, {name}",
-                float(again - plain),
-                detail=f"{again:.3f} against {plain:.3f}, {len(photos)} photographs, one of each class",
-            )
-        )
-    return figures
-
-
-def _pixels(model: Model, photo: Path) -> NDArray[np.uint8]:
-    return np.stack([model.prepare(photo.read_bytes(), DecodeLimits()).pixels])
 
 
 def weigh_vgg(weights: str) -> None:
