@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from benchmarks.cluttered import SHARED, has_shared
+from benchmarks.quality_cluttered import SHARED, has_shared
 from benchmarks.report import Figure
 from whymatch.embed import Array, DecodeLimits, Model, Prepared, load_model
 from whymatch.explain import (
