@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from whymatch.client.apps.unit_progress import bar
+from whymatch.client.apps.progress import unit_bar
 from whymatch.client.cli import unit_report
 from whymatch.client.cli.connection import connect_to, with_client
 from whymatch.client.cli.options import Json, either_source
@@ -75,7 +75,7 @@ def show(
     from whymatch.client.apps import documents, unit_documents
     from whymatch.client.apps.unit_cards import fetch_cards
 
-    with bar(layer) as progress:
+    with unit_bar(layer) as progress:
         [card] = fetch_cards(client, layer, [unit], top_count=top, label_image_count=labels_of, progress=progress)
     file = None
     if pictures:
@@ -147,7 +147,7 @@ def filters(
 
     if values and not json:
         raise typer.BadParameter("--values needs --json, which prints them")
-    with bar(layer) as progress:
+    with unit_bar(layer) as progress:
         found = list(client.units.filters(layer, units or [], with_values=values, progress=progress))
     files: list[Path | None] = [None] * len(found)
     if pictures:
@@ -187,7 +187,7 @@ def colors(
         raise typer.BadParameter("--no-axes and --no-selectivity leave nothing to look at")
     found = []
     for layer in layers:
-        with bar(layer) as progress:
+        with unit_bar(layer) as progress:
             found.append(
                 client.units.layer_colors(
                     layer, with_axes=axes, with_selectivity=selectivity, top_count=top, progress=progress
@@ -241,7 +241,7 @@ def receptive_field(
     from whymatch.client.draw.units import field_lines, field_sheet, write_sheet
 
     occluder = OccluderSetting(side_px, stride_px, threshold, seed)
-    with bar(f"{layer}/{unit}") as progress:
+    with unit_bar(f"{layer}/{unit}") as progress:
         found = client.units.receptive_field(layer, unit, image_count=images, occluder=occluder, progress=progress)
     if pictures:
         print(write_sheet(field_sheet(found), pictures), file=sys.stderr)
@@ -287,7 +287,7 @@ def segment(
 
     if share is not None and quantile is not None:
         raise typer.BadParameter("--share and --quantile exclude each other")
-    with bar(layer) as progress:
+    with unit_bar(layer) as progress:
         found = client.units.segment(
             either_source(image),
             layer,
@@ -352,7 +352,7 @@ def minimal_image(
     kind, _, name = target.partition(":")
     if kind not in ("match", "class") or (kind == "match" and name):
         raise typer.BadParameter(f"--target {target!r}: write match, class or class:NAME")
-    with bar(Path(image).name) as progress:
+    with unit_bar(Path(image).name) as progress:
         steps = list(
             client.units.minimal_image(
                 either_source(image),
@@ -384,6 +384,6 @@ def labels_of_layer(client: "Client", layer: str, top: int | None, precision: fl
     from whymatch.client.apps.unit_labels import NetworkLabels
 
     model = client.model()
-    with bar(f"{model.backbone} {layer}") as progress:
+    with unit_bar(f"{model.backbone} {layer}") as progress:
         units = list(client.units.describe(layer, top_count=1, label_image_count=top, progress=progress))
     return NetworkLabels(model.backbone, layer, model.fingerprint, units, precision)
