@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from whymatch.client import results, unit_results
-from whymatch.client.apps import add, documents, unit_documents
+from whymatch.client.apps import add, documents
 from whymatch.client.apps.compare.comparison import Comparison, Found, Query, Side
 from whymatch.client.apps.unit_labels import NetworkLabels
 from whymatch.client.draw.runs import DifferenceRun, DifferenceSetting
@@ -169,21 +169,21 @@ def sample_documents() -> dict[str, object]:
         "layers": documents.layers(MODEL),
         "embedding": documents.embedding("q.jpg", results.Embedding(vector, None, "f", 4, 2)),
         "embedding with map": documents.embedding("q.jpg", results.Embedding(vector, feature_map, "f", 4, 2)),
-        "card": unit_documents.card(UnitCard(unit(1), decoded(None)), PATH),
-        "card of a dead unit": unit_documents.card(UnitCard(unit(1, dead=True), None, "its layer is no convolution")),
-        "card without a filter": unit_documents.card(UnitCard(unit(1))),
-        "filter": unit_documents.decoded_filter(decoded(feature_map), PATH),
-        "filter without values": unit_documents.decoded_filter(decoded(None), None),
-        "colors": unit_documents.layer_colors(layer_colors(whole=True)),
-        "colors of a gray layer": unit_documents.layer_colors(layer_colors(whole=False)),
-        "field": unit_documents.field(field(BOX)),
-        "field of a dead unit": unit_documents.field(field(None)),
-        "segments": unit_documents.segmentation(
+        "card": documents.card(UnitCard(unit(1), decoded(None)), PATH),
+        "card of a dead unit": documents.card(UnitCard(unit(1, dead=True), None, "its layer is no convolution")),
+        "card without a filter": documents.card(UnitCard(unit(1))),
+        "filter": documents.decoded_filter(decoded(feature_map), PATH),
+        "filter without values": documents.decoded_filter(decoded(None), None),
+        "colors": documents.layer_colors(layer_colors(whole=True)),
+        "colors of a gray layer": documents.layer_colors(layer_colors(whole=False)),
+        "field": documents.field(field(BOX)),
+        "field of a dead unit": documents.field(field(None)),
+        "segments": documents.segmentation(
             "q.jpg", unit_results.Segmentation("f", (segment(0.5), segment(None)), (match(None, None),)), [PATH, None]
         ),
-        "minimal image": unit_documents.minimal_image("q.jpg", steps(), PATH),
-        "minimal image, the last step alone": unit_documents.minimal_image("q.jpg", steps()[-1:], None),
-        "labels": unit_documents.labels(networks, 0.5),
+        "minimal image": documents.minimal_image("q.jpg", steps(), PATH),
+        "minimal image, the last step alone": documents.minimal_image("q.jpg", steps()[-1:], None),
+        "labels": documents.labels(networks, 0.5),
         "added": summary.document(),
         "comparison": comparison().document(),
     }

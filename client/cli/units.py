@@ -72,7 +72,7 @@ def show(
 
     The first time it looks at all images of the gallery, later only at new ones. --pictures writes a card.
     """
-    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.apps import documents
     from whymatch.client.apps.unit_cards import fetch_cards
 
     with unit_bar(layer) as progress:
@@ -83,7 +83,7 @@ def show(
 
         [file] = write_cards([card], pictures)
     if json:
-        documents.print_document(unit_documents.card(card, file))
+        documents.print_document(documents.card(card, file))
         return
     print("\n".join(card.lines()))
     if file:
@@ -113,7 +113,7 @@ def labels(
     json: Json = False,
 ) -> None:
     """List the labels that units of a layer detect, and which units; of several networks side by side."""
-    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.apps import documents
     from whymatch.client.apps.unit_labels import side_by_side
 
     networks = [labels_of_layer(client, layer, top, precision)]
@@ -122,7 +122,7 @@ def labels(
         with connect_to(address, context) as other_client:
             networks.append(labels_of_layer(other_client, other_layer or layer, top, precision))
     if json:
-        documents.print_document(unit_documents.labels(networks, precision))
+        documents.print_document(documents.labels(networks, precision))
         return
     print("\t".join(["label", *(f"{one.network} {one.layer}" for one in networks)]))
     for line in side_by_side(networks):
@@ -142,7 +142,7 @@ def filters(
     json: Json = False,
 ) -> None:
     """Say what units look for, projected to image space without any image, and the class of its colors."""
-    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.apps import documents
     from whymatch.client.draw.unit_words import filter_words
 
     if values and not json:
@@ -156,7 +156,7 @@ def filters(
         files = [*write_filters(found, pictures)]
         print(pictures / "sheet.png", file=sys.stderr)
     if json:
-        rows = [unit_documents.decoded_filter(one, file) for one, file in zip(found, files, strict=True)]
+        rows = [documents.decoded_filter(one, file) for one, file in zip(found, files, strict=True)]
         documents.print_document({"layer": layer, "filters": rows})
         return
     for one in found:
@@ -180,7 +180,7 @@ def colors(
     json: Json = False,
 ) -> None:
     """Say how layers are about color: classes of their filters, color axes, and how selective their units are."""
-    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.apps import documents
     from whymatch.client.draw.unit_words import color_lines
 
     if not (axes or selectivity):
@@ -199,7 +199,7 @@ def colors(
         for file in write_plots(found, pictures):
             print(file, file=sys.stderr)
     if json:
-        documents.print_document({"layers": [unit_documents.layer_colors(one) for one in found]})
+        documents.print_document({"layers": [documents.layer_colors(one) for one in found]})
         return
     for one in found:
         print("\n".join(color_lines(one)))
@@ -237,7 +237,7 @@ def receptive_field(
 ) -> None:
     """Find what pixels a unit really responds to, by occluding parts of its top images with random values."""
     from whymatch.client import OccluderSetting
-    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.apps import documents
     from whymatch.client.draw.units import field_lines, field_sheet, write_sheet
 
     occluder = OccluderSetting(side_px, stride_px, threshold, seed)
@@ -246,7 +246,7 @@ def receptive_field(
     if pictures:
         print(write_sheet(field_sheet(found), pictures), file=sys.stderr)
     if json:
-        documents.print_document(unit_documents.field(found))
+        documents.print_document(documents.field(found))
         return
     print("; ".join(field_lines(found)))
 
@@ -282,7 +282,7 @@ def segment(
     json: Json = False,
 ) -> None:
     """Segment an image by the responses of units."""
-    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.apps import documents
     from whymatch.client.draw.units import segment_lines, write_segments
 
     if share is not None and quantile is not None:
@@ -303,7 +303,7 @@ def segment(
         files = [*write_segments(found.segments, pictures)]
         print(pictures / "sheet.png", file=sys.stderr)
     if json:
-        documents.print_document(unit_documents.segmentation(image, found, files))
+        documents.print_document(documents.segmentation(image, found, files))
         return
     for one in found.segments:
         print("; ".join(segment_lines(one)))
@@ -346,7 +346,7 @@ def minimal_image(
 
     --pictures writes each step, a sheet, and animation.gif.
     """
-    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.apps import documents
     from whymatch.client.draw.units import write_minimal_image
 
     kind, _, name = target.partition(":")
@@ -368,7 +368,7 @@ def minimal_image(
     if sheet:
         print(sheet, file=sys.stderr)
     if json:
-        documents.print_document(unit_documents.minimal_image(image, steps, sheet))
+        documents.print_document(documents.minimal_image(image, steps, sheet))
         return
     for step in steps[:-1]:
         print(f"{step.segments_left} parts, {step.area_share:.1%} of the image: {step.value:.4f}")
