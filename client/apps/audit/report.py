@@ -182,10 +182,6 @@ def _write_filters(channels: Sequence[int], folder: Path) -> bool:
     return bool(pictures)
 
 
-def _curve(colors: Document) -> list[tuple[float, float]]:
-    return [(point["threshold"], point["share"]) for point in colors["curve"]]
-
-
 def _chosen(count: int, wanted: int | None) -> list[int]:
     """Return `wanted` places of `count`, evenly spread; all of them where None is wanted."""
     if wanted is None or wanted >= count:
