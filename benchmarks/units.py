@@ -70,7 +70,7 @@ def _field(model: Model, layer: str, images: list[np.ndarray]) -> Figure:
     tops = [(pixels, (int(row), int(column))) for pixels, (row, column) in zip(images, cells, strict=True)]
     setting = OccluderSetting()
     started = time.perf_counter()
-    found = [one.field for one in find_empirical_field(model, layer, 0, tops, setting)][-1]
+    found = [one.result for one in find_empirical_field(model, layer, 0, tops, setting)][-1]
     field_s = time.perf_counter() - started
     assert isinstance(found, EmpiricalField)
     whole = np.broadcast_to(images[0], (setting.batch_size, *images[0].shape)).copy()
