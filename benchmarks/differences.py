@@ -151,9 +151,9 @@ class _Work:
             files = write_jpegs(Path(folder), IMAGES)
             images = [model.prepare(path.read_bytes(), DecodeLimits()) for path in files]
         *_, fit = fit_patches([one.pixels for one in images], len(images), setting.context_px)
-        assert fit.normal
+        assert fit.result
         self.model, self.image = model, images[0]
-        self._sampler = ConditionalSampler(fit.normal, setting.window_px, setting.seed)
+        self._sampler = ConditionalSampler(fit.result, setting.window_px, setting.seed)
         target = class_score_target(model, "top1", model.class_scores(np.stack([self.image.pixels]))[0])
         self._windows = PredictionDifference(model, self.image, [target], self._sampler, setting).windows
         self._samples = setting.sample_count

@@ -45,9 +45,9 @@ def _of_network(name: str, file: str) -> list[Figure]:
     files = sorted((SHARED / "images" / "imagenet1k_sample").glob("*.jp*g"))
     gallery = [model.prepare(path.read_bytes(), DecodeLimits()) for path in files[::20]]
     *_, fit = fit_patches([one.pixels for one in gallery], len(gallery), SETTING.context_px)
-    assert fit.normal
+    assert fit.result
     k = SETTING.window_px
-    sampler, told = ConditionalSampler(fit.normal, k, SETTING.seed), MeanSampler(fit.normal, k)
+    sampler, told = ConditionalSampler(fit.result, k, SETTING.seed), MeanSampler(fit.result, k)
     useful, scores = [], []
     for image in _photos(model):
         difference, partial = _explained(model, image, sampler)

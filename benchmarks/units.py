@@ -91,7 +91,7 @@ def _field(model: Model, layer: str, images: list[np.ndarray]) -> Figure:
     field, wholes, found = [], [], None
     for number, taken, step in _timed(find_empirical_field(model, layer, 0, tops, setting)):
         field.append(taken)
-        found = step.field
+        found = step.result
         if number % WHOLE_EVERY == 0:  # in turn, so that a slow spell of the machine hits both
             wholes.append(seconds(lambda: responses.maps(whole)))
     assert isinstance(found, EmpiricalField)

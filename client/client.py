@@ -474,7 +474,7 @@ class Client:
                 if answer.HasField("gallery"):
                     changed = answers_gallery.gallery(answer.gallery)
                 elif progress:
-                    progress(answer.fitted_count, answer.image_count)
+                    progress(answer.progress.done, answer.progress.total)
         if changed is None:
             raise unfinished("the gallery had its head; set it again")
         return changed

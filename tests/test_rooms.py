@@ -30,6 +30,10 @@ STOREYS = {
 """What each storey of the client may import, from the top down."""
 
 
+KNOW_MESSAGES = ("wire/*.py", "*_servicer.py")
+"""The files of the server that may."""
+
+
 def imported(path: Path) -> set[str]:
     nodes = list(ast.walk(ast.parse(path.read_text())))
     plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
@@ -84,3 +88,34 @@ def homes_of_public_names(path: Path) -> set[str]:
 def test_only_wire_knows_the_messages_of_the_client():
     outside = [path for path in (ROOT / "client").rglob("*.py") if path.parent.name != "wire"]
     assert [path for path in outside if any(name.startswith("whymatch.v1") for name in imported(path))] == []
+
+
+def imported_names(path: Path) -> set[str]:
+    """Return all that a file imports, as `module.name`."""
+    froms = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    return imported(path) | {f"{node.module}.{alias.name}" for node in froms for alias in node.names}
+
+
+def test_only_wire_and_servicers_know_messages():
+    """In the server."""
+    server = ROOT / "server"
+    knowing = {path for pattern in KNOW_MESSAGES for path in server.glob(pattern)}
+    for path in {*server.rglob("*.py")} - knowing:
+        parts = {part for name in imported_names(path) for part in name.split(".")}
+        assert not any(part == "v1" or "_pb2" in part for part in parts), path
+
+
+def test_imports_of_the_server_point_one_way():
+    """What converts messages is imported by what answers calls, and by nothing below that; there is no circle."""
+    files = {path.relative_to(ROOT).with_suffix("") for path in (ROOT / "server").rglob("*.py")}
+    names = {".".join(("whymatch", *file.parts)): ROOT / f"{file}.py" for file in files}
+    arrows = {name: imported_names(path) & names.keys() for name, path in names.items()}
+    for name, below in arrows.items():
+        if ".wire." in name:
+            assert not any(one.endswith(("_servicer", ".interceptor")) for one in below), name
+        elif not name.endswith(("_servicer", ".interceptor")):
+            assert not any(".wire." in one for one in below), name
+    while free := [name for name, below in arrows.items() if not below & arrows.keys()]:
+        for name in free:
+            del arrows[name]
+    assert not arrows, "these import one another in a circle"

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from whymatch.embed.training.run import Progress, Run
+    from whymatch.embed import Progress
+    from whymatch.embed.training.run import Pace, Run
 
 Loss = Literal["triplet", "proxy", "contrastive", "distillation", "stages"]
 PoolingKind = Literal["average", "max", "gem"]
@@ -122,7 +123,7 @@ def _with_progress(run: "Run", resume: bool) -> Path:
 
 
 @contextmanager
-def _bar(run: "Run", console: Console) -> Iterator[Callable[["Progress"], None]]:
+def _bar(run: "Run", console: Console) -> Iterator[Callable[["Progress[Pace]"], None]]:
     columns = (
         TextColumn("training"),
         BarColumn(),
@@ -132,14 +133,22 @@ def _bar(run: "Run", console: Console) -> Iterator[Callable[["Progress"], None]]
     )
     with rich.progress.Progress(*columns, console=console) as bars:
         bar = bars.add_task("training", total=run.schedule.steps, loss=float("nan"), rate=0.0)
-        yield lambda done: bars.update(bar, completed=done.step, loss=done.loss, rate=done.images_per_s)
+
+        def show(progress: "Progress[Pace]") -> None:
+            assert progress.result
+            pace = progress.result
+            bars.update(bar, completed=progress.done, loss=pace.loss, rate=pace.images_per_s)
+
+        yield show
 
 
-def _line(done: "Progress") -> None:
+def _line(progress: "Progress[Pace]") -> None:
     """Print how far a run is, for a log."""
+    assert progress.result
+    pace = progress.result
     print(
-        f"step {done.step} of {done.steps}, loss {done.loss:.3f}, {done.images_per_s:.0f} images/s, "
-        f"{done.left_s / 60:.1f} minutes left",
+        f"step {progress.done} of {progress.total}, loss {pace.loss:.3f}, {pace.images_per_s:.0f} images/s, "
+        f"{pace.left_s / 60:.1f} minutes left",
         file=sys.stderr,
         flush=True,
     )

@@ -220,7 +220,7 @@ class Galleries(gallery_grpc.GalleryServiceServicer):
             if number == self.world.answers_before_end:
                 return
             time.sleep(self.world.answer_delay_s)
-            yield gallery.SetHeadResponse(fitted_count=number, image_count=count)
+            yield gallery.SetHeadResponse(progress=similarity.Progress(counted="images", done=number, total=count))
         if context.is_active():
             self._put_head(request, name, count)
         yield gallery.SetHeadResponse(gallery=self._facts(name, gallery.Gallery()))
@@ -486,11 +486,11 @@ class Explain(explain_grpc.ExplainServiceServicer):
         self.world.content(asked.image)
         facts = {"name": "explanations/abc", "model": "fake"}
         for count in (0, 1):
-            yield explain.ExplainPredictionDifferenceResponse(fitted_count=count, fit_count=2, **facts)
+            progress = similarity.Progress(counted="images", done=count, total=2)
+            yield explain.ExplainPredictionDifferenceResponse(progress=progress, **facts)
         for count in (0, 100, 200, 300, 400):
             yield explain.ExplainPredictionDifferenceResponse(
-                evaluations=count,
-                planned_evaluations=400,
+                progress=similarity.Progress(counted="evaluations", done=count, total=400),
                 evaluations_per_second=50,
                 seconds_left=(400 - count) / 50,
                 maps=difference_maps(asked, count / 400, request.HasField("overlays")) if count in (200, 400) else [],
