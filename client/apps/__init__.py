@@ -1,1 +1,1 @@
-"""What the commands do that is more than one call: each takes a client, and says how far it is."""
+"""Applications of several calls each: they take a client and show their progress."""

@@ -1,4 +1,4 @@
-"""What `whymatch add` does: find the images, send them with a progress bar, and count what became of them."""
+"""`whymatch add`: find the images, send them with a progress bar, and count the outcomes."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,11 @@ from whymatch.client.apps.progress import progress_bar
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".avif", ".mpo"}
 )
-"""What a folder is searched for; a file that is named itself is tried whatever its suffix."""
+"""The files that folders are searched for; a file named itself is sent whatever its suffix."""
 
 
 class UnusablePaths(ValueError):
-    """The paths of the command line do not make a list of images with different names."""
+    """The paths of the command line hold no images, or two of the same name."""
 
 
 class UnusableName(ValueError):
@@ -26,7 +26,7 @@ class UnusableName(ValueError):
 
 @dataclass(frozen=True)
 class FoundImage:
-    """A file to add, and what to call it."""
+    """A file to add, with its name and label in the gallery."""
 
     path: Path
     name: str
@@ -45,13 +45,13 @@ class Failure:
 
 @dataclass
 class Summary:
-    """What became of the images."""
+    """The outcomes of all images."""
 
     gallery: str
     added: int = 0
     """Stored now, including the duplicates."""
     unchanged: int = 0
-    """Stored before, exactly so."""
+    """Stored before, with the same name, label and bytes."""
     duplicates: int = 0
     """Stored now, with the bytes of an image that has another name."""
     failures: list[Failure] = field(default_factory=list)
@@ -77,7 +77,7 @@ class Summary:
 def find_images(
     paths: Sequence[Path], *, label: str, labels_from_folders: bool, include: str = "*"
 ) -> list[FoundImage]:
-    """Return the images that `paths` name: files as they are, folders with all that is in them, in a fixed order.
+    """Return the images that `paths` name: files, and all images in folders, in a fixed order.
 
     include: only files whose name matches this pattern, for example `train__*`.
     """
@@ -95,13 +95,13 @@ def find_images(
 
 
 def ensure_gallery(client: Client) -> None:
-    """Make the client's gallery if it is not there."""
+    """Create the client's gallery if it does not exist."""
     try:
         client.get_gallery(client.gallery)
     except NotFound:
         try:
             client.create_gallery(client.gallery)
-            print(f"made the gallery {client.gallery!r}", file=sys.stderr)
+            print(f"created the gallery {client.gallery!r}", file=sys.stderr)
         except AlreadyExists:  # somebody else was faster
             pass
 
@@ -153,7 +153,7 @@ def _files(path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _content(image: FoundImage) -> bytes:
-    """Read a file. Raises OSError, and UnusableName for what protobuf cannot carry."""
+    """Read a file. Raises OSError, and UnusableName for names that protobuf cannot carry."""
     try:
         (image.name + image.label).encode()
     except UnicodeEncodeError:

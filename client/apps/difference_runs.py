@@ -1,4 +1,4 @@
-"""The calls of the command `explain prediction-difference`: what each asks for, and what it has come to."""
+"""The calls of the command `explain prediction-difference`, their progress and their results."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ class PlannedRun:
     image: str | None
     """As the command line names it; None for an explanation that is resumed."""
     picture: PIL.Image.Image | None
-    """The image, upright; None if nothing is drawn, or it is not known."""
+    """The image, upright; None if nothing is drawn, or if it is unknown."""
     setting: DifferenceSetting
     ask: Callable[..., object]
     """Makes the call; takes its `progress`."""
     network: str = ""
-    """Which of several servers' networks is asked; empty where there is one server."""
+    """The network of the server, if several are asked."""
 
     @property
     def title(self) -> str:
-        """What the progress bar is of, without folders, so that there is room for the bar."""
+        """The title of the progress bar; without folders, to leave room for the bar."""
         return " ".join(filter(None, [Path(self.image).name if self.image else "resuming", self.network]))
 
 
 def follow(planned: PlannedRun, runs: list[DifferenceRun], draw: Callable[[DifferenceRun], None] | None) -> None:
-    """Make a call and show how far it is; put what came of it into `runs`, also if it fails.
+    """Make a call, show its progress, and append its result to `runs`, also if it fails.
 
     draw: called with the run whenever it has new maps.
     """
@@ -48,7 +48,7 @@ def follow(planned: PlannedRun, runs: list[DifferenceRun], draw: Callable[[Diffe
             planned.ask(progress=watch)
         except KeyboardInterrupt:
             if watch.name:
-                print(f"stopped early; --resume {watch.name} goes on from here", file=sys.stderr)
+                print(f"stopped early; --resume {watch.name} continues from here", file=sys.stderr)
             raise
         finally:
             if watch.run:
@@ -56,7 +56,7 @@ def follow(planned: PlannedRun, runs: list[DifferenceRun], draw: Callable[[Diffe
 
 
 class _Watch:
-    """Shows how far a call is, and keeps the last maps."""
+    """Shows the progress of a call, and keeps its last maps."""
 
     def __init__(self, planned: PlannedRun, bar: ProgressBar, draw: Callable[[DifferenceRun], None] | None) -> None:
         self.run: DifferenceRun | None = None
@@ -66,7 +66,7 @@ class _Watch:
 
     def __call__(self, explanation: PredictionDifferenceExplanation) -> None:
         """Take the next answer."""
-        if explanation.planned_evaluations:  # of what ends before, the server keeps nothing
+        if explanation.planned_evaluations:  # the server keeps nothing of a call that ends before
             self.name = explanation.name
         self._show(explanation)
         if explanation.maps:

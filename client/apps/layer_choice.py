@@ -1,4 +1,4 @@
-"""Which layers of a network to look at where nobody names them."""
+"""The layers of a network that reports cover by default."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Cards of units: what a server says of each, put together of its description and its decoded filter."""
+"""Cards of units, each made of the unit's description and its decoded filter."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fetch_cards(
     selectivity: SelectivitySetting | None = None,
     progress: Callable[[UnitProgress], None] | None = None,
 ) -> Iterator[UnitCard]:
-    """Yield cards of units, with patches, colors and decoded filters; without those where they cannot be decoded.
+    """Yield cards of units, with patches, colors and, where they can be decoded, filters.
 
     channels: empty for all of the layer.
     """

@@ -30,7 +30,7 @@ class NetworkLabels:
         return detectors(firsts, self.precision)
 
     def text(self) -> str:
-        """Say it in a line."""
+        """Summarize the layer in one line."""
         detecting, labels = sum(map(len, self.detectors.values())), len(self.detectors)
         each = f", {detecting / labels:.1f} units each" if labels else ""
         return (

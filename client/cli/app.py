@@ -1,6 +1,6 @@
 """The `whymatch` command: parse, call the client, print. Data goes to stdout, talk to stderr.
 
-Whatever takes long to import is imported by the command that needs it, so that `whymatch --help` answers at once.
+Slow packages are imported by the command that needs them, so that `whymatch --help` answers at once.
 """
 
 import sys
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def print_version(wanted: bool) -> None:
-    """Print the version and end, if that is `wanted`."""
+    """Print the version and exit, if `wanted`."""
     if wanted:
         from importlib.metadata import version
 
@@ -46,7 +46,7 @@ def options(
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Hold what is no command's own."""
+    """Options of `whymatch` itself."""
 
 
 @app.command(
@@ -96,7 +96,7 @@ def add(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Add images to a gallery, which is made if it is not there."""
+    """Add images to a gallery; the gallery is created if it does not exist."""
     from whymatch.client import WhymatchError
     from whymatch.client.apps import add as adding
     from whymatch.client.apps import documents
@@ -112,7 +112,9 @@ def add(
     try:
         adding.add_images(client, images, summary)
     except (WhymatchError, KeyboardInterrupt):
-        print("stopped early; what was added stays, and adding again goes on from here", file=sys.stderr)
+        print(
+            "stopped early; images added so far are stored, and the same command continues from here", file=sys.stderr
+        )
         raise
     finally:
         if json:
@@ -138,21 +140,21 @@ def embed(
     ] = None,
     image: Annotated[str | None, typer.Option(metavar="NAME", help="Embed a stored image.")] = None,
     feature_map: Annotated[
-        bool, typer.Option("--feature-map", help="Return the feature map, too (with --json).")
+        bool, typer.Option("--feature-map", help="Also return the feature map (requires --json).")
     ] = False,
     json: Json = False,
 ) -> None:
     """Run the server's model on an image.
 
-    If --gallery is given, the embedding goes through the head of that gallery; if not, through the head of a stored
-    image's own gallery, and for a file through none.
+    With --gallery the embedding goes through that gallery's head. Without it, a stored image goes through the head of
+    its own gallery, and a file through none.
     """
     from whymatch.client.apps import documents
 
     if (file is None) == (image is None):
         raise typer.BadParameter("give one image: a file or --image NAME")
     if feature_map and not json:
-        raise typer.BadParameter("--feature-map needs --json, which prints it")
+        raise typer.BadParameter("--feature-map requires --json, which prints it")
     result = client.embed(source(file, image), with_feature_map=feature_map, gallery=named_gallery(context))
     if json:
         documents.print_document(documents.embedding(str(file or image), result))
@@ -163,9 +165,9 @@ def embed(
 @app.command()
 @with_client
 def layers(client: "Client", json: Json = False) -> None:
-    """List the layers of the server's network, from the image upward: `explain interactive` can weigh all of them.
+    """List the layers of the server's network, from the image upward.
 
-    `units` looks at the channels of those with rows and columns.
+    `explain interactive` accepts all of them, `units` those with rows and columns.
     """
     from whymatch.client.apps import documents
 
@@ -203,7 +205,7 @@ def show(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show what is known of an image."""
+    """Show the label, metadata, size and hash of an image."""
     from whymatch.client.apps import documents
 
     document = documents.image(client.get(name))
@@ -229,7 +231,7 @@ def demo(
     output: Annotated[Path, typer.Option(file_okay=False, metavar="DIR", help="Where to write the report.")] = Path(
         "demo-output"
     ),
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the gallery's data and the queries in DIR, too.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Also keep the gallery's data and the queries in DIR.")] = False,
 ) -> None:
     """Try everything on real photographs that are already on this machine, and write a report."""
     require_server()

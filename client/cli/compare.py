@@ -16,7 +16,7 @@ def compare(
             exists=True,
             file_okay=False,
             metavar="GALLERY_FOLDER",
-            help="Images to search; each has the name of its folder as its label.",
+            help="Images to search; the label of each is the name of its folder.",
         ),
     ],
     models: Annotated[
@@ -24,9 +24,8 @@ def compare(
         typer.Option(
             "--model",
             metavar="SPEC",
-            help="[BACKBONE=]MODEL[:POOLING], and perhaps @LAYERS; give several: bundled, bundled:max, "
-            "run/model.safetensors, bundled@features.17.conv.1. The "
-            "maps of all are held against those of the first.",
+            help="[BACKBONE=]MODEL[:POOLING][@LAYERS], for example bundled, bundled:max, run/model.safetensors or "
+            "bundled@features.17.conv.1. Give several: the maps of all are compared with those of the first.",
         ),
     ],
     queries: Annotated[
@@ -39,13 +38,13 @@ def compare(
         ),
     ] = None,
     include: Annotated[
-        str, typer.Option(metavar="GLOB", help="Only files of this name are in the gallery: 'train__*'.")
+        str, typer.Option(metavar="GLOB", help="Search only files whose name matches, for example 'train__*'.")
     ] = "*",
     include_queries: Annotated[
         str | None,
         typer.Option(
             metavar="GLOB",
-            help="Only files of this name are queries: 'val__*'.",
+            help="Take only queries whose file name matches, for example 'val__*'.",
             show_default="those of the gallery, or all of --queries",
         ),
     ] = None,
@@ -55,7 +54,7 @@ def compare(
         typer.Option(
             min=1,
             metavar="N",
-            help="How many queries, evenly spread over those found.",
+            help="How many queries to take, evenly spread over the images found.",
             show_default="6, or all files that --queries names",
         ),
     ] = None,

@@ -1,4 +1,4 @@
-"""The options by which every command reaches a server, and what a command does when a call fails."""
+"""The connection options of every command, and how a failed call is reported."""
 
 import functools
 import inspect
@@ -17,7 +17,7 @@ MAX_TIMEOUT_S = 1e9
 
 
 def positive(seconds: float) -> float:
-    """Refuse a time that is no time, or that gRPC cannot count."""
+    """Require a time above 0 that gRPC can represent."""
     if not 0 < seconds <= MAX_TIMEOUT_S:
         raise typer.BadParameter(f"{seconds:g} seconds; take more than 0 and at most {MAX_TIMEOUT_S:g}")
     return seconds
@@ -30,7 +30,9 @@ def connect(
     ] = "127.0.0.1:50051",
     gallery: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The gallery to work on; if none is named, default.", rich_help_panel=_PANEL),
+        typer.Option(
+            metavar="NAME", help="The gallery to work on; without it, the one named default.", rich_help_panel=_PANEL
+        ),
     ] = None,
     timeout: Annotated[
         float,
@@ -57,14 +59,18 @@ def connect(
             exists=True,
             dir_okay=False,
             metavar="FILE",
-            help="PEM file that proves who you are.",
+            help="The client's certificate, a PEM file.",
             rich_help_panel=_PANEL,
         ),
     ] = None,
     client_key: Annotated[
         Path | None,
         typer.Option(
-            exists=True, dir_okay=False, metavar="FILE", help="The key of that certificate.", rich_help_panel=_PANEL
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="The key of that certificate, a PEM file.",
+            rich_help_panel=_PANEL,
         ),
     ] = None,
 ) -> "Client":
@@ -87,7 +93,7 @@ def connect(
 
 
 def connect_to(address: str, context: typer.Context) -> "Client":
-    """Make a client like that of the command, of another server."""
+    """Make a client of another server with the command's options."""
     options = {name: context.params[name] for name in inspect.signature(connect).parameters}
     return connect(**options | {"address": address})
 
@@ -114,7 +120,7 @@ def _report_failure(command: Callable[..., None], client: "Client", arguments: d
 
     try:
         command(client, **arguments)
-    except BrokenPipeError:  # the reader of our output has left, which is no failure of ours
+    except BrokenPipeError:  # the reader of our output has left
         raise
     except (WhymatchError, OSError) as error:
         print(f"whymatch: {error}", file=sys.stderr)

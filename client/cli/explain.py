@@ -20,18 +20,16 @@ if TYPE_CHECKING:
 
 
 def norm(values: list[float] | None) -> list[float] | None:
-    """Refuse what is no norm; NaN passes every `min`."""
+    """Require norms of at least 1; NaN passes every `min`."""
     for value in values or ():
         if not value >= 1:
             raise typer.BadParameter(f"{value:g}; take 1 or more, or inf")
     return values
 
 
-app = typer.Typer(help="Say where and why images match.", no_args_is_help=True)
+app = typer.Typer(help="Show where and why images match.", no_args_is_help=True)
 
-Channels = Annotated[
-    int, typer.Option(min=0, max=2**31 - 1, metavar="N", help="How many of the leading channels to return.")
-]
+Channels = Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="N", help="How many leading channels to return.")]
 Correspondences = Annotated[
     int, typer.Option(min=0, max=1000, metavar="N", help="How many pairs of corresponding cells to return.")
 ]
@@ -56,18 +54,19 @@ def explain_match(
             min=0,
             max=100,
             metavar="N",
-            help="Write what the units of the N leading channels respond to in the gallery, too (with --maps).",
+            help="Also write a card for each of the N leading channels: what its unit responds to in the gallery "
+            "(requires --maps).",
         ),
     ] = 0,
     json: Json = False,
 ) -> None:
-    """Say where the similarity of two images lies, in which channels, and which cells correspond.
+    """Show where the similarity of two images lies, in which channels, and which cells correspond.
 
-    If --gallery is given, both go through the head of that gallery; if not, through the head of a stored match's own
-    gallery, else of a stored query's, and for two files through none.
+    With --gallery both images go through that gallery's head. Without, they go through the head of a stored match's
+    gallery, else of a stored query's; two files go through none.
     """
     if cards and not maps:
-        raise typer.BadParameter("--cards needs --maps DIR, the folder that they are written into")
+        raise typer.BadParameter("--cards requires --maps DIR, the folder for them")
     query_regions = regions.boxes(query_boxes, "--query-region")
     match_regions = regions.boxes(match_boxes, "--match-region")
     explanation = client.explain_match(
@@ -102,10 +101,10 @@ def explain_point(
     maps: Maps = None,
     json: Json = False,
 ) -> None:
-    """Say what in one image corresponds to a point of the other.
+    """Show what in one image corresponds to a point of the other.
 
-    If --gallery is given, both go through the head of that gallery; if not, through the head of a stored match's own
-    gallery, else of a stored query's, and for two files through none.
+    With --gallery both images go through that gallery's head. Without, they go through the head of a stored match's
+    gallery, else of a stored query's; two files go through none.
     """
     if (query_point is None) == (match_point is None):
         raise typer.BadParameter("give one point: --query-point X,Y or --match-point X,Y")
@@ -135,7 +134,7 @@ def explain_label(
     maps: Maps = None,
     json: Json = False,
 ) -> None:
-    """Say where in an image its similarity to all images of a label lies."""
+    """Show where in an image its similarity to all images of a label lies."""
     from whymatch.client.apps import documents
 
     explanation = client.explain_label(either_source(query), label, overlays=maps is not None, box_share=box_share)
@@ -159,7 +158,7 @@ def explain_label(
 def explain_components(
     client: "Client",
     pairs: Annotated[
-        int, typer.Option(min=1, max=10_000, metavar="N", help="How many pairs of images of one label to draw.")
+        int, typer.Option(min=1, max=10_000, metavar="N", help="How many pairs of images of one label to sample.")
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, metavar="N", help="Another seed draws other pairs.")] = 0,
     plot: Annotated[
@@ -167,7 +166,7 @@ def explain_components(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say how few channels carry the similarity of images of one label."""
+    """Show how few channels carry the similarity of images of one label."""
     from whymatch.client.apps import documents
 
     if plot and plot.suffix.lower() != ".png":
@@ -198,8 +197,8 @@ def explain_interactive(
         typer.Option(
             "--supervision",
             metavar="last|next|LAYER",
-            help="What tells how active the layer is: the last layer, the one that reads it, or a later one; may be "
-            "given repeatedly.",
+            help="The layer that supervises: last, the last one before the classifier; next, the one that reads "
+            "LAYER; or a later layer by name. May be given repeatedly.",
             show_default="last",
         ),
     ] = None,
@@ -210,25 +209,25 @@ def explain_interactive(
         ),
     ] = None,
     size_px: Annotated[
-        int, typer.Option(min=32, max=1024, help="The network's input has about that many pixels squared.")
+        int, typer.Option(min=32, max=1024, help="Size of the network's input: about this many pixels squared.")
     ] = 512,
-    warp: Annotated[bool, typer.Option("--warp", help="Squeeze the image to a square.")] = False,
+    warp: Annotated[bool, typer.Option("--warp", help="Warp the image to a square.")] = False,
     descriptor: Annotated[
         Literal["average", "max"] | None,
-        typer.Option(help="Return the weighted responses, pooled in this way, too (with --json)."),
+        typer.Option(help="Also return the weighted responses, pooled this way (requires --json)."),
     ] = None,
     maps: Maps = None,
     json: Json = False,
 ) -> None:
-    """Say which places of an image the neurons of a layer are active at, told from above (InterActive).
+    """Show where in an image the neurons of a layer are active, as the layers above weigh them (InterActive).
 
-    Several layers, supervisions and norms are all combined.
+    All combinations of layers, supervisions and norms are computed.
     """
     from whymatch.client import InterActiveSetting
     from whymatch.client.apps import documents
 
     if descriptor and not json:
-        raise typer.BadParameter("--descriptor needs --json, which prints it")
+        raise typer.BadParameter("--descriptor requires --json, which prints it")
     settings = [
         InterActiveSetting(layer, supervision, p)
         for layer in layers
@@ -271,7 +270,7 @@ def show(
     match_regions: "list[Region]",
     draw_cards: "Callable[[], Mapping[int, Path]] | None" = None,
 ) -> None:
-    """Write the pictures if there is a folder for them, and print why two images match."""
+    """Write the pictures into `folder`, if given, and print why two images match."""
     from whymatch.client.apps import documents
 
     overlays: dict[str, Path] = {}
@@ -310,7 +309,7 @@ def leading_cards(client: "Client", explanation: "MatchExplanation", count: int,
 
 
 def print_explanation(explanation: "MatchExplanation", *, by_region: bool) -> None:
-    """Print the score, what adds up to it, and what leads."""
+    """Print the score, the sums of both maps, the leading channels and the corresponding cells."""
     whole = f" of the {explanation.image_score:.4f} of the whole images" if by_region else ""
     print(f"score {explanation.score:.4f}{whole}")
     print(f"query map adds up to {explanation.query_map.total:.4f}, match map to {explanation.match_map.total:.4f}")
@@ -322,7 +321,7 @@ def print_explanation(explanation: "MatchExplanation", *, by_region: bool) -> No
 
 
 def print_components(shares: "ComponentShares") -> None:
-    """Print the share of the score in ever more leading channels."""
+    """Print the share of the score in 1, 2, 4, ... leading channels."""
     print(f"{shares.pair_count} pairs; share of the score in the leading channels: mean, and 10% to 90% of the pairs")
     counts = [count for count in (2**power for power in range(32)) if count < len(shares.mean)]
     for count in [*counts, len(shares.mean)]:
@@ -331,7 +330,7 @@ def print_components(shares: "ComponentShares") -> None:
 
 
 def frame(box: "Box | None", share: float) -> str:
-    """Say where the smallest box with that share of the positive values lies."""
+    """Describe the smallest box with that share of the positive values."""
     return f"{share:.0%} of its positive values in {corners(box)}" if box else "and none of its values is positive"
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from whymatch.client import Client, Gallery, Head
 
-app = typer.Typer(help="Make, show and delete galleries, and give them heads.", no_args_is_help=True)
+app = typer.Typer(help="Create, show and delete galleries, and set their heads.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of the gallery.")]
 
@@ -28,11 +28,11 @@ def create_gallery(
         str, typer.Option(metavar="FACTORY", help="A FAISS factory string; auto is exact while exact is fast.")
     ] = "auto",
     omit_feature_maps: Annotated[
-        bool, typer.Option("--omit-feature-maps", help="Smaller on disk; each map then embeds the stored image again.")
+        bool, typer.Option("--omit-feature-maps", help="Save disk space; each map then embeds the stored image again.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Make an empty gallery."""
+    """Create an empty gallery."""
     print_gallery(client.create_gallery(name, index_factory=index, omit_feature_maps=omit_feature_maps), json)
 
 
@@ -53,7 +53,7 @@ def list_galleries(client: "Client", json: Json = False) -> None:
 @app.command("show")
 @with_client
 def show_gallery(client: "Client", name: Name, json: Json = False) -> None:
-    """Show what is known of a gallery."""
+    """Show the model, the index, the size and the head of a gallery."""
     print_gallery(client.get_gallery(name), json)
 
 
@@ -66,8 +66,8 @@ def set_head(
         Literal["none", "centering", "whitening", "linear"],
         typer.Argument(
             metavar="KIND",
-            help="centering takes off the mean of the gallery; whitening also turns to its principal directions and "
-            "brings each to the same variance; linear is a layer that was learned elsewhere.",
+            help="centering removes the mean of the gallery; whitening also rotates to its principal directions and "
+            "scales each to the same variance; linear is a layer learned elsewhere.",
         ),
     ],
     dimensions: Annotated[
@@ -87,23 +87,22 @@ def set_head(
             dir_okay=False,
             metavar="FILE",
             help="The layer of linear: an .npz file with weight (a row for each dimension, a column for each channel) "
-            "and, if there is one, bias; or an .npy file with the weight alone.",
+            "and optionally bias; or an .npy file with the weight alone.",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Put a linear head between the model and a gallery's embeddings, which are made anew from what is stored.
+    """Set the linear head between the model and a gallery's embeddings, which are computed anew from the store.
 
-    Until it is done, searches find the old embeddings, which stay if it fails.
+    Searches use the old embeddings until it is done, and keep them if it fails.
     """
     from whymatch.client.apps.progress import progress_bar
 
     if dimensions is not None and kind != "whitening":
         raise typer.BadParameter(f"--dimensions belongs to whitening; leave it out for {kind}")
     if (layer is not None) != (kind == "linear"):
-        raise typer.BadParameter(
-            f"--layer belongs to linear; leave it out for {kind}" if layer else "linear needs its layer: --layer FILE"
-        )
+        excess = f"--layer belongs to linear; leave it out for {kind}"
+        raise typer.BadParameter(excess if layer else "linear requires its layer: --layer FILE")
     weight, bias = read_layer(layer) if layer else (None, None)
     with progress_bar(None, f"head {kind}") as progress:
         gallery = client.set_head(
@@ -121,7 +120,7 @@ def delete_gallery(client: "Client", name: Name) -> None:
 
 
 def print_gallery(gallery: "Gallery", json: bool) -> None:
-    """Print what is known of a gallery, as JSON or a line for each fact."""
+    """Print the facts of a gallery, as JSON or as a line for each."""
     from whymatch.client.apps import documents
 
     document = documents.gallery(gallery)
@@ -129,7 +128,7 @@ def print_gallery(gallery: "Gallery", json: bool) -> None:
 
 
 def described(head: "Head | None") -> str:
-    """Say in one line what a gallery's head is."""
+    """Describe a gallery's head in one line."""
     if head is None:
         return "none"
     fitted = f", fitted to {head.image_count} images" if head.image_count else ""
@@ -143,7 +142,7 @@ def read_layer(file: Path) -> "tuple[np.ndarray, np.ndarray]":
     arrays = read_arrays(file)
     if not {"weight"} <= set(arrays) <= {"weight", "bias"}:
         names = ", ".join(sorted(arrays)[:5]) or "nothing"
-        raise typer.BadParameter(f"{str(file)!r} holds {names}; a layer is weight and, if there is one, bias")
+        raise typer.BadParameter(f"{str(file)!r} holds {names}; a layer is weight and optionally bias")
     try:
         return head_layer(arrays["weight"], arrays.get("bias"))
     except ValueError as error:
@@ -163,5 +162,5 @@ def read_arrays(file: Path) -> "dict[str, np.ndarray]":
             return {"weight": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error):
         raise typer.BadParameter(
-            f"{str(file)!r} is no sound .npz or .npy file of numbers; write it with numpy.savez or numpy.save"
+            f"{str(file)!r} cannot be read as an .npz or .npy file of numbers; write it with numpy.savez or numpy.save"
         ) from None

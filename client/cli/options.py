@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 def file_or_stdin(path: Path | None) -> Path | None:
-    """Refuse a file that is not there; `-` stands for stdin."""
+    """Require a file that exists; `-` stands for stdin."""
     if path is not None and str(path) != "-" and not path.is_file():
         raise typer.BadParameter(f"there is no file {str(path)!r}")
     return path
 
 
 def share(value: float) -> float:
-    """Refuse what is no share of a map."""
+    """Require a share: above 0 and at most 1."""
     if not 0 < value <= 1:
         raise typer.BadParameter(f"{value:g}; take more than 0 and at most 1")
     return value
@@ -28,13 +28,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Maps = Annotated[
     Path | None, typer.Option(file_okay=False, metavar="DIR", help="Write pictures of the maps into this folder.")
 ]
-WithMaps = Annotated[bool, typer.Option("--with-maps", help="Put the maps into the JSON document (with --json).")]
+WithMaps = Annotated[bool, typer.Option("--with-maps", help="Put the maps into the JSON document (requires --json).")]
 BoxShare = Annotated[
     float,
     typer.Option(
         callback=share,
         metavar="SHARE",
-        help="How much of a map's positive values its frame holds, above 0 and up to 1.",
+        help="Share of a map's positive values inside its frame, above 0 and up to 1.",
     ),
 ]
 QueryFile = Annotated[
@@ -50,15 +50,15 @@ Match = Annotated[str, typer.Argument(metavar="MATCH", help="A file, or image:NA
 
 
 def named_gallery(context: typer.Context) -> str | None:
-    """Return the gallery that --gallery names, None where the option was left out."""
+    """Return the gallery that --gallery names, None without the option."""
     name: str | None = context.params["gallery"]
     return name
 
 
 def require_json_for_maps(with_maps: bool, json: bool) -> None:
-    """Refuse to fetch maps that nothing would show."""
+    """Require --json for --with-maps, which nothing else would show."""
     if with_maps and not json:
-        raise typer.BadParameter("--with-maps needs --json, which prints them; --maps DIR writes them as pictures")
+        raise typer.BadParameter("--with-maps requires --json, which prints them; --maps DIR writes them as pictures")
 
 
 def source(file: Path | None, image: str | None) -> "bytes | Path | Stored":

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAX_WINDOW_PX = 32
 CONTEXT_MARGIN_PX = 4
-"""How much larger than its window a context is where nobody says it."""
+"""How much larger than its window a context is by default."""
 ASKED = (
     "images",
     "targets",
@@ -39,18 +39,18 @@ ASKED = (
     "sensitivity",
     "also",
 )
-"""The parameters that make an explanation what it is; one that is resumed has them already."""
+"""The parameters that define an explanation, which --resume excludes."""
 
 
 def above_zero(value: float | None) -> float | None:
-    """Refuse what bounds nothing; NaN passes every `min`."""
+    """Require a bound above 0; NaN passes every `min`."""
     if value is not None and not 0 < value <= MAX_TIMEOUT_S:
         raise typer.BadParameter(f"{value:g}; take more than 0 and at most {MAX_TIMEOUT_S:g}")
     return value
 
 
 def known(samplers: list[str] | None) -> list[str] | None:
-    """Refuse another sampler."""
+    """Require samplers that exist."""
     from whymatch.client.inputs import SamplerKind
 
     for sampler in samplers or ():
@@ -60,7 +60,7 @@ def known(samplers: list[str] | None) -> list[str] | None:
 
 
 def png(file: Path | None) -> Path | None:
-    """Refuse a file of another kind."""
+    """Require the name of a PNG file."""
     if file and file.suffix.lower() != ".png":
         raise typer.BadParameter(f"{str(file)!r}: write the name of a PNG file, for example live.png")
     return file
@@ -81,8 +81,8 @@ def explain_prediction_difference(
             metavar="TARGET",
             help="What to explain; may be given repeatedly: class:NAME, a class's probability; score:NAME, its score "
             "before softmax; unit:LAYER/CHANNEL, a feature map, or unit:LAYER/CHANNEL@ROW,COLUMN, one unit of it; "
-            "similarity:IMAGE; evidence:LABEL or evidence-image:NAME, what the neighbors say. The NAME of a class may "
-            "be top1, top2 and so on.",
+            "similarity:IMAGE; evidence:LABEL or evidence-image:NAME, its probability among the neighbors. The NAME of "
+            "a class may be top1, top2 and so on.",
             show_default=False,
         ),
     ] = None,
@@ -93,7 +93,7 @@ def explain_prediction_difference(
             min=1,
             max=MAX_WINDOW_PX,
             metavar="PX",
-            help="k: a window of k x k pixels of the network's input is unknown at a time; may be given repeatedly.",
+            help="k: windows of k x k pixels of the network's input are replaced in turn; may be given repeatedly.",
             show_default="10",
         ),
     ] = None,
@@ -104,7 +104,7 @@ def explain_prediction_difference(
             min=1,
             max=MAX_WINDOW_PX,
             metavar="PX",
-            help="l: a window is told from the rest of the l x l pixels around it.",
+            help="l: a window is predicted from the rest of the l x l pixels around it.",
             show_default="window + 4",
         ),
     ] = None,
@@ -127,35 +127,42 @@ def explain_prediction_difference(
             "--sampler",
             metavar="conditional|marginal|mean",
             callback=known,
-            help="What replaces a window: draws from a normal distribution of the gallery's patches, given the pixels "
-            "around; what other images have there; or the conditional mean, for a preview. May be given repeatedly.",
+            help="What replaces a window: samples of a normal distribution of the gallery's patches, given the pixels "
+            "around it; windows of other images at the same place; or the conditional mean, for a preview. May be "
+            "given repeatedly.",
             show_default="conditional",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, metavar="N", help="Another seed draws others.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, metavar="N", help="Another seed draws other samples.")] = 0,
     max_standard_error: Annotated[
         float | None,
-        typer.Option(callback=above_zero, metavar="ERROR", help="Stop sooner if no pixel's standard error is larger."),
+        typer.Option(callback=above_zero, metavar="ERROR", help="Stop as soon as no pixel's standard error is larger."),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, max=1000, metavar="N", help="Altered images at once.", show_default="the server chooses"),
+        typer.Option(
+            min=1, max=1000, metavar="N", help="Altered images in one batch.", show_default="the server chooses"
+        ),
     ] = None,
     training_images: Annotated[
         int | None,
         typer.Option(
-            min=1, max=2**53, metavar="N", help="How many images the classifier learned from.", show_default="ImageNet"
+            min=1,
+            max=2**53,
+            metavar="N",
+            help="How many images the classifier was trained on.",
+            show_default="ImageNet",
         ),
     ] = None,
     refit: Annotated[bool, typer.Option("--refit", help="Fit the distribution of patches anew.")] = False,
     sensitivity: Annotated[
-        bool, typer.Option("--sensitivity", help="Return the sensitivity map, the gradient's size, too.")
+        bool, typer.Option("--sensitivity", help="Also return the sensitivity map, the size of the gradient.")
     ] = False,
     maps: Maps = None,
     live: Annotated[
         Path | None,
         typer.Option(
-            dir_okay=False, callback=png, metavar="FILE.png", help="Draw each partial map into this file meanwhile."
+            dir_okay=False, callback=png, metavar="FILE.png", help="Draw each partial map into this file while it runs."
         ),
     ] = None,
     deadline_s: Annotated[
@@ -164,28 +171,28 @@ def explain_prediction_difference(
             "--deadline",
             callback=above_zero,
             metavar="SECONDS",
-            help="How long each image, window and sampler may take in all.",
+            help="Time limit of each combination of image, window and sampler.",
             show_default="no limit",
         ),
     ] = None,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Go on with an explanation that was stopped, as it was asked for."),
+        typer.Option(metavar="NAME", help="Continue a stopped explanation, with its own settings."),
     ] = None,
     also: Annotated[
         list[str] | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Ask this server, with another network, too; it needs a gallery of the same name. May be given "
-            "repeatedly.",
+            help="Also ask this server, which runs another network; it requires a gallery of the same name. May be "
+            "given repeatedly.",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say what each part of an image is worth for what the model makes of it, by taking the part as unknown.
+    """Show what each part of an image contributes to a prediction, by replacing the part with samples.
 
-    Several images, windows, samplers and servers are all combined, each in a call of its own with all targets. A call
-    that is stopped prints and draws what it has come to, and --resume goes on there.
+    All combinations of images, windows, samplers and servers are computed, each in a call of its own with all targets.
+    A call that is stopped prints and draws its partial maps, and --resume continues it.
     """
     from whymatch.client.apps.difference_runs import follow
     from whymatch.client.draw.differences import write_live
@@ -222,16 +229,18 @@ def explain_prediction_difference(
 def require_what_to_do(
     context: typer.Context, images: list[str] | None, targets: list[str] | None, resume: str | None
 ) -> None:
-    """Refuse what asks for nothing, and what asks a resumed explanation for something else."""
+    """Require images and targets, or --resume without them."""
     if resume is None and not (images and targets):
         raise typer.BadParameter("give at least one IMAGE and one --target, or --resume NAME")
     sources = {name: context.get_parameter_source(name) for name in ASKED}
     if resume is not None and any(source and source.name == "COMMANDLINE" for source in sources.values()):
-        raise typer.BadParameter("--resume goes on as it was asked for; leave out images, targets and their settings")
+        raise typer.BadParameter(
+            "--resume keeps the settings of the explanation; leave out images, targets and their settings"
+        )
 
 
 def read(word: str) -> "PredictionTarget":
-    """Read what --target says."""
+    """Parse the value of --target."""
     from whymatch.client import read_target
 
     try:
@@ -241,7 +250,7 @@ def read(word: str) -> "PredictionTarget":
 
 
 def resumed(client: "Client", name: str, options: dict[str, Any]) -> "PlannedRun":
-    """Plan to go on with an explanation."""
+    """Plan to continue an explanation."""
     from whymatch.client.apps.difference_runs import PlannedRun
     from whymatch.client.draw.runs import DifferenceSetting
 
@@ -250,7 +259,7 @@ def resumed(client: "Client", name: str, options: dict[str, Any]) -> "PlannedRun
 
 
 def by_network(clients: "list[Client]") -> "dict[str, Client]":
-    """Return clients by the network of their server, and by its address where several have the same."""
+    """Return clients by the network of their server, with its address where several have the same."""
     names = [client.model().backbone for client in clients]
     return {
         name if names.count(name) == 1 else f"{name} at {client.address}": client
@@ -294,14 +303,14 @@ def planned(
 
 
 def load(client: "Client", source: "Path | Stored") -> "PIL.Image.Image | None":
-    """Return the image, to be drawn beside its maps."""
+    """Return the image, to draw it beside its maps."""
     from whymatch.client.draw.differences import load_picture
 
     return load_picture(source.read_bytes() if isinstance(source, Path) else client.content(source.name))
 
 
 def show(runs: "list[DifferenceRun]", folder: Path | None, json: bool, *, several: bool) -> None:
-    """Write the pictures if there is a folder for them, and print what came of the calls, of several as a list."""
+    """Write the pictures into `folder`, if given, and print the results, those of several calls as a list."""
     from whymatch.client.apps import documents
     from whymatch.client.draw.runs import each_map
 
@@ -323,7 +332,7 @@ def show(runs: "list[DifferenceRun]", folder: Path | None, json: bool, *, severa
 
 
 def print_run(run: "DifferenceRun") -> None:
-    """Print what one call has come to, a line for each map."""
+    """Print the result of one call, a line for each map."""
     explanation = run.explanation
     print(f"{run.title}: {run}")
     for one in explanation.maps:
@@ -336,7 +345,7 @@ def print_run(run: "DifferenceRun") -> None:
 
 
 def precision(one: "DifferenceMap") -> str:
-    """Say how precise a map is, if that is known."""
+    """Return the median standard error of a map in words, if known."""
     import numpy as np
 
     errors = one.standard_errors

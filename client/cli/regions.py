@@ -19,7 +19,7 @@ _BOX_HELP = (
 
 Boxes = Annotated[
     list[str] | None,
-    typer.Option("--region", metavar="X,Y,W,H[:WEIGHT]", help=f"Only this part of the query decides: {_BOX_HELP}"),
+    typer.Option("--region", metavar="X,Y,W,H[:WEIGHT]", help=f"Search by this region of the query: {_BOX_HELP}"),
 ]
 Polygons = Annotated[
     list[str] | None,
@@ -32,16 +32,16 @@ Masks = Annotated[
     typer.Option(
         "--mask",
         metavar="FILE[:WEIGHT]",
-        help="A region that is white in an image file of the query's size; may be given repeatedly.",
+        help="A region, white in an image file of the query's size; may be given repeatedly.",
     ),
 ]
 QueryBoxes = Annotated[
     list[str] | None,
-    typer.Option("--query-region", metavar="X,Y,W,H[:WEIGHT]", help=f"A part of the query that counts: {_BOX_HELP}"),
+    typer.Option("--query-region", metavar="X,Y,W,H[:WEIGHT]", help=f"A region of the query that counts: {_BOX_HELP}"),
 ]
 MatchBoxes = Annotated[
     list[str] | None,
-    typer.Option("--match-region", metavar="X,Y,W,H[:WEIGHT]", help=f"A part of the match that counts: {_BOX_HELP}"),
+    typer.Option("--match-region", metavar="X,Y,W,H[:WEIGHT]", help=f"A region of the match that counts: {_BOX_HELP}"),
 ]
 PointOption = Annotated[
     str | None, typer.Option(metavar="X,Y", help="In pixels of the upright original, or both with % as shares of it.")

@@ -36,14 +36,14 @@ def search(
         typer.Option(
             callback=file_or_stdin,
             metavar="FILE",
-            help="Search by an embedding: a JSON list, or what `whymatch embed --json` prints, which is refused if "
+            help="Search by an embedding: a JSON list, or the output of `whymatch embed --json`, which is refused if "
             "another model or head made it.",
         ),
     ] = None,
     limit: Limit = 10,
     label: Labels = None,
     best_per_label: Annotated[
-        bool, typer.Option("--best-per-label", help="The best match of each label only, for the best labels.")
+        bool, typer.Option("--best-per-label", help="Return only the best match of each label.")
     ] = False,
     boxes: regions.Boxes = None,
     polygons: regions.Polygons = None,
@@ -53,7 +53,7 @@ def search(
     maps: Maps = None,
     json: Json = False,
 ) -> None:
-    """Find the images that are most similar to a query, or to parts of it."""
+    """Find the images most similar to a query, or to regions of it."""
     given = [value for value in (file, image, embedding) if value is not None]
     if len(given) != 1:
         raise typer.BadParameter("give one query: a file, --image NAME or --embedding FILE")
@@ -97,7 +97,7 @@ def rerank(
     ] = None,
     candidate: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Order the stored images that are named so; may be given repeatedly."),
+        typer.Option(metavar="NAME", help="Order this stored image; may be given repeatedly."),
     ] = None,
     limit: Limit = 10,
     label: Labels = None,
@@ -106,11 +106,11 @@ def rerank(
     maps: Maps = None,
     json: Json = False,
 ) -> None:
-    """Order images by how much of their similarity lies in parts of the query, of the match, or of both."""
+    """Order images by the part of their similarity that lies in regions of the query, of the match, or of both."""
     if (file is None) == (image is None):
         raise typer.BadParameter("give one query: a file or --image NAME")
     if not query_boxes and not match_boxes:
-        raise typer.BadParameter("give the parts that count: --query-region X,Y,W,H, --match-region X,Y,W,H or both")
+        raise typer.BadParameter("give the regions that count: --query-region X,Y,W,H, --match-region X,Y,W,H or both")
     if candidate and (label or candidates is not None):
         raise typer.BadParameter("--candidate names the candidates, which excludes --candidates and --label")
     require_json_for_maps(with_maps, json)
@@ -140,7 +140,7 @@ def show(
     query_regions: "list[Region]",
     match_regions: "list[Region] | None" = None,
 ) -> None:
-    """Write the pictures if there is a folder for them, and print the matches."""
+    """Write the pictures into `folder`, if given, and print the matches."""
     from whymatch.client.apps import documents
 
     files: dict[str, Path] = {}
@@ -157,7 +157,7 @@ def show(
 
 
 def print_matches(result: "SearchResult", *, by_region: bool) -> None:
-    """Print the matches as a table; a search by region says how much of the similarity lies in it."""
+    """Print the matches as a table; a search by region adds the share of the similarity in the region."""
     width = max([len("label"), *(len(match.label) for match in result)])
     print(f"rank   score  {'share   ' if by_region else ''}{'label':{width}}  name")
     for rank, match in enumerate(result, start=1):

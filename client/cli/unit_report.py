@@ -23,7 +23,7 @@ def report(
             "--layer",
             metavar="LAYER",
             help="A layer to look at; may be given repeatedly.",
-            show_default="five, evenly up to the one that is pooled",
+            show_default="five, evenly up to the pooled one",
         ),
     ] = None,
     units: Annotated[
@@ -31,10 +31,10 @@ def report(
         typer.Option(min=1, metavar="N", help="How many units of each layer get a page.", show_default="all"),
     ] = None,
     fields: Annotated[
-        int, typer.Option(min=0, max=100, metavar="N", help="How many of them get their receptive field found.")
+        int, typer.Option(min=0, max=100, metavar="N", help="How many of these units to find the receptive field of.")
     ] = 3,
     field_images: Annotated[
-        int, typer.Option(min=1, max=100, metavar="K", help="On how many of their top images.")
+        int, typer.Option(min=1, max=100, metavar="K", help="How many of their top images to occlude.")
     ] = 5,
     labels_of: Annotated[
         int | None,
@@ -42,15 +42,15 @@ def report(
             min=1,
             max=1000,
             metavar="N",
-            help="Over how many top images of a unit labels are counted.",
+            help="How many top images of a unit to count labels over.",
             show_default="60, or as many as there are",
         ),
     ] = None,
 ) -> None:
-    """Write the whole audit of a network as pages to browse: layers, colors, detectors, a card of each unit.
+    """Write an audit of the network as pages to browse: layers, colors, detectors, a card of each unit.
 
-    It takes minutes for a layer, for one of a large network an hour. A run that was stopped goes on where it was; the
-    color axes and the selectivity of a layer begin anew.
+    A layer takes minutes, a layer of a large network an hour. A stopped run continues where it was; only the color axes
+    and the selectivity of the current layer start again.
     """
     from whymatch.client.apps.audit.report import ReportMismatch, ReportSetting, choose_layers, write_report
 
@@ -61,6 +61,6 @@ def report(
         except ReportMismatch as error:
             raise typer.BadParameter(str(error)) from None
         except KeyboardInterrupt:
-            print("stopped early; the same command goes on from here", file=sys.stderr)
+            print("stopped early; the same command continues from here", file=sys.stderr)
             raise
     print(page)

@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from whymatch.client import Client
     from whymatch.client.apps.unit_labels import NetworkLabels
 
-app = typer.Typer(help="Say what the network's units, the channels of its layers, respond to.", no_args_is_help=True)
+app = typer.Typer(help="Show what the network's units, the channels of its layers, respond to.", no_args_is_help=True)
 
 
 def share_of_maximum(value: float | None) -> float | None:
-    """Refuse what is no share; NaN passes every `min`."""
+    """Require a share: above 0 and at most 1; NaN passes every `min`."""
     if value is not None and not 0 < value <= 1:
         raise typer.BadParameter(f"{value:g}; take more than 0 and at most 1")
     return value
 
 
 def below_one(value: float | None) -> float | None:
-    """Refuse what is no quantile or threshold."""
+    """Require 0 or more and less than 1; NaN passes every `min`."""
     if value is not None and not 0 <= value < 1:
         raise typer.BadParameter(f"{value:g}; take 0 or more and less than 1")
     return value
@@ -36,7 +36,8 @@ Layer = Annotated[str, typer.Argument(metavar="LAYER", help="A layer by name; `w
 Unit = Annotated[int, typer.Argument(min=0, metavar="UNIT", help="A channel of the layer, from 0.")]
 Units = Annotated[list[int], typer.Argument(min=0, metavar="UNIT", help="Channels of the layer, from 0.")]
 SomeUnits = Annotated[
-    list[int] | None, typer.Argument(min=0, metavar="UNIT", help="Channels of the layer, from 0; all if none.")
+    list[int] | None,
+    typer.Argument(min=0, metavar="UNIT", help="Channels of the layer, from 0; all if none are given."),
 ]
 Pictures = Annotated[Path | None, typer.Option(file_okay=False, metavar="DIR", help="Write pictures into this folder.")]
 LabelsOf = Annotated[
@@ -45,7 +46,7 @@ LabelsOf = Annotated[
         min=1,
         max=1000,
         metavar="N",
-        help="Over how many top images of a unit labels are counted.",
+        help="How many top images of a unit to count labels over.",
         show_default="60, or as many as there are",
     ),
 ]
@@ -70,7 +71,7 @@ def show(
 ) -> None:
     """Show what a unit responds to: top images, labels, colors, decoded filter, theoretical receptive field.
 
-    The first time it looks at all images of the gallery, later only at new ones. --pictures writes a card.
+    The first call reads all images of the gallery, later calls only new ones. --pictures writes a card.
     """
     from whymatch.client.apps import documents
     from whymatch.client.apps.unit_cards import fetch_cards
@@ -100,19 +101,22 @@ def labels(
     precision: Annotated[
         float,
         typer.Option(
-            callback=share_of_maximum, metavar="SHARE", help="The share of them that must have a label to detect it."
+            callback=share_of_maximum,
+            metavar="SHARE",
+            help="A unit detects a label if at least this share of them have it.",
         ),
     ] = 0.5,
     also: Annotated[
         list[str] | None,
         typer.Option(
             metavar="HOST:PORT[=LAYER]",
-            help="Ask this server, with another network, too; it needs a gallery of the same name. May be repeated.",
+            help="Also ask this server, which runs another network; it requires a gallery of the same name. May be "
+            "given repeatedly.",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the labels that units of a layer detect, and which units; of several networks side by side."""
+    """List the labels that units of a layer detect, with the units; several networks stand side by side."""
     from whymatch.client.apps import documents
     from whymatch.client.apps.unit_labels import side_by_side
 
@@ -137,16 +141,16 @@ def filters(
     client: "Client",
     layer: Layer,
     units: SomeUnits = None,
-    values: Annotated[bool, typer.Option("--values", help="Return the numbers, too (with --json).")] = False,
+    values: Annotated[bool, typer.Option("--values", help="Also return the numbers (requires --json).")] = False,
     pictures: Pictures = None,
     json: Json = False,
 ) -> None:
-    """Say what units look for, projected to image space without any image, and the class of its colors."""
+    """Decode the filters of units: the pattern in image space that each looks for, and the class of its colors."""
     from whymatch.client.apps import documents
     from whymatch.client.draw.unit_words import filter_words
 
     if values and not json:
-        raise typer.BadParameter("--values needs --json, which prints them")
+        raise typer.BadParameter("--values requires --json, which prints them")
     with unit_bar(layer) as progress:
         found = list(client.units.filters(layer, units or [], with_values=values, progress=progress))
     files: list[Path | None] = [None] * len(found)
@@ -174,17 +178,18 @@ def colors(
         bool, typer.Option("--selectivity/--no-selectivity", help="Measure the selectivity of all units.")
     ] = True,
     top: Annotated[
-        int | None, typer.Option(min=1, max=100, metavar="N", help="Of how many top images.", show_default="9")
+        int | None,
+        typer.Option(min=1, max=100, metavar="N", help="How many top images of a unit to measure.", show_default="9"),
     ] = None,
     pictures: Pictures = None,
     json: Json = False,
 ) -> None:
-    """Say how layers are about color: classes of their filters, color axes, and how selective their units are."""
+    """Show the colors of layers: classes of their filters, color axes, and the selectivity of their units."""
     from whymatch.client.apps import documents
     from whymatch.client.draw.unit_words import color_lines
 
     if not (axes or selectivity):
-        raise typer.BadParameter("--no-axes and --no-selectivity leave nothing to look at")
+        raise typer.BadParameter("--no-axes and --no-selectivity leave nothing to measure")
     found = []
     for layer in layers:
         with unit_bar(layer) as progress:
@@ -221,9 +226,7 @@ def receptive_field(
             show_default="10, or as many as there are",
         ),
     ] = None,
-    side_px: Annotated[
-        int, typer.Option("--occluder", min=1, max=64, metavar="PX", help="Rows and columns of an occluder.")
-    ] = 11,
+    side_px: Annotated[int, typer.Option("--occluder", min=1, max=64, metavar="PX", help="Side of an occluder.")] = 11,
     stride_px: Annotated[
         int, typer.Option("--stride", min=1, max=64, metavar="PX", help="Pixels from one occluder to the next.")
     ] = 3,
@@ -235,7 +238,7 @@ def receptive_field(
     pictures: Pictures = None,
     json: Json = False,
 ) -> None:
-    """Find what pixels a unit really responds to, by occluding parts of its top images with random values."""
+    """Find the pixels that a unit responds to, by occluding parts of its top images with random values."""
     from whymatch.client import OccluderSetting
     from whymatch.client.apps import documents
     from whymatch.client.draw.units import field_lines, field_sheet, write_sheet
@@ -263,7 +266,7 @@ def segment(
         typer.Option(
             callback=share_of_maximum,
             metavar="SHARE",
-            help="Where a segment begins: at this share of the unit's largest response over the gallery.",
+            help="Threshold of a segment: this share of the unit's largest response over the gallery.",
             show_default="0.5",
         ),
     ] = None,
@@ -272,11 +275,11 @@ def segment(
         typer.Option(
             callback=below_one,
             metavar="SHARE",
-            help="Or at the response that this share of the cells of the gallery's images does not exceed: 0.995.",
+            help="Or this quantile of the unit's responses over all cells of the gallery's images: 0.995.",
         ),
     ] = None,
     limit: Annotated[
-        int, typer.Option(min=0, max=2**31 - 1, metavar="N", help="How many matches of the image to return, too.")
+        int, typer.Option(min=0, max=2**31 - 1, metavar="N", help="Also return this many matches of the image.")
     ] = 0,
     pictures: Pictures = None,
     json: Json = False,
@@ -320,7 +323,7 @@ def minimal_image(
         str,
         typer.Option(
             metavar="match|class[:NAME]",
-            help="What must stay: the best match of the image in the gallery, or its most likely class.",
+            help="The prediction that must hold: the best match of the image in the gallery, or its likeliest class.",
         ),
     ] = "match",
     segments: Annotated[

@@ -19,7 +19,7 @@ KEY_ROW_PX = 24
 Points = Sequence[tuple[float, float]]
 Word = Callable[[float], str]
 Entry = tuple[str, str, Literal["line", "area"]]
-"""Color, words, and what of it is drawn."""
+"""Color, words, and the mark in front of them."""
 
 
 class Chart:
@@ -52,7 +52,7 @@ class Chart:
     def picture(
         self, title: str, x_label: str, x_word: Word, y_word: Word, key: Sequence[Entry], *, key_beside: bool = False
     ) -> Image.Image:
-        """Return it with its words, and a key in the lower right corner or, where that hides something, beside it."""
+        """Return the chart with its words, and a key in its lower right corner or beside it."""
         self._pixels([(LEFT_PX, TOP_PX), (LEFT_PX, BOTTOM_PX), (RIGHT_PX, BOTTOM_PX)], INK, 1)
         picture = self._image.resize((WIDTH_PX, HEIGHT_PX), Image.Resampling.LANCZOS)
         draw = ImageDraw.Draw(picture)

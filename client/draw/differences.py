@@ -1,4 +1,4 @@
-"""Pictures of prediction difference, in the manner of the paper's figures: a row for each map, and what it is of."""
+"""Pictures of prediction difference, in the manner of the paper's figures: a row for each map, with its setting."""
 
 import re
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from whymatch.client.results import DifferenceMap
 TILE = (240, 240)
 """Width and height of one picture of a row."""
 PICTURE_PX = 512
-"""No image is kept larger than this to be drawn."""
+"""The longer side of an image that is kept for drawing."""
 STRONGEST = 0.05
 """The share of the pixels that the paper's figure 3 shows."""
 BRIGHT = 0.01
@@ -58,7 +58,7 @@ def write_maps(runs: Sequence[DifferenceRun], folder: Path) -> list[Path | None]
 
 
 def write_live(run: DifferenceRun, file: Path) -> None:
-    """Write the sheet of a run that may still go on; who reads the file finds a whole picture at any time."""
+    """Write the sheet of a run, also of one that is not finished; readers of the file always find a whole picture."""
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f".{file.name}.part")
     sheet([run]).save(unfinished, "PNG")
@@ -66,7 +66,7 @@ def write_live(run: DifferenceRun, file: Path) -> None:
 
 
 def sheet(runs: Sequence[DifferenceRun]) -> Image.Image:
-    """Return one picture of all maps, a row for each, with what it was made by."""
+    """Return one picture of all maps, a row for each, with its setting."""
     rows = [_row(run, one) for run, one in each_map(runs)]
     return framed(stacked([*rows, text_panel(LEGEND, max(row.width for row in rows))]))
 
@@ -93,7 +93,7 @@ def _row(run: DifferenceRun, one: DifferenceMap) -> Image.Image:
 
 
 def _pictures(run: DifferenceRun, one: DifferenceMap, limit: float) -> list[tuple[Image.Image, str]]:
-    """Return what there is to be seen of a map, with captions."""
+    """Return the pictures of a map, with captions."""
     shown: list[tuple[Image.Image, str]] = []
     if run.picture:
         shown.append((fitted(run.picture, TILE), "image"))
@@ -121,7 +121,7 @@ def _captioned(picture: Image.Image, caption: str) -> Image.Image:
 
 
 def _limit(one: DifferenceMap) -> float:
-    """Return the value of the strongest color: the overlay's, so that both pictures tell the same."""
+    """Return the value of the strongest color: the overlay's, so that both pictures have the same scale."""
     scale = one.color_scale
     return max(-scale.low, scale.high) if scale else float(np.abs(one.values).max())
 

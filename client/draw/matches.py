@@ -1,4 +1,4 @@
-"""Pictures of maps in a folder: one file each as the server drew it, and a sheet that shows all of an answer."""
+"""Pictures of maps in a folder: a file for each, as the server drew it, and a sheet of the whole answer."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -121,7 +121,7 @@ def _stem(setting: results.InterActiveSetting) -> str:
 
 
 def _raw(weight_map: results.WeightMap) -> Image.Image:
-    """Return a map in gray and the shape of its image: 0, or what is less, is black, the largest value white."""
+    """Return a map in gray and the shape of its image: black is 0 or a lower least value, white the largest."""
     values = weight_map.values
     low, high = min(0.0, float(values.min())), max(float(values.max()), TINY)
     gray = Image.fromarray(((values - low) / (high - low) * 255).astype("float32"), "F")
@@ -156,7 +156,7 @@ def _map_tile(
     regions: Iterable[Region] = (),
     cells: Sequence[results.Box] = (),
 ) -> Image.Image:
-    """Return the picture of a map with the regions that were asked for, its best box and its numbered cells."""
+    """Return the picture of a map with its regions, its best box and its numbered cells."""
     picture = fitted(similarity_map.overlay(), size)
     draw_regions(picture, similarity_map, regions)
     draw_best_box(picture, similarity_map)

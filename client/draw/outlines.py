@@ -1,4 +1,4 @@
-"""Lines over the picture of a map: its best box, the regions that were asked for, and numbered cells."""
+"""Lines over the picture of a map: its best box, its regions, and numbered cells."""
 
 import functools
 import math

@@ -1,4 +1,4 @@
-"""What a prediction difference on the command line has come to, with all that a picture of it says."""
+"""The result of a prediction difference on the command line, with the words on its pictures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DifferenceSetting:
-    """How parts of the image were taken as unknown; None where an explanation was resumed, which does not tell."""
+    """How parts of the image were replaced; None for a resumed explanation, whose setting only the server knows."""
 
     window_px: int | None = None
     context_px: int | None = None
@@ -24,7 +24,7 @@ class DifferenceSetting:
 
 @dataclass(frozen=True, eq=False)
 class DifferenceRun:
-    """One call, and what it has come to; the fields are those of the plan."""
+    """One call and its result; the fields are those of the plan."""
 
     image: str | None
     picture: PIL.Image.Image | None
@@ -42,13 +42,13 @@ class DifferenceRun:
 
     @property
     def progress(self) -> str:
-        """Say how far it is."""
+        """The progress in words."""
         explanation = self.explanation
         counts = f"{explanation.evaluations} of {explanation.planned_evaluations} evaluations"
         return counts if explanation.complete else f"partial, {counts}"
 
     def __str__(self) -> str:
-        """Say how it was made, in the paper's letters."""
+        """Return the setting in the paper's letters."""
         setting, sampler = self.setting, self.explanation.sampler
         numbers = (
             ("k", setting.window_px),

@@ -1,4 +1,4 @@
-"""What the sheets of pictures are put together from: tiles, lines of text, bars, and the legend of the colors."""
+"""The parts of sheets of pictures: tiles, lines of text, bars, and the legend of the colors."""
 
 from collections.abc import Sequence
 
@@ -33,7 +33,7 @@ def tile(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def text_panel(lines: Sequence[str], width_px: int) -> Image.Image:
-    """Return lines of text on white; what is too long is cut off."""
+    """Return lines of text on white; long lines are cut off."""
     panel = Image.new("RGB", (width_px, max(1, LINE_PX * len(lines))), "white")
     draw = ImageDraw.Draw(panel)
     for row, line in enumerate(lines):

@@ -19,7 +19,7 @@ CURVES = ("#1f5fa8", "#d9822b", "#3a8f4d", "#b03a48", "#7b5ea7", "#8a6d3b", "#c7
 
 
 def write_plots(layers: Sequence[LayerColors], folder: Path) -> list[Path]:
-    """Write `axes-LAYER.png` of each layer, and `selectivity.png` of all, as far as they were asked for."""
+    """Write `axes-LAYER.png` of each layer, and `selectivity.png` of all, as far as the answers have them."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures = {f"axes-{stem(one.layer)}.png": axis_plot(one) for one in layers if one.axis_setting}
     if any(one.curve for one in layers):

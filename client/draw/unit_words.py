@@ -13,11 +13,11 @@ CLASSES = ("aligned centered", "aligned shifted", "dispersed")
 
 @dataclass(frozen=True, eq=False)
 class UnitCard:
-    """What is known of one unit."""
+    """The description of one unit and its decoded filter."""
 
     unit: UnitDescription
     filter: DecodedFilter | None = None
-    """None where it was not asked for, or cannot be decoded."""
+    """None if it was not asked for, or cannot be decoded."""
     no_filter: str = ""
     """Why it cannot be decoded."""
 
@@ -59,14 +59,14 @@ def stem(layer: str) -> str:
 
 
 def color_words(color: ColorSelectivity) -> str:
-    """Say how selective a unit is, and for what colors."""
+    """Describe how selective a unit is, and for which colors."""
     if color.gray:
         return f"no color in its patches ({', '.join(color.label)})"
     return f"color selectivity S = {color.selectivity:.2f}: {', '.join(color.label)}"
 
 
 def filter_words(one: DecodedFilter) -> str:
-    """Say what class a filter is of."""
+    """Name the class of a filter."""
     color = one.color
     if color.content != "varied":
         return color.content
@@ -75,7 +75,7 @@ def filter_words(one: DecodedFilter) -> str:
 
 
 def color_lines(one: LayerColors) -> list[str]:
-    """Say how a layer is about color."""
+    """Describe the colors of a layer."""
     lines = [f"{one.layer}: {len(one.units)} units"]
     if any(unit.filter for unit in one.units):
         lines += ["\t".join(row) for row in class_table(one)]

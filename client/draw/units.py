@@ -77,7 +77,7 @@ def write_sheet(sheet: Image.Image, folder: Path) -> Path:
 
 
 def card_picture(card: UnitCard) -> Image.Image:
-    """Return what is known of a unit: what it sees of its top images, what it looks for, its colors and labels."""
+    """Return the card of a unit: patches of its top images, its decoded filter, its colors and labels."""
     unit = card.unit
     patches = [_captioned(top.patch(), PATCH, f"{top.response:.4g}") for top in unit.top_images if top.patch_png]
     left = [_grid(patches, PATCHES_IN_ROW)] if patches else [text_panel(["no image makes it respond"], PANEL_PX)]
@@ -139,7 +139,7 @@ def field_picture(one: EmpiricalField) -> Image.Image:
 
 
 def field_lines(one: EmpiricalField) -> list[str]:
-    """Say how large a receptive field is."""
+    """Describe the size of a receptive field."""
     seen = f"at most {one.theoretical.width_px} x {one.theoretical.height_px} px by geometry"
     if one.box is None:
         return [f"{one.layer} / {one.channel}: dead", seen]
@@ -154,7 +154,7 @@ def segment_sheet(segments: Sequence[UnitSegment]) -> Image.Image:
 
 
 def segment_lines(one: UnitSegment) -> list[str]:
-    """Say where a segment begins and how large it is."""
+    """Describe the threshold and the size of a segment."""
     if one.threshold is None:
         return [f"{one.layer} / {one.channel}: dead", "no segment"]
     return [
@@ -187,7 +187,7 @@ def minimal_image_sheet(steps: Sequence[MinimalImageStep]) -> Image.Image:
 
 
 def step_lines(step: MinimalImageStep) -> list[str]:
-    """Say what is left of an image, and how strongly it is still predicted."""
+    """Describe how much of an image is left, and the value of its prediction."""
     return [f"{step.area_share:.0%} of the image", f"value {step.value:.3f}"]
 
 

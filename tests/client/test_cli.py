@@ -83,7 +83,7 @@ def test_add_makes_the_gallery_and_says_what_became_of_the_images(run, save, wor
     (folder / "notes.txt").write_text("not an image, and not tried")
     result = run("add", folder, "--labels-from-folders", "--gallery", "pets")
     assert result.exit_code == 0
-    assert "made the gallery 'pets'" in result.stderr
+    assert "created the gallery 'pets'" in result.stderr
     assert result.stdout == "gallery pets: 3 added (0 of them duplicates of other images), 0 unchanged, 0 failed\n"
     images = [image for image, _ in world.galleries["pets"].values()]
     assert [(image.name.split("/")[-1], image.label) for image in images] == [

@@ -101,7 +101,7 @@ def test_the_command_prints_one_map_as_it_is_and_several_as_a_list(ask, run, col
         (["--layer", "first", "--norm", "0.5"], "take 1 or more, or inf"),
         (["--layer", "first", "--norm", "nan"], "nan; take 1 or more"),
         (["--layer", "first", "--size-px", "16"], "32"),
-        (["--layer", "first", "--descriptor", "max"], "needs --json"),
+        (["--layer", "first", "--descriptor", "max"], "requires --json"),
         (["--layer", "missing"], "'missing' is no layer"),
     ],
 )

@@ -263,7 +263,7 @@ def test_an_interrupted_command_shows_what_there_is(world, address, colors, tmp_
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=20)
     assert process.returncode not in (0, 2)
-    assert "stopped early; --resume abc goes on from here" in stderr
+    assert "stopped early; --resume abc continues from here" in stderr
     assert json.loads(stdout)["evaluations"] == 200
     assert world.difference_call_ended.wait(5)
 

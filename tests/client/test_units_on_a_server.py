@@ -299,7 +299,7 @@ def test_cards_of_leading_channels_come_with_a_match(server_client, tmp_path):
     assert len(list(tmp_path.glob(f"{leading['unit']['layer']}-*.png"))) == 2
     without = CliRunner().invoke(app, [*map(str, command[:4]), "--cards", "2", "--address", server_client.address])
     assert without.exit_code == 2
-    assert "--cards needs --maps" in said(without)
+    assert "--cards requires --maps" in said(without)
 
 
 @pytest.mark.parametrize(
@@ -309,8 +309,8 @@ def test_cards_of_leading_channels_come_with_a_match(server_client, tmp_path):
         (["segment", "image:3.png", LAYER, 0, "--quantile", "nan"], "0 or more and less than 1"),
         (["segment", "image:3.png", LAYER, 0, "--quantile", "0.5", "--share", "0.5"], "exclude each other"),
         (["segment", "nowhere.png", LAYER, 0], "there is no file"),
-        (["colors", LAYER, "--no-axes", "--no-selectivity"], "nothing to look at"),
-        (["filters", LAYER, "--values"], "--values needs --json"),
+        (["colors", LAYER, "--no-axes", "--no-selectivity"], "nothing to measure"),
+        (["filters", LAYER, "--values"], "--values requires --json"),
         (["minimal-image", "image:3.png", "--target", "unit:3"], "write match, class or class:NAME"),
         (["minimal-image", "image:3.png", "--segmentation", "grid"], "'slic', 'felzenszwalb'"),
         (["minimal-image", "image:3.png", "--fill", "pink"], "'gray', 'blur'"),

@@ -1,7 +1,7 @@
-"""The audit of a network's units as a folder of HTML pages; a run that was stopped goes on where it was.
+"""The audit of a network's units as a folder of HTML pages; a stopped run continues where it was.
 
-DIR/index.html leads to a page for each layer, and that to a page for each unit. What was found is kept beside the pages
-as JSON: pages are made of it, and what is there is not asked for again.
+DIR/index.html leads to a page for each layer, and that to a page for each unit. The answers are kept beside the pages
+as JSON: pages are made of them, and only missing ones are asked for.
 """
 
 import io
@@ -27,34 +27,34 @@ from whymatch.client.errors import InvalidArgument
 from whymatch.client.unit_results import UnitProgress
 
 LAYERS = 5
-"""How many layers to look at, unless they are named."""
+"""How many layers to cover by default."""
 SHOWN_FILTERS = 96
 """Filters on the sheet of a layer."""
 Document = dict[str, Any]
 Call = Callable[[str], Callable[[UnitProgress], None]]
-"""Begins to show how far something is; gets its name, and returns what to tell."""
+"""Begins a progress bar of that name, and returns the `progress` of a call."""
 
 
 class ReportMismatch(Exception):
-    """The folder holds a report of something else."""
+    """The folder holds a report of another model, gallery or setting."""
 
 
 @dataclass(frozen=True)
 class ReportSetting:
-    """What to look at in each layer."""
+    """How much of each layer to cover."""
 
     units: int | None = None
     """How many units get a page, evenly over the layer; None for all."""
     fields: int = 3
-    """How many of them get their receptive field found."""
+    """How many of these units to find the receptive field of."""
     field_images: int = 5
-    """K, of how many top images."""
+    """K, how many of their top images to occlude."""
     labels_of: int | None = None
-    """Over how many top images labels are counted; None lets the server choose."""
+    """How many top images to count labels over; None lets the server choose."""
 
 
 def choose_layers(client: Client, named: Sequence[str]) -> list[str]:
-    """Return the layers that were named, or about five of the network."""
+    """Return the named layers, or about five of the network."""
     return list(named) or spread(client.model(), LAYERS)
 
 
@@ -63,7 +63,7 @@ def write_report(client: Client, folder: Path, layers: Sequence[str], setting: R
 
     Raises:
         ReportMismatch: the folder has a report of another model, gallery or setting.
-        WhymatchError: a layer cannot be looked at; nothing was written of any.
+        WhymatchError: a layer cannot be described; nothing was written of any.
     """
     for layer in layers:
         next(client.units.describe(layer, [0], top_count=1, label_image_count=1, progress=call(layer)))
@@ -82,7 +82,7 @@ def write_report(client: Client, folder: Path, layers: Sequence[str], setting: R
 
 
 def _subject(client: Client, setting: ReportSetting) -> Document:
-    """Return what the report is of."""
+    """Return the subject of the report."""
     model, gallery = client.model(), client.get_gallery(client.gallery)
     return {
         "model": model.fingerprint,
@@ -104,7 +104,7 @@ def _require_same(file: Path, subject: Document) -> None:
 
 
 def _layer(client: Client, layer: str, folder: Path, setting: ReportSetting, call: Call) -> Document:
-    """Bring what is known of a layer up to date, and write its pages; return what the first page says of it."""
+    """Fetch the missing answers on a layer, and write its pages; return the layer for the first page."""
     folder.mkdir(exist_ok=True)
     axes = _kept(folder / "axes.json", lambda: _axes(client, layer, folder, call))
     selectivity = _kept(folder / "selectivity.json", lambda: _selectivity(client, layer, call))
@@ -125,7 +125,7 @@ def _layer(client: Client, layer: str, folder: Path, setting: ReportSetting, cal
 
 
 def _axes(client: Client, layer: str, folder: Path, call: Call) -> Document:
-    """Look for the color axes of a layer; where its filters cannot be decoded, say so."""
+    """Find the color axes of a layer, or the reason why its filters cannot be decoded."""
     try:
         found = client.units.layer_colors(layer, with_selectivity=False, progress=call(f"{layer}, color axes"))
     except InvalidArgument as error:
@@ -164,7 +164,7 @@ def _fields(
 
 
 def _write_card(card: UnitCard, folder: Path) -> None:
-    """Write what is known of a unit; its JSON last, which says that all is there."""
+    """Write the files of a unit; its JSON last, which marks the others as complete."""
     channel = card.unit.channel
     card_picture(card).save(folder / f"{channel:04}.png")
     if card.filter:
@@ -183,7 +183,7 @@ def _write_filters(channels: Sequence[int], folder: Path) -> bool:
 
 
 def _chosen(count: int, wanted: int | None) -> list[int]:
-    """Return `wanted` places of `count`, evenly spread; all of them where None is wanted."""
+    """Return `wanted` places of `count`, evenly spread; all of them if `wanted` is None."""
     if wanted is None or wanted >= count:
         return list(range(count))
     return [int(place) for place in np.linspace(0, count - 1, wanted).round()]
@@ -194,7 +194,7 @@ def _file(folder: Path, channel: int) -> Path:
 
 
 def _kept(file: Path, make: Callable[[], Document]) -> Document:
-    """Return what a file holds; make it first if it is not there, or broken."""
+    """Return the document in a file; make it if it is missing or broken."""
     document = _read(file)
     if document is None:
         document = make()
@@ -210,7 +210,7 @@ def _read(file: Path) -> Document | None:
 
 
 def _write(file: Path, text: str) -> None:
-    """Write a file that is there whole, or not at all."""
+    """Write a file whole or not at all."""
     part = file.with_name(f".{file.name}.part")
     part.write_text(text, encoding="utf-8")
     part.replace(file)

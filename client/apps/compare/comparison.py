@@ -18,9 +18,9 @@ class Query:
     path: Path
     name: str
     label: str
-    """Empty if it is not known, or no other image has it: then no match is right or wrong."""
+    """Empty if it is unknown, or no other image has it: then no match is right or wrong."""
     own: str
-    """What the gallery calls this very file, which is no match; empty if the gallery does not hold it."""
+    """The name of this very file in the gallery, which does not count as a match; empty if the gallery lacks it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Found:
     score: float
     """Cosine similarity in the model's own space, -1 to 1."""
     right: bool | None
-    """Whether it has the query's label; None if that is not known."""
+    """Whether it has the query's label; None if that is unknown."""
     query_map: SimilarityMap
     match_map: SimilarityMap
     moved: float | None
@@ -42,13 +42,13 @@ class Found:
 
     @property
     def verdict(self) -> str:
-        """The word right or wrong, or nothing if that is not known."""
+        """The word right or wrong, or nothing if that is unknown."""
         return "" if self.right is None else "right" if self.right else "wrong"
 
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """What one model made of all queries."""
+    """The answers of one model to all queries."""
 
     name: str
     """As the command line named the model."""
@@ -68,7 +68,7 @@ class Side:
 
     @property
     def map_moved(self) -> float | None:
-        """The mean of what the queries' maps moved; None for the first model."""
+        """The mean distance of the queries' maps from the first model's; None for the first model."""
         return _mean(found.moved for found in self._found())
 
     @property
@@ -77,7 +77,7 @@ class Side:
         return _mean(half_share(found.query_map) for found in self._found())
 
     def document(self) -> Document:
-        """Return what is known of the model for `--json`."""
+        """Return the model and its figures for `--json`."""
         return {
             "model": self.name,
             **record(self.model, "fingerprint", "backbone", "pooling", "dimensions"),
@@ -106,9 +106,9 @@ class Comparison:
     """Images in the gallery."""
     queries: Sequence[Query]
     sides: Sequence[Side]
-    """One for each model; the maps of all are held against those of the first."""
+    """One for each model; the maps of all are compared with those of the first."""
     failures: Sequence[Failure]
-    """What could not be read and is not part of it."""
+    """Images that could not be read, and are left out."""
 
     def document(self) -> Document:
         """Return the comparison for `--json`; these names are promises to other programs."""

@@ -1,7 +1,7 @@
 """`whymatch compare`: the same queries under several models, each behind a server of its own, and how the maps move.
 
 The first model's server stays: it explains the pairs that the other models found, so that each of their maps can be
-held against the first model's map of the same two images.
+compared with the first model's map of the same two images.
 """
 
 import sys
@@ -21,7 +21,7 @@ from whymatch.client.draw.maps import SMALL_PX, fitted_down
 from whymatch.client.results import SimilarityMap
 
 SAMPLE = 6
-"""How many queries are taken of a folder unless told."""
+"""How many queries are taken from a folder by default."""
 
 
 class CompareFailed(Exception):
@@ -61,12 +61,12 @@ def run(
     for number in range(len(comparison.queries)):
         sheet.sheet(comparison, number, pictures).save(output / f"query-{number + 1:02}.png")
     page = report.report(comparison, pictures)
-    (output / "report.html").write_text(page, encoding="utf-8", errors="backslashreplace")  # names may be no UTF-8
+    (output / "report.html").write_text(page, encoding="utf-8", errors="backslashreplace")  # names may not be UTF-8
     return comparison
 
 
 def compare(images: Sequence[FoundImage], queries: Sequence[Query], models: Sequence[str], *, limit: int) -> Comparison:
-    """Search a gallery of `images` with `queries` under each of `models`; what cannot be read is left out.
+    """Search a gallery of `images` with `queries` under each of `models`; unreadable images are left out.
 
     Raises:
         CompareFailed: a model cannot be served, or nothing is left.
@@ -88,7 +88,7 @@ def compare(images: Sequence[FoundImage], queries: Sequence[Query], models: Sequ
 
 @contextmanager
 def _serving(name: str, number: int, count: int) -> Iterator[Client]:
-    """Serve the model `name` with an empty gallery that goes away at the end."""
+    """Serve the model `name` with an empty gallery, and delete it at the end."""
     print(f"model {number} of {count}: {name}", file=sys.stderr)
     try:
         with (
@@ -103,7 +103,7 @@ def _serving(name: str, number: int, count: int) -> Iterator[Client]:
 
 
 def _add(client: Client, images: Sequence[FoundImage], left_out: dict[str, Failure]) -> list[FoundImage]:
-    """Add `images`, put what fails into `left_out`, and return the others."""
+    """Add `images`, put failures into `left_out`, and return the others."""
     summary = Summary(client.gallery)
     add_images(client, images, summary)
     left_out |= {failure.path: failure for failure in summary.failures}
@@ -135,7 +135,7 @@ def _require_matches(images: Sequence[FoundImage], queries: Sequence[Query]) -> 
 def _search(
     name: str, client: Client, first: Client | None, queries: Sequence[Query], paths: Mapping[str, Path], limit: int
 ) -> Side:
-    """Search with all queries, and hold their maps against those of the model behind `first`, if it is another one."""
+    """Search with all queries, and compare their maps with those of the model behind `first`, if there is one."""
     answers = []
     with progress_bar(len(queries), "searching") as progress:
         for query in queries:

@@ -32,7 +32,7 @@ LIMIT = 3
 
 @dataclass(frozen=True)
 class Half:
-    """What the region that holds one of two photographs found first."""
+    """The first match of the region that holds one of two photographs."""
 
     photo: str
     beside: str
@@ -41,7 +41,7 @@ class Half:
 
 @dataclass(frozen=True)
 class Row:
-    """One search by a region, or by the whole picture, and why each of its matches was found."""
+    """One search by a region, or by the whole picture, with an explanation of each match."""
 
     name: str
     regions: Sequence[Region]

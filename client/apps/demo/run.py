@@ -38,7 +38,7 @@ class DemoFailed(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What one query found."""
+    """The answer to one query."""
 
     query: View
     result: SearchResult
@@ -52,7 +52,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Demo:
-    """What the sections of the report can use."""
+    """The input of the report's sections."""
 
     client: Client
     photos: dict[str, Path]
@@ -213,7 +213,7 @@ def _search(client: Client, query: View) -> Answer:
 
 @contextmanager
 def _data_folder(output: Path, keep: bool) -> Iterator[Path]:
-    """Yield a folder for the server's data that goes away at the end, unless it is to be kept."""
+    """Yield a folder for the server's data, and delete it at the end unless `keep`."""
     if keep:
         data = output / "data"
         if data.exists():
