@@ -3,7 +3,6 @@
 import functools
 import itertools
 import math
-import operator
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +13,8 @@ from torch import fx, nn
 from torch.nn import functional
 
 from whymatch.embed.errors import BadLayer
-from whymatch.embed.layers import RELUS, Layer, Layers, Reader, too_small, window_of
+from whymatch.embed.layers import Layer, Layers, Reader
+from whymatch.embed.operations import RELUS, WITHOUT_WRITING, is_too_small, window_of
 from whymatch.embed.pooling import Array
 
 Aggregation = Literal["average", "max"]
@@ -205,7 +205,7 @@ class _Forward(fx.Interpreter):
         layer = self.fetch_attr(target)
         if isinstance(layer, RELUS):
             return functional.relu6(*args) if isinstance(layer, nn.ReLU6) else functional.relu(*args)
-        if isinstance(layer, nn.Conv2d) and too_small(args[0], layer):
+        if isinstance(layer, nn.Conv2d) and is_too_small(args[0], layer):
             rows, columns = args[0].shape[2:]
             raise BadLayer(
                 f"the image leaves {target} a map of {rows} x {columns} cells, less than its kernel of "
@@ -215,13 +215,10 @@ class _Forward(fx.Interpreter):
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         kwargs = {name: value for name, value in kwargs.items() if name != "inplace"}
-        return super().call_function(_NOT_IN_PLACE.get(target, target), args, kwargs)
+        return super().call_function(WITHOUT_WRITING.get(target, target), args, kwargs)
 
     def call_method(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return super().call_method(target.removesuffix("_"), args, kwargs)
-
-
-_NOT_IN_PLACE = {operator.iadd: operator.add, functional.relu_: functional.relu, torch.relu_: torch.relu}
 
 
 def _scores(values: Mapping[fx.Node, torch.Tensor], plans: Sequence[_Plan]) -> dict[Score, torch.Tensor]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from whymatch.embed.layers import Pair
+from whymatch.embed.operations import Pair
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from torch import fx, nn
-from torch.nn import functional
 
 from whymatch.embed import BadLayer, Model, Placement
-from whymatch.embed.incremental import SUMS
-from whymatch.embed.layers import is_pool, pool_of, window_of
+from whymatch.embed.operations import (
+    ARITHMETIC,
+    is_adaptive_average,
+    is_pointwise,
+    is_pool,
+    is_zero_padded_convolution,
+    pool_of,
+    window_of,
+)
 from whymatch.explain.regions import Box
 from whymatch.explain.units.layer_map import LayerMap, find_layer_map
 
@@ -128,7 +134,7 @@ def _seen(found: LayerMap, node: fx.Node, sources: Sequence[fx.Node], seen: Sequ
     sights = [each for each in seen if not isinstance(each, str)]
     if len(sights) < len(seen):
         return next(each for each in seen if isinstance(each, str))
-    if is_pool(node, layer) or (type(layer) is nn.Conv2d and layer.padding_mode == "zeros"):
+    if is_pool(node, layer) or is_zero_padded_convolution(layer):
         rows, columns = zip(*window_of(layer or pool_of(node)), strict=True)
         return sights[0][0].through(*rows), sights[0][1].through(*columns)
     alike = {
@@ -143,8 +149,8 @@ def _seen(found: LayerMap, node: fx.Node, sources: Sequence[fx.Node], seen: Sequ
 
 def _keeps_places(found: LayerMap, node: fx.Node, layer: nn.Module | None) -> bool:
     """Say whether each place of the output hangs on that place of the inputs alone."""
-    if isinstance(layer, nn.AdaptiveAvgPool2d) or node.target is functional.adaptive_avg_pool2d:
+    if is_adaptive_average(node, layer):
         return found.shapes[node] == found.shapes[node.all_input_nodes[0]]  # as VGG with images of the usual size
-    if found.joins_channels(node) or found.picks_channels(node) or found.is_pointwise(node):
+    if found.joins_channels(node) or found.picks_channels(node) or is_pointwise(node, layer):
         return True
-    return node.target in SUMS
+    return node.target in ARITHMETIC
