@@ -1,15 +1,15 @@
 """`whymatch train`: flags to a recipe, and its progress. What takes long to import waits until the flags are right."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import rich.progress
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+from whymatch.embed.terminal import MODEL_HELP, exit_on, progress_bar
 
 if TYPE_CHECKING:
     from whymatch.embed.training.run import Progress, Run
@@ -19,12 +19,10 @@ PoolingKind = Literal["average", "max", "gem"]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-MODEL_HELP = "[BACKBONE=]MODEL[:POOLING]; MODEL is bundled, a torchvision or timm network, or a weights file"
 
-
-def main() -> None:
-    """Run the command."""
-    app(prog_name="whymatch train")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; by default with the arguments of the process."""
+    app(arguments, prog_name="whymatch train")
 
 
 @app.command()
@@ -40,7 +38,9 @@ def train(
     loss: Annotated[
         Loss, typer.Option(help="What is learned: labels, or what a --teacher sees, at its end or in each --stage.")
     ] = "proxy",
-    model: Annotated[str, typer.Option(metavar="MODEL", help=f"Where to begin: {MODEL_HELP}.")] = "bundled",
+    model: Annotated[
+        str, typer.Option(metavar="MODEL", help=f"Where to begin: [BACKBONE=]MODEL[:POOLING]; {MODEL_HELP}.")
+    ] = "bundled",
     scratch: Annotated[str, typer.Option(metavar="NETWORK", help="Begin with random weights of this network.")] = "",
     pooling: Annotated[PoolingKind | None, typer.Option(help="By default that of the model.")] = None,
     size_px: Annotated[int, typer.Option(min=0, help="Side of the views to train on; 0: the model's size.")] = 0,
@@ -101,15 +101,9 @@ def _train(chosen: dict[str, object], *, output: Path, resume: bool, checkpoint:
     from whymatch.embed import WhymatchError
     from whymatch.embed.training.recipe import Recipe, prepare
 
-    try:
+    with exit_on(WhymatchError, OSError, stopped=f"stopped; go on with --resume --output {output}"):
         run = prepare(Recipe(**chosen), output, checkpoints=checkpoint, **how)  # type: ignore[arg-type]
         return _with_progress(run, resume)
-    except (WhymatchError, OSError) as err:
-        print(f"whymatch: {err}", file=sys.stderr)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        print(f"stopped; go on with --resume --output {output}", file=sys.stderr)
-        raise typer.Exit(1) from None
 
 
 def _with_progress(run: "Run", resume: bool) -> Path:
@@ -123,16 +117,8 @@ def _with_progress(run: "Run", resume: bool) -> Path:
 
 @contextmanager
 def _bar(run: "Run", console: Console) -> Iterator[Callable[["Progress"], None]]:
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}, {task.fields[rate]:.0f} images/s"),
-        TimeRemainingColumn(),
-    )
-    with rich.progress.Progress(*columns, console=console) as bars:
-        bar = bars.add_task("training", total=run.schedule.steps, loss=float("nan"), rate=0.0)
-        yield lambda done: bars.update(bar, completed=done.step, loss=done.loss, rate=done.images_per_s)
+    with progress_bar(run.schedule.steps, "training", console=console) as bar:
+        yield lambda done: bar.reach(done.step, f"loss {done.loss:.3f}, {done.images_per_s:.0f} images/s")
 
 
 def _line(done: "Progress") -> None:

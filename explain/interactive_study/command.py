@@ -1,8 +1,8 @@
-"""`whymatch benchmark interactive`: describe the images, classify, print. Data goes to stdout, talk to stderr."""
+"""`whymatch study interactive`: describe the images, classify, print. Data goes to stdout, talk to stderr."""
 
 import json as json_text
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +10,7 @@ import typer
 
 from whymatch.embed import Aggregation, Array, Model, WhymatchError, find_images, load_named_model
 from whymatch.embed.model import Precision
+from whymatch.embed.terminal import MODEL_HELP, exit_on, plot_file, progress_bar, short
 from whymatch.explain.interactive import INTERACTIVE_PX
 from whymatch.explain.interactive_study.descriptors import Descriptor, Variant, default_layers, variants
 from whymatch.explain.interactive_study.experiment import Plan, Results, measure, plan_of
@@ -19,20 +20,17 @@ from whymatch.explain.interactive_study.report import document, notes, tables
 from whymatch.explain.interactive_study.settings import settings_of
 from whymatch.explain.interactive_study.split import Split, draw_split
 from whymatch.explain.interactive_study.store import Store, describe_images
-from whymatch.index.evaluation.command import plot_file
-from whymatch.index.evaluation.progress import progress_bar
-from whymatch.index.evaluation.report import short
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
-def main() -> None:
-    """Run the command."""
-    app(prog_name="whymatch benchmark")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; by default with the arguments of the process."""
+    app(arguments, prog_name="whymatch study")
 
 
 @app.callback()
-def benchmark() -> None:
+def study() -> None:
     """Repeat the experiments of a paper on your images."""
 
 
@@ -59,12 +57,12 @@ def interactive(
     ],
     output: Annotated[
         Path, typer.Option(metavar="DIR", file_okay=False, help="Keeps the descriptors, so that a killed run goes on.")
-    ] = Path("benchmark-output"),
+    ] = Path("study-output"),
     model: Annotated[
         str,
         typer.Option(
             metavar="MODEL",
-            help="[BACKBONE=]MODEL; MODEL is bundled, a torchvision or timm network, or a weights file.",
+            help=f"[BACKBONE=]MODEL; {MODEL_HELP}.",
         ),
     ] = "bundled",
     include: Annotated[str, typer.Option(metavar="PATTERN", help="Only files with such names: train__*")] = "*",
@@ -106,7 +104,7 @@ def interactive(
     sizes: dict[InputKind, int] = {"unwarped": size_px, "warped": warped_size_px}
     drawn = {"train_per_class": train_per_class, "test_per_class": test_per_class, "seed": seed}
     folder = folder.resolve()
-    try:
+    with exit_on(WhymatchError, OSError, FloatingPointError, stopped="stopped; run the same again to go on"):
         split = draw_split(find_images([folder], include=include), **drawn)
         loaded = load_named_model(model, device=device, precision=precision)
         plan = plan_of(loaded.layers, names(layers) or default_layers(loaded.layers), compared)
@@ -124,12 +122,6 @@ def interactive(
             save_accuracies(results, plot, title=title)
         if histogram:
             save_histograms(_mean_responses(stores, plan), histogram, title=title)
-    except (WhymatchError, OSError, FloatingPointError) as err:
-        print(f"whymatch: {err}", file=sys.stderr)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        print("stopped; run the same again to go on", file=sys.stderr)
-        raise typer.Exit(1) from None
 
 
 def _run(models: Mapping[InputKind, Model], stores: Mapping[InputKind, Store], plan: Plan, split: Split) -> Results:
@@ -138,11 +130,11 @@ def _run(models: Mapping[InputKind, Model], stores: Mapping[InputKind, Store], p
     for kind, store in stores.items():
         missing = sum(len(store.chunk(number)) for number in store.missing)
         if missing:
-            with progress_bar(missing, f"describing: {kind}") as advance:
-                describe_images(models[kind], store, plan.descriptors, advance)
+            with progress_bar(missing, f"describing: {kind}") as bar:
+                describe_images(models[kind], store, plan.descriptors, bar.advance)
     classified = int((~split.training).sum()) * plan.classifiers * len(stores)
-    with progress_bar(classified, "classifying") as advance:
-        return measure(stores, split, plan, advance)
+    with progress_bar(classified, "classifying") as bar:
+        return measure(stores, split, plan, bar.advance)
 
 
 def _mean_responses(stores: Mapping[InputKind, Store], plan: Plan) -> dict[str, Array]:
