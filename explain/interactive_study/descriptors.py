@@ -46,7 +46,7 @@ class Descriptor:
 
     @property
     def name(self) -> str:
-        """Unique among the descriptors of a benchmark."""
+        """Unique among the descriptors of a study."""
         return f"{self.layer}: {self.variant.name}"
 
 
