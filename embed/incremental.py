@@ -1,4 +1,4 @@
-"""Runs a network again and again on one image of which only a window changes, and computes only what that changes."""
+"""Runs a network on variants of one image in which only a window changes, and computes only what that changes."""
 
 import functools
 from collections.abc import Collection, Mapping, Sequence
@@ -26,7 +26,7 @@ from whymatch.embed.operations import (
 )
 
 Value: TypeAlias = Any
-"""What a node gives: `Patches` of a map, or a tensor without places, for all windows and samples."""
+"""The output of a node: `Patches` of a map, or a tensor without places, for all windows and samples."""
 
 
 class Incremental:
@@ -40,8 +40,8 @@ class Incremental:
     def __init__(self, module: fx.GraphModule, inputs: torch.Tensor, ends: Collection[fx.Node]) -> None:
         """Run the network once.
 
-        inputs: (1, 3, h, w), the unchanged image as the network wants it.
-        ends: the nodes whose values are wanted.
+        inputs: (1, 3, h, w), the unchanged image, normalized for the network.
+        ends: the nodes whose values `run` returns.
         """
         self._interpreter = fx.Interpreter(module)
         self._module = module
@@ -53,7 +53,7 @@ class Incremental:
         """Of convolutions and linear layers in the last run."""
         self._windows = self._evaluations = 1
         self.base: dict[fx.Node, Any] = {}
-        """What each node gives for the unchanged image."""
+        """The output of each node for the unchanged image."""
         self._kept = set(self._nodes)
         values: dict[fx.Node, Any] = {}
         for node in self._nodes:
@@ -74,7 +74,7 @@ class Incremental:
         """Return the values of the ends for windows with other contents.
 
         tops, lefts: the first row and column of each window.
-        contents: (windows, samples, 3, k, k), as the network wants them.
+        contents: (windows, samples, 3, k, k), normalized for the network.
         """
         side = contents.shape[-1]
         values: dict[fx.Node, Value] = {}
@@ -100,7 +100,7 @@ class Incremental:
         return found
 
     def _value(self, node: fx.Node, inputs: Mapping[fx.Node, Value]) -> Value:
-        """Return what a node makes of its changed inputs; None stands for an unchanged one."""
+        """Return the output of a node for its changed inputs; None stands for an unchanged one."""
         maps = [each for each in inputs.values() if isinstance(each, Patches)]
         if not all(each.is_whole for each in maps):
             if len(maps) == len(inputs) and (followed := self._followed(node, maps)) is not None:
@@ -113,7 +113,7 @@ class Incremental:
         return whole_maps(result, self.base[node], windows=self._windows)
 
     def _followed(self, node: fx.Node, maps: list[Patches]) -> Value:
-        """Return what a node makes of changes alone, None if that cannot be said."""
+        """Return the output of a node from the changed parts alone, None if these are not enough."""
         layer, first, base = layer_of(self._module, node), maps[0], self.base[node]
         if len(maps) > 1:
             alike = len({(each.base.ndim, each.base.shape[-2:]) for each in maps}) == 1
@@ -130,7 +130,7 @@ class Incremental:
         return None
 
     def _slid(self, node: fx.Node, layer: nn.Module, maps: Patches) -> Patches:
-        """Return what a convolution or a pooling makes of changes."""
+        """Return the output of a convolution or a pooling for the changed part."""
         base = self.base[node]
         kernel, stride, padding, dilation = window_of(layer)
         rows, columns = (
@@ -169,12 +169,12 @@ class Incremental:
         return result
 
     def _pass_on(self, node: fx.Node, values: dict[fx.Node, Any]) -> None:
-        """Let those that read after a layer what it wrote into read what it wrote."""
+        """Where a node wrote into its input, let later readers of that input read the result."""
         if writes_into_input(node, layer_of(self._module, node)):
             values[node.all_input_nodes[0]] = values[node]
 
     def _not_to_write_into(self) -> set[fx.Node]:
-        """Return the inputs, the ends, what several read, and what is the same memory, as behind nn.Identity."""
+        """Return the nodes to leave as they are: inputs, ends, those with several readers, and what shares memory."""
         kept: set[fx.Node] = set()
         for node in self._nodes:
             same = (source for source in node.all_input_nodes if _is_same_memory(self.base[source], self.base[node]))

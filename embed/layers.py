@@ -17,7 +17,7 @@ from whymatch.embed.trunk import SCORES, Trunk, without_numbers
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer with a response: what a ReLU lets through, and what pooling or concatenating such responses gives."""
+    """A layer with a response: the output of a ReLU, or of pooling or concatenating such outputs."""
 
     name: str
     """In the paper's style for VGG and AlexNet (`conv-4-3`, `pool-4`, `fc-6`), else the name of the module."""
@@ -175,7 +175,7 @@ def _with_top(trunk: Trunk) -> fx.GraphModule:
 
 
 def shapes_of(module: fx.GraphModule, height: int, width: int) -> dict[fx.Node, torch.Size]:
-    """Return the shape of what each node gives for one input, without computing any; empty for what is no tensor."""
+    """Return the shape of each node's output for one input, without computing values; empty if it is not a tensor."""
     recorder = _Recorder(without_numbers(module))
     recorder.run(torch.zeros(1, 3, height, width, device="meta"))
     return dict(zip(module.graph.nodes, recorder.shapes, strict=True))  # a copy's nodes may have other names

@@ -39,10 +39,10 @@ class Trunk:
     top_sha256: str = ""
     """Hash of its parameters."""
     classifier: Classifier | None = None
-    """What scores the classes, if `top` ends in it."""
+    """The layer that scores the classes, if `top` ends in it."""
     scorer: fx.GraphModule | None = None
     """A function of feature maps to class scores (B, classes) before softmax: all of the network behind the feature
-    map. None if the weights lack a part of it, or it cannot be followed."""
+    map. None if the weights lack a part of it, or it cannot be traced."""
 
 
 def cut_trunk(network: Network) -> Trunk:
@@ -126,7 +126,7 @@ def _channels(module: nn.Module, network: Network) -> int:
 
 
 class _Tracer(fx.Tracer):
-    """Follows a network down to torch's own layers and to the special convolutions that timm derives from them."""
+    """Traces a network down to torch's own layers and to the special convolutions that timm derives from them."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, (nn.Conv2d, nn.BatchNorm2d)) or super().is_leaf_module(m, module_qualified_name)

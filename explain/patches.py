@@ -1,4 +1,4 @@
-"""Patches of images, and the normal distribution that they are held to have (Zintgraf, Cohen, Welling).
+"""Patches of images, and the normal distribution fitted to them (Zintgraf, Cohen, Welling).
 
 Pixels are (h, w, 3) with values of 0 to 255; the values of a patch lie in the order row, column, channel.
 """
@@ -17,7 +17,7 @@ Pixels = NDArray[np.uint8]
 Wide = NDArray[np.float64]
 
 PATCHES = 25_000
-"""Patches that a normal is fitted to, about, as in the paper."""
+"""About how many patches a normal is fitted to, as in the paper."""
 BATCH = 512
 """Patches whose products are summed at once."""
 
@@ -72,7 +72,7 @@ def load_patch_normal(path: Path) -> PatchNormal:
 
 @dataclass(frozen=True, eq=False)
 class PatchFit:
-    """Says how far the fit of a normal is, and last what came of it."""
+    """Progress of fitting a normal, and at the end the normal."""
 
     done: int
     """Images seen."""
@@ -82,7 +82,7 @@ class PatchFit:
 def fit_patches(images: Iterable[Pixels], image_count: int, context_px: int, *, seed: int = 0) -> Iterator[PatchFit]:
     """Fit a normal to about 25,000 patches: equally many of each image, at random places.
 
-    images: (h, w, 3) each, of any sizes; those with a side shorter than a patch are passed over.
+    images: (h, w, 3) each, of any sizes; those with a side shorter than a patch are skipped.
     image_count: how many images come.
 
     Raises:

@@ -53,8 +53,9 @@ def serve(
         str | None,
         typer.Option(
             metavar="SPEC",
-            help="[BACKBONE=]MODEL[:POOLING], and perhaps @LAYERS: bundled:max, resnet50, vgg16=vgg.pth, "
-            "run/model.safetensors, resnet50@layer3,last. Stands for --backbone, --weights and --pooling.",
+            help="[BACKBONE=]MODEL[:POOLING][@LAYERS]: bundled:max, resnet50, vgg16=vgg.pth, run/model.safetensors, "
+            "resnet50@layer3,last. LAYERS are pooled instead of the last one. Stands for --backbone, --weights and "
+            "--pooling.",
         ),
     ] = ServerConfig.model,
     backbone: Annotated[

@@ -56,7 +56,10 @@ def interactive(
         Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="Images; each folder is a class.")
     ],
     output: Annotated[
-        Path, typer.Option(metavar="DIR", file_okay=False, help="Keeps the descriptors, so that a killed run goes on.")
+        Path,
+        typer.Option(
+            metavar="DIR", file_okay=False, help="Folder of the descriptors, from which a killed run resumes."
+        ),
     ] = Path("study-output"),
     model: Annotated[
         str,
@@ -65,25 +68,25 @@ def interactive(
             help=f"[BACKBONE=]MODEL; {MODEL_HELP}.",
         ),
     ] = "bundled",
-    include: Annotated[str, typer.Option(metavar="PATTERN", help="Only files with such names: train__*")] = "*",
+    include: Annotated[str, typer.Option(metavar="PATTERN", help="Only files whose names match: train__*")] = "*",
     train_per_class: Annotated[int, typer.Option(min=1, help="Images of each class to learn from.")] = 30,
-    test_per_class: Annotated[int, typer.Option(min=1, help="At most so many others of each class to test on.")] = 50,
-    seed: Annotated[int, typer.Option(min=0, help="Of the drawing of images.")] = 0,
+    test_per_class: Annotated[int, typer.Option(min=1, help="At most this many others of each class to test on.")] = 50,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of drawing the images.")] = 0,
     inputs: Annotated[
         Literal["unwarped", "warped", "both"],
         typer.Option("--input", help="Images in their own shape, or squeezed into a square."),
     ] = "unwarped",
     size_px: Annotated[
-        int, typer.Option(min=32, max=4096, help="Un-warped inputs have about the square of it in pixels.")
+        int, typer.Option(min=32, max=4096, help="Un-warped inputs have about this number squared of pixels.")
     ] = INTERACTIVE_PX,
     warped_size_px: Annotated[int, typer.Option(min=32, max=4096, help="Side of warped inputs.")] = 224,
     layers: Annotated[
         str,
         typer.Option(metavar="LAYER,...", help="Names of layers.", show_default="the paper's for VGG, else about six"),
     ] = "",
-    norms_: Annotated[str, typer.Option("--norms", metavar="P,...", help="Of the weighed descriptors.")] = "1,2",
-    aggregation: Annotated[Aggregation, typer.Option(help="Of the weighed descriptors over the cells.")] = "average",
-    precision: Annotated[Precision, typer.Option(help="Of the network's arithmetic.")] = "float32",
+    norms_: Annotated[str, typer.Option("--norms", metavar="P,...", help="Norms of the weighed descriptors.")] = "1,2",
+    aggregation: Annotated[Aggregation, typer.Option(help="How weighed descriptors pool the cells.")] = "average",
+    precision: Annotated[Precision, typer.Option(help="Precision of the network's arithmetic.")] = "float32",
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda or cuda:N.")] = "cpu",
     plot: Annotated[
         Path | None,

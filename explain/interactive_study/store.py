@@ -24,7 +24,7 @@ class Store:
 
     folder: Path
     settings: Mapping[str, object]
-    """All that decides the descriptors, ready for JSON."""
+    """All that determines the descriptors, ready for JSON."""
     paths: Sequence[Path]
     """Of the images."""
     images_at_a_time: int = IMAGES_AT_A_TIME

@@ -50,7 +50,7 @@ class EmpiricalField:
 
 @dataclass(frozen=True, eq=False)
 class FieldProgress:
-    """Says how far the work is, and last what came of it."""
+    """Progress of the occluding, and at the end the field."""
 
     done: int
     """Evaluations so far."""

@@ -1,4 +1,4 @@
-"""Projects what is looked for in the output of a layer to its inputs: transposed filters, upsampling, factors."""
+"""Projects what units look for from a layer's output to its inputs: transposed filters, upsampling, factors."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -54,7 +54,7 @@ def inverted(found: LayerMap, node: fx.Node, pattern: Pattern) -> list[tuple[fx.
     """Return what is looked for in each input of a node; what has no pixels in it is left out.
 
     Raises:
-        BadLayer: the node is no layer that can be inverted so.
+        BadLayer: the node cannot be inverted so.
     """
     layer, source = found.called(node), node.all_input_nodes[0]
     if type(layer) is nn.Conv2d:

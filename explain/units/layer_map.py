@@ -22,7 +22,7 @@ class LayerMap:
     node: fx.Node
     """What gives the layer's map."""
     shapes: dict[fx.Node, torch.Size]
-    """Of what each node of the network gives for one input; empty for what is no tensor."""
+    """Of each node's output for one input; empty if it is not a tensor."""
 
     @property
     def units(self) -> int:

@@ -9,7 +9,7 @@ Counted = Literal["images", "filters", "units", "evaluations"]
 
 @dataclass(frozen=True)
 class Progress(Generic[Result]):
-    """How far it is, and last what came of it."""
+    """How far the work is, and at the end its result."""
 
     counted: Counted
     """What is counted: images of the pass over a gallery, filters or units of a layer, evaluations of the network."""

@@ -1,4 +1,4 @@
-"""What pixels of its input a unit can see at most, from the geometry of the layers below it."""
+"""The pixels of its input that a unit can see, from the geometry of the layers below it."""
 
 import functools
 from collections.abc import Sequence
@@ -115,7 +115,7 @@ def find_receptive_field(model: Model, layer: str, height_px: int, width_px: int
         sources = [source for source in node.all_input_nodes if source in seen]
         if node.op == "placeholder":
             seen[node] = Sight(), Sight()
-        elif sources:  # what hangs on no pixel, as a parameter does, sees none
+        elif sources:  # what depends on no pixel, such as a parameter, sees none
             seen[node] = _seen(found, node, sources, [seen[source] for source in sources])
     sights = seen[found.node]
     whole_from = sights if isinstance(sights, str) else None
@@ -148,7 +148,7 @@ def _seen(found: LayerMap, node: fx.Node, sources: Sequence[fx.Node], seen: Sequ
 
 
 def _keeps_places(found: LayerMap, node: fx.Node, layer: nn.Module | None) -> bool:
-    """Say whether each place of the output hangs on that place of the inputs alone."""
+    """Say whether each place of the output depends on that place of the inputs alone."""
     if is_adaptive_average(node, layer):
         return found.shapes[node] == found.shapes[node.all_input_nodes[0]]  # as VGG with images of the usual size
     if found.joins_channels(node) or found.picks_channels(node) or is_pointwise(node, layer):

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A model, or the baseline: something that makes vectors of image files."""
+    """A model, or the baseline: a function from image files to vectors."""
 
     name: str
     fingerprint: str | None
@@ -74,10 +74,10 @@ def evaluate(
             show_default="each image of FOLDER searches the others",
         ),
     ] = None,
-    include: Annotated[str, typer.Option(metavar="PATTERN", help="Only files with such names: train__*")] = "*",
+    include: Annotated[str, typer.Option(metavar="PATTERN", help="Only files whose names match: train__*")] = "*",
     include_queries: Annotated[
         str | None,
-        typer.Option(metavar="PATTERN", help="Only queries with such names: val__*", show_default="as --include"),
+        typer.Option(metavar="PATTERN", help="Only queries whose names match: val__*", show_default="as --include"),
     ] = None,
     recall_at: Annotated[
         str, typer.Option(metavar="K,...", help="Recall: how often one of the first K images has the query's label.")
@@ -85,7 +85,7 @@ def evaluate(
     baseline: Annotated[
         bool, typer.Option("--baseline/--no-baseline", help="Measure color histograms beside the models.")
     ] = True,
-    precision: Annotated[Precision, typer.Option(help="Of the networks' arithmetic.")] = "float32",
+    precision: Annotated[Precision, typer.Option(help="Precision of the networks' arithmetic.")] = "float32",
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda or cuda:N.")] = "cpu",
     plot: Annotated[
         Path | None,

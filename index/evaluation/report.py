@@ -1,4 +1,4 @@
-"""What `whymatch evaluate` says: a table, and a JSON document, whose names are promises to other programs."""
+"""The output of `whymatch evaluate`: a table, and a JSON document, whose names are promises to other programs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Row:
     model: str
     """As the command line names it."""
     fingerprint: str | None
-    """None for the baseline, which is no model."""
+    """None for the baseline, which is not a model."""
     dimensions: int
     images: int
     """Embedded: gallery and queries."""
