@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PROTOS := $(wildcard proto/whymatch/v1/*.proto)
 
-.PHONY: demo test lint bench generate model
+.PHONY: demo test fuzz lint bench generate api model
 
 demo: .venv/installed
 	$(BIN)/whymatch demo --output demo-output
@@ -11,15 +11,19 @@ demo: .venv/installed
 test: .venv/installed
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
+# The property tests with other random examples each time, and ten times as many.
+fuzz: .venv/installed
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -m hypothesis --timeout 1800 --numprocesses 2
+
 lint: .venv/installed build/view
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy -p whymatch
-	cd proto && ../$(BIN)/buf lint
+	cd proto && ../$(BIN)/buf lint && ../$(BIN)/buf breaking --against api.binpb
 	rm -rf build/generated && mkdir -p build/generated
-	$(MAKE) --no-print-directory generate OUT=build/generated
-	for file in build/generated/whymatch/v1/*; do cmp $$file proto/whymatch/v1/$$(basename $$file) || \
-		{ echo "generated code is stale: run make generate"; exit 1; }; done
+	$(MAKE) --no-print-directory generate OUT=build/generated CLIENT_OUT=build/generated
+	cd build/generated && for file in whymatch/v1/*; do cmp $$file ../../proto/$$file || $(STALE); done
+	cd build/generated && for file in *.py; do cmp $$file ../../client/$$file || $(STALE); done
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks
@@ -31,11 +35,19 @@ CLASS_NAMES ?= ../shared/facts/imagenet_labels.txt
 model: .venv/installed
 	BIN=$(BIN) embed/weights/recipe.sh $(IMAGES) $(TEACHER) $(CLASS_NAMES)
 
+# The protos' code, and the sync client from the async one.
 OUT ?= proto
+CLIENT_OUT ?= client
+STALE := { echo "generated code is stale: run make generate"; exit 1; }
 generate: .venv/installed
 	$(BIN)/python -m grpc_tools.protoc -Iproto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
 		--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc --python_out=$(OUT) --grpc_python_out=$(OUT) \
 		--mypy_out=quiet:$(OUT) --mypy_grpc_out=quiet:$(OUT) $(PROTOS)
+	$(BIN)/python .ci/translate_client.py $(CLIENT_OUT)
+
+# The image of the API that `make lint` holds the protos against; until 0.1.0 is out, words may change with it.
+api: .venv/installed
+	cd proto && ../$(BIN)/buf build --exclude-source-info --output api.binpb
 
 # The rooms laid out as the package they import as, for mypy.
 build/view:

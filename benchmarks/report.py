@@ -1,4 +1,4 @@
-"""What a benchmark found."""
+"""What a benchmark found, and the ways to measure it."""
 
 import time
 from collections.abc import Callable
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+Times = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,19 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def in_turn(*actions: Callable[[], object], rounds: int = 20, warm_up: int = 5) -> NDArray[np.float64]:
+def in_turn(*actions: Callable[[], object], rounds: int = 20, warm_up: int = 5) -> Times:
     """Return the seconds of actions, (actions, rounds), each after the other, so that a slow spell hits all of them."""
-    times = [[seconds(action) for action in actions] for _ in range(warm_up + rounds)]
-    return np.array(times[warm_up:]).T
+    return measured_in_turn(
+        *(lambda action=action: seconds(action) for action in actions), rounds=rounds, warm_up=warm_up
+    )
+
+
+def measured_in_turn(*measures: Callable[[], float], rounds: int, warm_up: int = 1) -> Times:
+    """Return what measures return, (measures, rounds), each after the other; for those that time themselves."""
+    found = [[measure() for measure in measures] for _ in range(warm_up + rounds)]
+    return np.array(found[warm_up:]).T
+
+
+def spread(rounds: Times, unit: str = "") -> str:
+    """Return the smallest and the largest value of the rounds whose median is reported."""
+    return f"{rounds.min():.3g} to {rounds.max():.3g}{unit} in {len(rounds)} rounds"

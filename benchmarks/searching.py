@@ -1,172 +1,132 @@
-"""Searching stored vectors of 512 values, through the server and in the index, against bare FAISS and bare gRPC."""
+"""Searching stored vectors of 512 values: through the server and in the index, against bare FAISS, gRPC and Milvus.
 
-import asyncio
-import functools
-import multiprocessing
+Everything compared is measured in turn, some searches at a time, each in a process of its own.
+"""
+
 import tempfile
-import time
-from concurrent import futures
 from pathlib import Path
 
-import faiss
-import grpc
 import numpy as np
 
+from benchmarks.apart import Measure, apart, together
+from benchmarks.bare_faiss import bare_faiss, better_of
+from benchmarks.bare_grpc import bare_grpc_server
+from benchmarks.clients import CLIENTS, PROCESSES, whymatch_search, whymatch_searches
+from benchmarks.milvus_peer import has_milvus, milvus_search, milvus_searches, milvus_server, milvus_version
 from benchmarks.networks import small_network
-from benchmarks.report import Figure, in_turn
-from whymatch.client import AsyncClient, Client
+from benchmarks.report import Figure, measured_in_turn, spread
+from benchmarks.vectors import LIMIT, Vectors, median_search, write_vectors
 from whymatch.client.apps.local_server import local_server
-from whymatch.embed import Features, Model, load_named_model, normalized
+from whymatch.embed import Features, Model, load_named_model
 from whymatch.index import Galleries, NewImage
 from whymatch.index.faiss_index import FaissIndex
-from whymatch.v1 import search_service_pb2, search_service_pb2_grpc
 
 COUNT, DIMENSIONS = 20_000, 512
 LARGE = 200_000
 """Vectors up to which a gallery is searched exactly."""
-QUERIES = 400
-CLIENTS, PROCESSES = 16, 2
-SECONDS = 5.0
+ROUNDS = 20
+CROWD_ROUNDS = 6
+WARM_UP = 2
 
 
 def run() -> list[Figure]:
-    """Measure latency with one client and throughput with 16."""
-    vectors = normalized(np.random.default_rng(0).standard_normal((COUNT, DIMENSIONS)).astype(np.float32))
-    with tempfile.TemporaryDirectory() as folder:
-        network = small_network(Path(folder))
-        fill(Path(folder) / "data", load_named_model(network), vectors)
-        with local_server(Path(folder) / "data", "--model", network, "--log-level", "warning") as address:
-            latency, bare = _latency(address, vectors)
-            throughput = _throughput(address, vectors)
-    bare_throughput = _bare_grpc_throughput(vectors)
-    goal = min(600.0, bare_throughput / 2)
-    return [
-        Figure(
-            "search of 20,000 x 512, exact, above bare FAISS, median",
-            (latency - bare) * 1000,
-            " ms",
-            at_most=1.5,
-            detail=f"{latency * 1000:.2f} ms through the server, {bare * 1000:.2f} ms bare",
-        ),
-        Figure(
-            f"searches a second with {CLIENTS} clients",
-            throughput,
-            at_least=round(goal),
-            detail=f"bare gRPC answers {bare_throughput:.0f} calls a second",
-        ),
-        *(_index_against_bare(count) for count in (COUNT, LARGE)),
-    ]
+    """Measure latency with one client, throughput with 16, and the index alone."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        vectors, network = write_vectors(folder, COUNT, DIMENSIONS), small_network(folder)
+        fill(folder / "data", load_named_model(network), vectors.load())
+        with local_server(folder / "data", "--model", network, "--log-level", "warning") as address:
+            figures = [_latency(address, vectors), _throughput(address, vectors)]
+            if has_milvus():
+                figures += _against_milvus(address, vectors)
+        return [*figures, *(_index_against_bare(write_vectors(folder, n, DIMENSIONS), n) for n in (COUNT, LARGE))]
 
 
 def fill(folder: Path, model: Model, vectors: np.ndarray) -> None:
     """Store vectors as a gallery `default` without running the network."""
     placement = model.geometry.placement(1, 1)
+
+    def image(n: int) -> NewImage:
+        features = Features(vectors[n][None, None], vectors[n], model.pooling, placement)
+        return NewImage(str(n), b"%d" % n, features, label=f"label {n % 100}")
+
     with Galleries(folder, model) as galleries:
         gallery = galleries.create("default", omit_feature_maps=True)
         for start in range(0, len(vectors), 1000):
-            gallery.add(
-                [
-                    NewImage(str(n), b"%d" % n, Features(vectors[n][None, None], vectors[n], model.pooling, placement))
-                    for n in range(start, min(start + 1000, len(vectors)))
-                ]
-            )
+            gallery.add([image(n) for n in range(start, min(start + 1000, len(vectors)))])
 
 
-def _latency(address: str, vectors: np.ndarray) -> tuple[float, float]:
-    """Return the median seconds of a search through the server and of bare FAISS, one after the other in turn."""
-    index = faiss.IndexFlatIP(vectors.shape[1])
-    index.add(vectors)
-    served, bare = [], []
-    with Client(address) as client:
-        for query in vectors[:QUERIES]:
-            started = time.perf_counter()
-            found = client.search(query, limit=10)
-            served.append(time.perf_counter() - started)
-            started = time.perf_counter()
-            _, ids = index.search(query[None], 10)
-            bare.append(time.perf_counter() - started)
-            assert found[0].name == str(ids[0, 0])
-    return float(np.median(served[20:])), float(np.median(bare[20:]))
-
-
-def _index_against_bare(count: int) -> Figure:
-    """Compare a gallery's index, without server and store, with bare FAISS: exact searches for one query."""
-    random = np.random.default_rng(1).standard_normal((count + 10, DIMENSIONS), np.float32)
-    *queries, vectors = np.split(normalized(random), range(1, 11))
-    bare = faiss.IndexFlatIP(DIMENSIONS)
-    bare.add(vectors)
-    with tempfile.TemporaryDirectory() as folder:
-        index = FaissIndex(Path(folder) / "index.faiss", DIMENSIONS, "Flat")
-        index.add(np.arange(count), vectors)
-        searches = [functools.partial(one.search, query, 10) for one in (bare, index) for query in queries]
-        times = in_turn(*searches, rounds=5, warm_up=1).min(1)
-    for query in queries:
-        assert (index.search(query, 10)[1] == bare.search(query, 10)[1]).all()
-    slow, fast = times[: len(queries)].mean(), times[len(queries) :].mean()
+def _latency(address: str, vectors: Vectors) -> Figure:
+    with apart(whymatch_search, address, vectors) as search, bare_faiss(vectors) as bare:
+        served, *both = measured_in_turn(search, *bare, rounds=ROUNDS, warm_up=WARM_UP)
+    better, words = better_of(np.array(both))
+    above = (served - better) * 1000
     return Figure(
-        f"exact search of {count:,} x {DIMENSIONS} for one query, times faster than bare FAISS",
-        slow / fast,
-        at_least=1,
-        detail=f"{fast * 1000:.2f} ms against {slow * 1000:.2f} ms",
+        f"search of {COUNT:,} x {DIMENSIONS}, exact, above bare FAISS, median",
+        float(np.median(above)),
+        " ms",
+        at_most=1.5,
+        detail=f"{np.median(served) * 1000:.2f} ms through the server; {words}; {spread(above, ' ms')}",
     )
 
 
-def _throughput(address: str, vectors: np.ndarray) -> float:
-    """Return the searches a second of all clients together."""
-    spawn = multiprocessing.get_context("spawn")
-    with futures.ProcessPoolExecutor(PROCESSES, spawn) as pool:
-        counts = pool.map(_search_for_a_while, [address] * PROCESSES, [vectors[:1000]] * PROCESSES)
-        return sum(counts) / SECONDS
+def _throughput(address: str, vectors: Vectors) -> Figure:
+    with (
+        bare_grpc_server() as bare_address,
+        together(PROCESSES, whymatch_searches, address, vectors) as ours,
+        together(PROCESSES, whymatch_searches, bare_address, vectors) as bare,
+    ):
+        served, answered = measured_in_turn(ours, bare, rounds=CROWD_ROUNDS)
+    return Figure(
+        f"searches a second with {CLIENTS} clients",
+        float(np.median(served)),
+        at_least=round(min(600.0, float(np.median(answered)) / 2)),
+        detail=f"{spread(served)}; bare gRPC answers {np.median(answered):.0f} calls a second",
+    )
 
 
-def _search_for_a_while(address: str, queries: np.ndarray) -> int:
-    return asyncio.run(_clients(address, queries))
+def _against_milvus(address: str, vectors: Vectors) -> list[Figure]:
+    with milvus_server(vectors) as peer:
+        with apart(whymatch_search, address, vectors) as ours, apart(milvus_search, peer, vectors) as theirs:
+            ours_s, theirs_s = measured_in_turn(ours, theirs, rounds=ROUNDS, warm_up=WARM_UP)
+        with (
+            together(PROCESSES, whymatch_searches, address, vectors) as ours,
+            together(PROCESSES, milvus_searches, peer, vectors) as theirs,
+        ):
+            our_rate, their_rate = measured_in_turn(ours, theirs, rounds=CROWD_ROUNDS)
+    faster, more = theirs_s / ours_s, our_rate / their_rate
+    what = f"Milvus {milvus_version()} standalone, FLAT"
+    return [
+        Figure(
+            f"search of {COUNT:,} x {DIMENSIONS} for {LIMIT} names and labels, times faster than {what}",
+            float(np.median(faster)),
+            detail=f"{np.median(ours_s) * 1000:.2f} ms against {np.median(theirs_s) * 1000:.2f} ms; {spread(faster)}",
+        ),
+        Figure(
+            f"searches a second with {CLIENTS} clients, over those of {what}",
+            float(np.median(more)),
+            detail=f"{np.median(our_rate):.0f} against {np.median(their_rate):.0f}; {spread(more)}",
+        ),
+    ]
 
 
-async def _clients(address: str, queries: np.ndarray) -> int:
-    async with AsyncClient(address) as client:
-        await client.search(queries[0])
-        end = time.perf_counter() + SECONDS
-
-        async def one(offset: int) -> int:
-            count = 0
-            while time.perf_counter() < end:
-                await client.search(queries[(offset * 61 + count) % len(queries)], limit=10)
-                count += 1
-            return count
-
-        return sum(await asyncio.gather(*map(one, range(CLIENTS // PROCESSES))))
-
-
-def _bare_grpc_throughput(vectors: np.ndarray) -> float:
-    """Return the calls a second of a server that answers each search with the same ready response."""
-    spawn = multiprocessing.get_context("spawn")
-    port = spawn.Queue()
-    server = spawn.Process(target=_serve_bare, args=(port,), daemon=True)
-    server.start()
-    try:
-        return _throughput(f"127.0.0.1:{port.get()}", vectors)
-    finally:
-        server.terminate()
-        server.join()
+def _index_against_bare(vectors: Vectors, count: int) -> Figure:
+    """Compare a gallery's index, without server and store, with bare FAISS: exact searches for one query."""
+    with apart(index_search, vectors) as search, bare_faiss(vectors) as bare:
+        ours, *both = measured_in_turn(search, *bare, rounds=ROUNDS, warm_up=WARM_UP)
+    better, words = better_of(np.array(both))
+    faster = better / ours
+    return Figure(
+        f"exact search of {count:,} x {DIMENSIONS} for one query, times faster than bare FAISS",
+        float(np.median(faster)),
+        at_least=1,
+        detail=f"{np.median(ours) * 1000:.2f} ms; {words}; {spread(faster)}",
+    )
 
 
-def _serve_bare(port: "multiprocessing.Queue[int]") -> None:
-    asyncio.run(_bare_server(port))
-
-
-async def _bare_server(port: "multiprocessing.Queue[int]") -> None:
-    match = search_service_pb2.Match(score=0.5)
-    match.image.name = "galleries/default/images/12345"
-    match.image.content_sha256 = "0" * 64
-    response = search_service_pb2.SearchResponse(model="0" * 32, matches=[match] * 10)
-
-    class Bare(search_service_pb2_grpc.SearchServiceServicer):
-        async def Search(self, request: object, context: object) -> object:
-            return response
-
-    server = grpc.aio.server()
-    search_service_pb2_grpc.add_SearchServiceServicer_to_server(Bare(), server)
-    port.put(server.add_insecure_port("127.0.0.1:0"))
-    await server.start()
-    await server.wait_for_termination()
+def index_search(vectors: Vectors) -> Measure:
+    """Measure exact searches in a gallery's index."""
+    stored = vectors.load()
+    index = FaissIndex(vectors.file.with_suffix(".faiss"), stored.shape[1], "Flat")
+    index.add(np.arange(len(stored)), stored)
+    return median_search(vectors, lambda query: index.search(query[None], LIMIT)[1][0].tolist())

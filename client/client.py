@@ -1,32 +1,27 @@
-"""The client: searches, galleries and explanations, with a deadline on every call."""
+# Generated from aio.py by `make generate`; do not edit.
+"""The client: searches, galleries and explanations, with a deadline on every call.
+
+`client.py` is generated from `aio.py`, and `units.py` from `units_aio.py`, by `make generate`.
+"""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from typing import Any, Self, TypeVar
+from typing import Self
 
-import grpc
 from numpy.typing import ArrayLike
 
 from whymatch.client import results
-from whymatch.client.channel import (
-    DEFAULT_ADDRESS,
-    DEFAULT_GALLERY,
-    DEFAULT_TIMEOUT_S,
-    PathInput,
-    call_metadata,
-    channel_credentials,
-    channel_options,
-)
+from whymatch.client.channel import DEFAULT_ADDRESS, DEFAULT_GALLERY, DEFAULT_TIMEOUT_S, PathInput
 from whymatch.client.errors import WhymatchError
 from whymatch.client.following import Following
 from whymatch.client.inputs import HeadKind, ImageInput, NewImage, Query, RegionInput, SamplerKind, Stored
-from whymatch.client.stall import Pace
 from whymatch.client.targets import PredictionTarget
+from whymatch.client.transport import Several, Transport, beside, each
 from whymatch.client.units import Units
 from whymatch.client.wire import (
+    answers_difference,
     answers_embed,
     answers_explain,
     answers_gallery,
@@ -36,23 +31,16 @@ from whymatch.client.wire import (
     requests_explain,
     requests_gallery,
     requests_search,
-    requests_shapes,
 )
-from whymatch.client.wire.failures import from_grpc, stall, unanswered, unfinished
-from whymatch.v1 import embed_service_pb2, explain_service_pb2, gallery_service_pb2
-from whymatch.v1.embed_service_pb2_grpc import EmbedServiceStub
-from whymatch.v1.explain_service_pb2_grpc import ExplainServiceStub
-from whymatch.v1.gallery_service_pb2_grpc import GalleryServiceStub
-from whymatch.v1.search_service_pb2_grpc import SearchServiceStub
-from whymatch.v1.unit_service_pb2_grpc import UnitServiceStub
-
-Response = TypeVar("Response")
-
-PAGE_SIZE = 1000
+from whymatch.client.wire.failures import unfinished
+from whymatch.client.wire.requests_difference import DifferenceRequest
 
 
 class Client:
-    """Talks to one server. Safe to share between threads; close it, or use it in a `with` block."""
+    """Talks to one server; close it, or use it in a `with` block (`async with` for the async client).
+
+    A `Client` may be shared between threads; an `AsyncClient` belongs to the event loop that it is made in.
+    """
 
     def __init__(
         self,
@@ -77,19 +65,17 @@ class Client:
         """
         self.address = address
         self.gallery = gallery
-        self.timeout_s = timeout_s
-        self._metadata = call_metadata(token)
-        credentials = channel_credentials(tls, ca_certificate, client_certificate, client_key)
-        options = channel_options(address)
-        if credentials:
-            self._channel = grpc.secure_channel(address, credentials, options)
-        else:
-            self._channel = grpc.insecure_channel(address, options)
-        self._galleries = GalleryServiceStub(self._channel)
-        self._search = SearchServiceStub(self._channel)
-        self._explain = ExplainServiceStub(self._channel)
-        self._embed = EmbedServiceStub(self._channel)
-        self.units = Units(UnitServiceStub(self._channel), self._stream, lambda: self.gallery)
+        self._transport = Transport(
+            address,
+            timeout_s=timeout_s,
+            token=token,
+            tls=tls,
+            ca_certificate=ca_certificate,
+            client_certificate=client_certificate,
+            client_key=client_key,
+        )
+        self._call, self._stubs = self._transport.call, self._transport.stubs
+        self.units = Units(self._transport, lambda: self.gallery)
         """What the units of the network respond to."""
 
     def __enter__(self) -> Self:
@@ -100,7 +86,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connection; calls that still run are canceled."""
-        self._channel.close()
+        self._transport.close()
 
     # Finding and explaining
 
@@ -108,17 +94,18 @@ class Client:
         self,
         query: Query,
         *,
-        limit: int = 10,
+        limit: int | None = None,
         labels: Sequence[str] = (),
         regions: Sequence[RegionInput] = (),
         best_per_label: bool = False,
         with_maps: bool = False,
-        overlays: bool = False,
-        overlay_size_px: int = 512,
-        box_share: float = 0.5,
+        overlays: bool | int = False,
+        box_share: float | None = None,
         gallery: str | None = None,
     ) -> results.SearchResult:
         """Return the images that are most similar to `query`, best first.
+
+        Numbers that are None are left to the server, here and everywhere: 10 matches, a `box_share` of 0.5.
 
         query: a file's path or bytes, a Pillow picture, a `Stored` image, an embedding that `embed` returned, which is
             refused if another model or head made it, or a bare vector, which is not checked.
@@ -126,10 +113,11 @@ class Client:
         regions: parts of the query image that alone decide the order; empty for the whole image.
         best_per_label: the best match of each label only, for the `limit` best labels.
         with_maps: ask where each similarity lies, in the query and in the match.
-        overlays: ask for the maps and their pictures, whose longer side is `overlay_size_px`.
+        overlays: ask for the maps and their pictures; a number is the longer side of the pictures in pixels.
         box_share: how much of a map's positive values its `best_box` holds, above 0 and up to 1.
         """
-        request = requests_search.search(
+        request = beside(
+            requests_search.search,
             query,
             gallery or self.gallery,
             limit=limit,
@@ -138,10 +126,9 @@ class Client:
             best_per_label=best_per_label,
             with_maps=with_maps,
             overlays=overlays,
-            overlay_size_px=overlay_size_px,
             box_share=box_share,
         )
-        return answers_search.search_result(self._call(self._search.Search, request))
+        return answers_search.search_result(self._call(self._stubs.search.Search, request))
 
     def rerank(
         self,
@@ -150,13 +137,12 @@ class Client:
         query_regions: Sequence[RegionInput] = (),
         match_regions: Sequence[RegionInput] = (),
         candidates: Sequence[str] = (),
-        candidate_limit: int = 100,
-        limit: int = 10,
+        candidate_limit: int | None = None,
+        limit: int | None = None,
         labels: Sequence[str] = (),
         with_maps: bool = False,
-        overlays: bool = False,
-        overlay_size_px: int = 512,
-        box_share: float = 0.5,
+        overlays: bool | int = False,
+        box_share: float | None = None,
         gallery: str | None = None,
     ) -> results.SearchResult:
         """Order candidates by how much of their similarity lies in regions of the query, of the match, or of both.
@@ -166,7 +152,8 @@ class Client:
         labels: only images with one of these labels are candidates; not together with `candidates`.
         The rest is as in `search`.
         """
-        request = requests_search.rerank(
+        request = beside(
+            requests_search.rerank,
             query,
             gallery or self.gallery,
             query_regions=query_regions,
@@ -177,10 +164,9 @@ class Client:
             labels=labels,
             with_maps=with_maps,
             overlays=overlays,
-            overlay_size_px=overlay_size_px,
             box_share=box_share,
         )
-        return answers_search.search_result(self._call(self._search.Rerank, request))
+        return answers_search.search_result(self._call(self._stubs.search.Rerank, request))
 
     def explain_match(
         self,
@@ -189,11 +175,10 @@ class Client:
         *,
         query_regions: Sequence[RegionInput] = (),
         match_regions: Sequence[RegionInput] = (),
-        channel_limit: int = 10,
-        correspondence_limit: int = 10,
-        overlays: bool = False,
-        overlay_size_px: int = 512,
-        box_share: float = 0.5,
+        channel_limit: int | None = None,
+        correspondence_limit: int | None = None,
+        overlays: bool | int = False,
+        box_share: float | None = None,
         gallery: str | None = None,
     ) -> results.MatchExplanation:
         """Return why two images match: the similarity maps of both, which add up to the score.
@@ -206,7 +191,8 @@ class Client:
             `Stored` query, else no head.
         The rest is as in `search`.
         """
-        request = requests_explain.explain_match(
+        request = beside(
+            requests_explain.explain_match,
             query,
             match,
             gallery or self.gallery,
@@ -216,38 +202,36 @@ class Client:
             channel_limit=channel_limit,
             correspondence_limit=correspondence_limit,
             overlays=overlays,
-            overlay_size_px=overlay_size_px,
             box_share=box_share,
         )
-        return answers_explain.explanation(self._call(self._explain.ExplainMatch, request))
+        return answers_explain.explanation(self._call(self._stubs.explain.ExplainMatch, request))
 
     def explain_label(
         self,
         query: ImageInput | Stored,
         label: str,
         *,
-        overlays: bool = False,
-        overlay_size_px: int = 512,
-        box_share: float = 0.5,
+        overlays: bool | int = False,
+        box_share: float | None = None,
         gallery: str | None = None,
     ) -> results.LabelExplanation:
         """Return where the mean similarity of `query` to all images of `label` lies."""
-        request = requests_explain.explain_label(
+        request = beside(
+            requests_explain.explain_label,
             query,
             label,
             gallery or self.gallery,
             overlays=overlays,
-            overlay_size_px=overlay_size_px,
             box_share=box_share,
         )
-        return answers_explain.label_explanation(self._call(self._explain.ExplainLabel, request))
+        return answers_explain.label_explanation(self._call(self._stubs.explain.ExplainLabel, request))
 
     def explain_components(
-        self, *, pair_count: int = 1000, seed: int = 0, gallery: str | None = None
+        self, *, pair_count: int | None = None, seed: int | None = None, gallery: str | None = None
     ) -> results.ComponentShares:
         """Return how few channels carry a similarity, over random pairs of images of one label."""
         request = requests_explain.explain_components(gallery or self.gallery, pair_count=pair_count, seed=seed)
-        return answers_explain.component_shares(self._call(self._explain.ExplainComponents, request))
+        return answers_explain.component_shares(self._call(self._stubs.explain.ExplainComponents, request))
 
     def explain_interactive(
         self,
@@ -257,8 +241,7 @@ class Client:
         size_px: int | None = None,
         warp: bool = False,
         descriptor: str | None = None,
-        overlays: bool = False,
-        overlay_size_px: int = 512,
+        overlays: bool | int = False,
     ) -> results.InterActiveExplanation:
         """Return how active the neurons of some layers are for an image, as InterActive weighs them.
 
@@ -267,7 +250,8 @@ class Client:
         warp: squeeze the image to a square instead of keeping its shape.
         descriptor: how to pool the weighted responses into a vector, `average` or `max`; None for no descriptors.
         """
-        request = requests_explain.explain_interactive(
+        request = beside(
+            requests_explain.explain_interactive,
             image,
             settings,
             self.gallery,
@@ -275,28 +259,26 @@ class Client:
             warp=warp,
             descriptor=descriptor,
             overlays=overlays,
-            overlay_size_px=overlay_size_px,
         )
-        return answers_explain.interactive_explanation(self._call(self._explain.ExplainInterActive, request))
+        return answers_explain.interactive_explanation(self._call(self._stubs.explain.ExplainInterActive, request))
 
     def explain_prediction_difference(
         self,
         image: ImageInput | Stored,
         targets: Sequence[PredictionTarget],
         *,
-        window_px: int = 10,
+        window_px: int | None = None,
         context_px: int | None = None,
-        sample_count: int = 20,
-        stride_px: int = 4,
-        sampler: SamplerKind = "conditional",
-        seed: int = 0,
+        sample_count: int | None = None,
+        stride_px: int | None = None,
+        sampler: SamplerKind | None = None,
+        seed: int | None = None,
         max_standard_error: float | None = None,
         batch_size: int | None = None,
         training_image_count: int | None = None,
         refit_sampler: bool = False,
         with_sensitivity: bool = False,
-        overlays: bool = False,
-        overlay_size_px: int = 512,
+        overlays: bool | int = False,
         deadline_s: float | None = None,
         progress: Callable[[results.PredictionDifferenceExplanation], None] | None = None,
         gallery: str | None = None,
@@ -321,7 +303,8 @@ class Client:
 
         If it fails once maps have arrived, the error's `partial` has them, and `resume_prediction_difference` goes on.
         """
-        request = requests_difference.prediction_difference(
+        request = beside(
+            requests_difference.prediction_difference,
             image,
             targets,
             gallery or self.gallery,
@@ -337,7 +320,6 @@ class Client:
             refit_sampler=refit_sampler,
             with_sensitivity=with_sensitivity,
             overlays=overlays,
-            overlay_size_px=overlay_size_px,
         )
         return self._follow(request, Following(targets, progress), deadline_s)
 
@@ -345,8 +327,7 @@ class Client:
         self,
         name: str,
         *,
-        overlays: bool = False,
-        overlay_size_px: int = 512,
+        overlays: bool | int = False,
         deadline_s: float | None = None,
         progress: Callable[[results.PredictionDifferenceExplanation], None] | None = None,
     ) -> results.PredictionDifferenceExplanation:
@@ -354,9 +335,7 @@ class Client:
 
         The rest is as in `explain_prediction_difference`.
         """
-        request = requests_difference.resume_prediction_difference(
-            name, overlays=overlays, overlay_size_px=overlay_size_px
-        )
+        request = requests_difference.resume_prediction_difference(name, overlays=overlays)
         return self._follow(request, Following((), progress), deadline_s)
 
     def embed(
@@ -367,44 +346,29 @@ class Client:
         gallery: whose head the embedding goes through, as a search there needs it; None means the gallery of a `Stored`
             image, and no head for any other image.
         """
-        request = requests_embed.embed(
-            image, gallery or self.gallery, head_of=gallery, with_feature_map=with_feature_map
+        request = beside(
+            requests_embed.embed, image, gallery or self.gallery, head_of=gallery, with_feature_map=with_feature_map
         )
-        return answers_embed.embedding(self._call(self._embed.EmbedImage, request))
+        return answers_embed.embedding(self._call(self._stubs.embed.EmbedImage, request))
 
     def model(self) -> results.Model:
         """Return what is known of the server's model."""
-        return answers_embed.model(self._call(self._embed.GetModel, embed_service_pb2.GetModelRequest()))
+        return answers_embed.model(self._call(self._stubs.embed.GetModel, requests_embed.model()))
 
     # Images of a gallery
 
-    def add(self, images: Iterable[NewImage | ImageInput], *, gallery: str | None = None) -> Iterator[results.Added]:
+    def add(self, images: Several[NewImage | ImageInput], *, gallery: str | None = None) -> Iterator[results.Added]:
         """Add images and yield, in their order, what became of each; nothing is added before you iterate.
 
-        Files are read one by one as the server takes them, in a thread of their own. An image that the server refuses
-        comes with its `error` and the others go on; a file that cannot be read ends the stream with its own exception,
-        after the answers to all images before it. Whatever was answered is on disk, also if you stop early.
+        Files are read one by one as the server takes them, in another thread. An image that the server refuses comes
+        with its `error` and the others go on; a file that cannot be read ends the stream with its own exception, after
+        the answers to all images before it. Whatever was answered is on disk, also if you stop early.
         """
-        pace = Pace()
-        broken: list[Exception] = []
-
-        def outgoing() -> Iterator[gallery_service_pb2.AddImagesRequest]:
-            try:
-                for image in images:
-                    request = requests_gallery.add(image, gallery or self.gallery)
-                    pace.send()
-                    yield request
-            except Exception as error:
-                broken.append(error)
-
-        call = self._galleries.AddImages(outgoing(), metadata=self._metadata)
-        with closing(self._answers(call, pace)) as answers:
+        name = gallery or self.gallery
+        new = (beside(requests_gallery.add, image, name) for image in each(images))
+        with closing(self._transport.exchange(self._stubs.galleries.AddImages, new)) as answers:
             for answer in answers:
                 yield answers_gallery.added(answer)
-        if broken:
-            raise broken[0]
-        if pace.unanswered:
-            raise unanswered(pace.unanswered)
 
     def add_image(
         self,
@@ -416,38 +380,37 @@ class Client:
         gallery: str | None = None,
     ) -> results.Added:
         """Add one image; a path needs no name. Raises if the server refuses it."""
-        [added] = self.add([NewImage(content, name, label, metadata or {})], gallery=gallery)
-        if added.error:
-            raise added.error
+        for added in self.add([NewImage(content, name, label, metadata or {})], gallery=gallery):
+            if added.error:
+                raise added.error
         return added
 
     def get(self, name: str, *, gallery: str | None = None) -> results.Image:
         """Return what is known of one image."""
-        request = gallery_service_pb2.GetImageRequest(name=requests_shapes.image_path(gallery or self.gallery, name))
-        return answers_gallery.image(self._call(self._galleries.GetImage, request))
+        request = requests_gallery.get_image(gallery or self.gallery, name)
+        return answers_gallery.image(self._call(self._stubs.galleries.GetImage, request))
 
     def list(self, *, gallery: str | None = None) -> Iterator[results.Image]:
         """Yield the images of a gallery by name, a page at a time."""
-        parent = requests_shapes.gallery_path(gallery or self.gallery)
-        request = gallery_service_pb2.ListImagesRequest(parent=parent, page_size=PAGE_SIZE)
+        token = ""
         while True:
-            page = self._call(self._galleries.ListImages, request)
-            yield from map(answers_gallery.image, page.images)
-            if not page.next_page_token:
+            request = requests_gallery.list_images(gallery or self.gallery, token)
+            page = self._call(self._stubs.galleries.ListImages, request)
+            for message in page.images:
+                yield answers_gallery.image(message)
+            token = page.next_page_token
+            if not token:
                 return
-            request.page_token = page.next_page_token
 
     def delete(self, name: str, *, gallery: str | None = None) -> None:
         """Delete one image."""
-        request = gallery_service_pb2.DeleteImageRequest(name=requests_shapes.image_path(gallery or self.gallery, name))
-        self._call(self._galleries.DeleteImage, request)
+        request = requests_gallery.delete_image(gallery or self.gallery, name)
+        self._call(self._stubs.galleries.DeleteImage, request)
 
     def content(self, name: str, *, gallery: str | None = None) -> bytes:
         """Return the bytes of an image exactly as they were added."""
-        request = gallery_service_pb2.GetImageContentRequest(
-            name=requests_shapes.image_path(gallery or self.gallery, name)
-        )
-        return self._call(self._galleries.GetImageContent, request).content
+        request = requests_gallery.get_image_content(gallery or self.gallery, name)
+        return (self._call(self._stubs.galleries.GetImageContent, request)).content
 
     # Galleries
 
@@ -462,22 +425,24 @@ class Client:
         request = requests_gallery.create_gallery(
             name, index_factory=index_factory, omit_feature_maps=omit_feature_maps
         )
-        return answers_gallery.gallery(self._call(self._galleries.CreateGallery, request))
+        return answers_gallery.gallery(self._call(self._stubs.galleries.CreateGallery, request))
 
     def get_gallery(self, name: str) -> results.Gallery:
         """Return what is known of one gallery."""
-        request = gallery_service_pb2.GetGalleryRequest(name=requests_shapes.gallery_path(name))
-        return answers_gallery.gallery(self._call(self._galleries.GetGallery, request))
+        request = requests_gallery.get_gallery(name)
+        return answers_gallery.gallery(self._call(self._stubs.galleries.GetGallery, request))
 
     def galleries(self) -> Iterator[results.Gallery]:
         """Yield the galleries of the server by name, a page at a time."""
-        request = gallery_service_pb2.ListGalleriesRequest(page_size=PAGE_SIZE)
+        token = ""
         while True:
-            page = self._call(self._galleries.ListGalleries, request)
-            yield from map(answers_gallery.gallery, page.galleries)
-            if not page.next_page_token:
+            request = requests_gallery.list_galleries(token)
+            page = self._call(self._stubs.galleries.ListGalleries, request)
+            for message in page.galleries:
+                yield answers_gallery.gallery(message)
+            token = page.next_page_token
+            if not token:
                 return
-            request.page_token = page.next_page_token
 
     def set_head(
         self,
@@ -500,96 +465,33 @@ class Client:
 
         Until it returns, searches find the old embeddings, which stay if it fails.
         """
-        request = requests_gallery.set_head(
-            gallery or self.gallery, kind, dimensions=dimensions, weight=weight, bias=bias
+        request = beside(
+            requests_gallery.set_head, gallery or self.gallery, kind, dimensions=dimensions, weight=weight, bias=bias
         )
         changed = None
-        with closing(self._stream(self._galleries.SetHead, request)) as answers:
+        with closing(self._transport.stream(self._stubs.galleries.SetHead, request)) as answers:
             for answer in answers:
                 if answer.HasField("gallery"):
                     changed = answers_gallery.gallery(answer.gallery)
                 elif progress:
-                    progress(answer.fitted_count, answer.image_count)
+                    progress(answer.progress.done, answer.progress.total)
         if changed is None:
             raise unfinished("the gallery had its head; set it again")
         return changed
 
     def delete_gallery(self, name: str) -> None:
         """Delete a gallery and everything in it."""
-        self._call(
-            self._galleries.DeleteGallery,
-            gallery_service_pb2.DeleteGalleryRequest(name=requests_shapes.gallery_path(name)),
-        )
+        self._call(self._stubs.galleries.DeleteGallery, requests_gallery.delete_gallery(name))
 
     def _follow(
-        self,
-        request: explain_service_pb2.ExplainPredictionDifferenceRequest,
-        following: Following,
-        deadline_s: float | None,
+        self, request: DifferenceRequest, following: Following, deadline_s: float | None
     ) -> results.PredictionDifferenceExplanation:
         """Ask for prediction difference, and return what it is in the end."""
-        stream = self._stream(self._explain.ExplainPredictionDifference, request, deadline_s)
+        stream = self._transport.stream(self._stubs.explain.ExplainPredictionDifference, request, deadline_s)
         try:
             with closing(stream) as answers:
                 for answer in answers:
-                    following.take(answer)
+                    following.take(answers_difference.prediction_difference(answer, following.targets))
         except WhymatchError as error:
             raise following.failure(error) from None
         return following.completed()
-
-    def _call(self, method: Callable[..., Response], request: Any) -> Response:
-        """Call `method` with the deadline and the token; raise our errors."""
-        try:
-            return method(request, timeout=self.timeout_s, metadata=self._metadata)
-        except grpc.RpcError as failure:
-            raise from_grpc(failure, self.address) from None
-
-    def _stream(
-        self,
-        method: Callable[..., grpc.CallIterator[Response]],
-        request: Any,
-        deadline_s: float | None = None,
-    ) -> Generator[Response, None, None]:
-        """Yield the many answers to one request."""
-        pace = Pace()
-        pace.send()
-        call = method(request, timeout=deadline_s, metadata=self._metadata)
-        with closing(self._answers(call, pace, deadline_s)) as answers:
-            for answer in answers:
-                pace.send()  # the next one is now due
-                yield answer
-
-    def _answers(
-        self, call: grpc.CallIterator[Response], pace: Pace, deadline_s: float | None = None
-    ) -> Generator[Response, None, None]:
-        """Yield the answers of a stream; cancel it once one takes too long, or the caller wants no more."""
-        stalled = threading.Event()
-        ended = self._watch(pace, call, stalled)
-        try:
-            pace.listen()
-            for answer in call:
-                pace.answer()
-                yield answer
-                pace.listen()
-        except grpc.RpcError as failure:
-            if stalled.is_set():
-                raise stall(self.timeout_s) from None
-            raise from_grpc(failure, self.address, deadline_s) from None
-        finally:
-            ended.set()
-            call.cancel()  # type: ignore[no-untyped-call]
-
-    def _watch(self, pace: Pace, call: grpc.Call, stalled: threading.Event) -> threading.Event:
-        """Cancel `call` and set `stalled` once an answer takes too long, until the event that this returns is set."""
-        ended = threading.Event()
-        timeout_s = self.timeout_s
-
-        def watch() -> None:
-            while timeout_s is not None and not ended.wait(min(1.0, timeout_s / 4)):
-                if pace.waiting_s() > timeout_s:
-                    stalled.set()
-                    call.cancel()  # type: ignore[no-untyped-call]
-                    return
-
-        threading.Thread(target=watch, name="whymatch-watch", daemon=True).start()
-        return ended

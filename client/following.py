@@ -1,4 +1,4 @@
-"""Follows an explanation that takes long: both clients tell it each answer, and what became of the call."""
+"""What a long explanation has come to: both clients hand over each answer, and how the call ended."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 from whymatch.client.errors import WhymatchError
 from whymatch.client.results import PredictionDifferenceExplanation
 from whymatch.client.targets import PredictionTarget
-from whymatch.client.wire import answers_difference
 from whymatch.client.wire.failures import interrupted, unfinished
-from whymatch.v1.explain_service_pb2 import ExplainPredictionDifferenceResponse
 
 
 class Following:
@@ -20,15 +18,16 @@ class Following:
         targets: Sequence[PredictionTarget],
         progress: Callable[[PredictionDifferenceExplanation], None] | None,
     ) -> None:
-        self._targets = targets
+        self.targets = targets
+        """Those of the request; empty where an explanation is resumed."""
         self._progress = progress
         self._name = ""
         self._last: PredictionDifferenceExplanation | None = None
         self._with_maps: PredictionDifferenceExplanation | None = None
 
-    def take(self, answer: ExplainPredictionDifferenceResponse) -> None:
-        """Read the next answer and pass it on."""
-        self._last = answers_difference.prediction_difference(answer, self._targets)
+    def take(self, answer: PredictionDifferenceExplanation) -> None:
+        """Keep the next answer and pass it on."""
+        self._last = answer
         if self._last.planned_evaluations:  # of what ends before, the server keeps nothing
             self._name = self._last.name
         if self._last.maps:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, Union
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from whymatch.client.results import Box, Embedding
 
@@ -105,6 +105,35 @@ def image_name(new: NewImage) -> str:
     if isinstance(new.content, (str, os.PathLike)):
         return Path(new.content).name
     raise ValueError("an image given as bytes or as a picture needs a name: NewImage(content, name=...)")
+
+
+def head_layer(weight: ArrayLike | None, bias: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return weight (D, C) and bias (D,) of a linear head as float32; without a bias zeros.
+
+    The bias is sent in any case: its length tells the server how many rows the weight has.
+    """
+    if weight is None:
+        raise ValueError("a 'linear' head needs its weight=, with a row for each dimension of the embedding")
+    matrix = _numbers("weight", weight, "two axes: a row for each dimension, a column for each channel", ndim=2)
+    vector = _numbers("bias", np.zeros(len(matrix)) if bias is None else bias, "one axis", ndim=1)
+    if len(vector) != len(matrix):
+        raise ValueError(f"bias has {len(vector)} values, but weight {len(matrix)} rows; give a value for each row")
+    return matrix, vector
+
+
+def _numbers(argument: str, values: ArrayLike, axes: str, *, ndim: int) -> np.ndarray:
+    """Return finite float32 values."""
+    try:
+        given = np.asarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{argument} is no array: {error}") from None
+    if given.dtype.kind not in "iuf" or given.ndim != ndim or given.size == 0:
+        raise ValueError(f"{argument} is an array of {given.dtype} of shape {given.shape}; give numbers with {axes}")
+    with np.errstate(over="ignore"):
+        numbers = given.astype(np.float32)
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{argument} holds NaN, infinity or numbers that are too large; was its training cut short?")
+    return numbers
 
 
 def _png(picture: PIL.Image.Image) -> bytes:

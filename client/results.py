@@ -372,6 +372,19 @@ class DifferenceMap:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a call is."""
+
+    counted: str
+    """What is counted: `images` of a gallery, `evaluations` of the network, `filters` or `units` of a layer; empty
+    while it is not known yet."""
+    done: int
+    """How many are done."""
+    total: int
+    """How many there are, or at most."""
+
+
+@dataclass(frozen=True)
 class PatchSampler:
     """What replaced the parts of an image that were taken as unknown."""
 
@@ -395,10 +408,9 @@ class PredictionDifferenceExplanation:
     """The fingerprint of the model and the gallery's head."""
     maps: tuple[DifferenceMap, ...]
     """One for each target, in their order; empty if this is only progress."""
-    evaluations: int
-    """So far: altered images that went through the network."""
-    planned_evaluations: int
-    """In all."""
+    progress: Progress
+    """While the sampler is made, `images` of the gallery that have been read for it; afterwards `evaluations`: altered
+    images that went through the network."""
     evaluations_per_second: float
     """Of this call."""
     seconds_left: float
@@ -411,10 +423,26 @@ class PredictionDifferenceExplanation:
     """The network's multiplications, as a share of those that whole images would have taken."""
     computed_whole: tuple[str, ...]
     """Where the network could not be followed, so that from there on whole images were computed."""
-    fitted_count: int
-    """Images of the gallery that have been read for the sampler, while that goes on."""
-    fit_count: int
-    """How many will be."""
+
+    @property
+    def evaluations(self) -> int:
+        """So far: altered images that went through the network; 0 while the sampler is made."""
+        return self.progress.done if self.progress.counted == "evaluations" else 0
+
+    @property
+    def planned_evaluations(self) -> int:
+        """In all; 0 while the sampler is made."""
+        return self.progress.total if self.progress.counted == "evaluations" else 0
+
+    @property
+    def fitted_count(self) -> int:
+        """Images of the gallery that have been read for the sampler; 0 once that is made."""
+        return self.progress.done if self.progress.counted == "images" else 0
+
+    @property
+    def fit_count(self) -> int:
+        """How many will be; 0 once it is made."""
+        return self.progress.total if self.progress.counted == "images" else 0
 
 
 Explanation: TypeAlias = MatchExplanation | LabelExplanation | InterActiveExplanation | PredictionDifferenceExplanation

@@ -10,21 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from whymatch.client.results import Box, Match
+from whymatch.client.results import Box, Match, Progress
 
 if TYPE_CHECKING:
     import PIL.Image
 
 
-@dataclass(frozen=True)
-class UnitProgress:
-    """How far a call is."""
-
-    counted: str
-    """What is counted: `images` of the pass over a gallery, `evaluations` of the network, `filters` or `units`."""
-    done: int
-    total: int
-    """How many there are, or at most."""
+UnitProgress = Progress
+"""The name that `Progress` had."""
 
 
 # Settings: None lets the server choose; what an answer was made with has every field set.

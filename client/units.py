@@ -1,3 +1,4 @@
+# Generated from units_aio.py by `make generate`; do not edit.
 """What a client knows of the units of the server's network."""
 
 from __future__ import annotations
@@ -8,13 +9,11 @@ from typing import Any
 
 from whymatch.client import results, unit_results
 from whymatch.client.inputs import ImageInput, Stored
+from whymatch.client.transport import Transport, beside
 from whymatch.client.wire import answers_search, answers_unit, requests_unit
 from whymatch.client.wire.failures import unfinished
-from whymatch.v1.unit_service_pb2_grpc import UnitServiceStub
 
 Progress = Callable[[unit_results.UnitProgress], None]
-Stream = Callable[..., Generator[Any, None, None]]
-"""Yields the many answers to one request: `stream(method, request)`."""
 
 
 class Units:
@@ -25,10 +24,10 @@ class Units:
     over its images, which the server keeps: only new images are looked at again.
     """
 
-    def __init__(self, stub: UnitServiceStub, stream: Stream, gallery: Callable[[], str]) -> None:
-        """Call a server. `gallery` says which one a call is for that names none."""
-        self._stub = stub
-        self._stream = stream
+    def __init__(self, transport: Transport, gallery: Callable[[], str]) -> None:
+        """Call a server. `gallery` returns the gallery of calls that name no other."""
+        self._stub = transport.stubs.units
+        self._stream = transport.stream
         self._gallery = gallery
 
     def describe(
@@ -149,8 +148,7 @@ class Units:
         share: float | None = None,
         quantile: float | None = None,
         match_limit: int = 0,
-        overlays: bool = False,
-        overlay_size_px: int = 512,
+        overlays: bool | int = False,
         progress: Progress | None = None,
         gallery: str | None = None,
     ) -> unit_results.Segmentation:
@@ -160,7 +158,8 @@ class Units:
         quantile: it begins at the response that this share of the cells of the gallery's images does not exceed.
         match_limit: how many matches of the image to return, too.
         """
-        request = requests_unit.segment(
+        request = beside(
+            requests_unit.segment,
             image,
             layer,
             channels,
@@ -169,7 +168,6 @@ class Units:
             quantile=quantile,
             match_limit=match_limit,
             overlays=overlays,
-            overlay_size_px=overlay_size_px,
         )
         model = ""
         segments: list[unit_results.UnitSegment] = []
@@ -190,8 +188,7 @@ class Units:
         segmentation: str = "slic",
         segment_count: int | None = None,
         fill: str = "gray",
-        overlays: bool = False,
-        overlay_size_px: int = 512,
+        overlays: bool | int = False,
         progress: Progress | None = None,
         gallery: str | None = None,
     ) -> Iterator[unit_results.MinimalImageStep]:
@@ -203,7 +200,8 @@ class Units:
         segment_count: about how many parts; None means 40. The network runs about as often as half its square.
         fill: `gray`, the mean color of the network's training images, or `blur`, the image out of focus.
         """
-        request = requests_unit.minimal_image(
+        request = beside(
+            requests_unit.minimal_image,
             image,
             gallery or self._gallery(),
             class_name=class_name,
@@ -211,13 +209,12 @@ class Units:
             segment_count=segment_count,
             fill=fill,
             overlays=overlays,
-            overlay_size_px=overlay_size_px,
         )
         with closing(self._answers(self._stub.FindMinimalImage, request, progress)) as answers:
             for answer in answers:
                 yield answers_unit.minimal_image_step(answer.step, answer.model)
 
-    def _answers(self, method: Any, request: Any, progress: Progress | None) -> Generator[Any, None, None]:
+    def _answers(self, method: Any, request: Any, progress: Progress | None) -> Generator[Any]:
         """Yield the answers of a call, and tell how far it is."""
         with closing(self._stream(method, request)) as answers:
             for answer in answers:

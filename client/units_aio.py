@@ -1,21 +1,18 @@
-"""What a client knows of the units of the server's network, with coroutines."""
+"""What a client knows of the units of the server's network."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from whymatch.client import results, unit_results
 from whymatch.client.inputs import ImageInput, Stored
+from whymatch.client.transport_aio import AsyncTransport, beside
 from whymatch.client.wire import answers_search, answers_unit, requests_unit
 from whymatch.client.wire.failures import unfinished
-from whymatch.v1.unit_service_pb2_grpc import UnitServiceStub
 
 Progress = Callable[[unit_results.UnitProgress], None]
-Stream = Callable[..., AsyncGenerator[Any]]
-"""Yields the many answers to one request: `stream(method, request)`."""
 
 
 class AsyncUnits:
@@ -26,10 +23,10 @@ class AsyncUnits:
     over its images, which the server keeps: only new images are looked at again.
     """
 
-    def __init__(self, stub: UnitServiceStub, stream: Stream, gallery: Callable[[], str]) -> None:
-        """Call a server. `gallery` says which one a call is for that names none."""
-        self._stub = stub
-        self._stream = stream
+    def __init__(self, transport: AsyncTransport, gallery: Callable[[], str]) -> None:
+        """Call a server. `gallery` returns the gallery of calls that name no other."""
+        self._stub = transport.stubs.units
+        self._stream = transport.stream
         self._gallery = gallery
 
     async def describe(
@@ -150,8 +147,7 @@ class AsyncUnits:
         share: float | None = None,
         quantile: float | None = None,
         match_limit: int = 0,
-        overlays: bool = False,
-        overlay_size_px: int = 512,
+        overlays: bool | int = False,
         progress: Progress | None = None,
         gallery: str | None = None,
     ) -> unit_results.Segmentation:
@@ -161,7 +157,7 @@ class AsyncUnits:
         quantile: it begins at the response that this share of the cells of the gallery's images does not exceed.
         match_limit: how many matches of the image to return, too.
         """
-        request = await asyncio.to_thread(
+        request = await beside(
             requests_unit.segment,
             image,
             layer,
@@ -171,7 +167,6 @@ class AsyncUnits:
             quantile=quantile,
             match_limit=match_limit,
             overlays=overlays,
-            overlay_size_px=overlay_size_px,
         )
         model = ""
         segments: list[unit_results.UnitSegment] = []
@@ -192,8 +187,7 @@ class AsyncUnits:
         segmentation: str = "slic",
         segment_count: int | None = None,
         fill: str = "gray",
-        overlays: bool = False,
-        overlay_size_px: int = 512,
+        overlays: bool | int = False,
         progress: Progress | None = None,
         gallery: str | None = None,
     ) -> AsyncIterator[unit_results.MinimalImageStep]:
@@ -205,7 +199,7 @@ class AsyncUnits:
         segment_count: about how many parts; None means 40. The network runs about as often as half its square.
         fill: `gray`, the mean color of the network's training images, or `blur`, the image out of focus.
         """
-        request = await asyncio.to_thread(
+        request = await beside(
             requests_unit.minimal_image,
             image,
             gallery or self._gallery(),
@@ -214,7 +208,6 @@ class AsyncUnits:
             segment_count=segment_count,
             fill=fill,
             overlays=overlays,
-            overlay_size_px=overlay_size_px,
         )
         async with aclosing(self._answers(self._stub.FindMinimalImage, request, progress)) as answers:
             async for answer in answers:

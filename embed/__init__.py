@@ -27,7 +27,6 @@ from whymatch.embed.head import (
     MAX_DIMENSIONS,
     NO_HEAD,
     ONE_BLAS_THREAD,
-    Fit,
     Head,
     HeadKind,
     fit_centering,
@@ -40,6 +39,7 @@ from whymatch.embed.layers import Layer, Layers
 from whymatch.embed.model import Model, Prepared, load_model, load_named_model
 from whymatch.embed.moments import Moments
 from whymatch.embed.pooling import Array, Pooling
+from whymatch.embed.progress import Progress
 from whymatch.embed.single_thread import in_pieces
 
 __all__ = [
@@ -62,7 +62,6 @@ __all__ = [
     "Embedder",
     "End",
     "Features",
-    "Fit",
     "Geometry",
     "Head",
     "HeadKind",
@@ -81,6 +80,7 @@ __all__ = [
     "PooledVector",
     "Pooling",
     "Prepared",
+    "Progress",
     "Responses",
     "TooFewImages",
     "TooManyPixels",

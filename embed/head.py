@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from whymatch.embed.errors import BadHead, TooFewImages
 from whymatch.embed.moments import Moments, Wide
 from whymatch.embed.pooling import Array
+from whymatch.embed.progress import Progress
 
 HeadKind = Literal["none", "centering", "whitening", "linear"]
 
@@ -85,15 +86,6 @@ def normalized(vectors: Array) -> Array:
 NO_HEAD = Head()
 
 
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """Progress of fitting a head, and at the end the head."""
-
-    done: int
-    """Vectors seen."""
-    head: Head | None = None
-
-
 def linear_head(weight: Array, bias: Array | None, channels: int) -> Head:
     """Return a layer that was learned elsewhere as a head, up to a factor, which embeddings of length 1 do not show.
 
@@ -123,8 +115,8 @@ def linear_head(weight: Array, bias: Array | None, channels: int) -> Head:
     return Head("linear", np.ldexp(weight, exponent), bias)
 
 
-def fit_centering(batches: Iterable[Array]) -> Iterator[Fit]:
-    """Fit a head that subtracts the mean: beta - m.
+def fit_centering(batches: Iterable[Array]) -> Iterator[Progress[Head]]:
+    """Fit a head that subtracts the mean, beta - m; yields how many vectors have been seen, and last the head.
 
     batches: pooled vectors (n, C) float32.
 
@@ -134,14 +126,16 @@ def fit_centering(batches: Iterable[Array]) -> Iterator[Fit]:
     moments = Moments(products=False)
     for batch in batches:
         moments.add(batch)
-        yield Fit(moments.count)
+        yield Progress("vectors", moments.count, moments.count)
     _check_differ(moments, "centering")
-    yield Fit(moments.count, Head("centering", None, (-moments.mean).astype(np.float32)))
+    head = Head("centering", None, (-moments.mean).astype(np.float32))
+    yield Progress("vectors", moments.count, moments.count, head)
 
 
-def fit_whitening(batches: Iterable[Array], channels: int, dimensions: int | None = None) -> Iterator[Fit]:
+def fit_whitening(batches: Iterable[Array], channels: int, dimensions: int | None = None) -> Iterator[Progress[Head]]:
     """Fit PCA-whitening: P = diag(variance + ridge)^(-1/2) U^T, of the leading principal directions U of the vectors.
 
+    Yields how many vectors have been seen, and last the head.
     The ridge is 1e-4 of the largest variance: directions that hardly vary are rounding and would drown the others.
 
     batches: pooled vectors (n, channels) float32.
@@ -156,7 +150,7 @@ def fit_whitening(batches: Iterable[Array], channels: int, dimensions: int | Non
     moments = Moments(products=True)
     for batch in batches:
         moments.add(batch)
-        yield Fit(moments.count)
+        yield Progress("vectors", moments.count, moments.count)
     _check_differ(moments, "whitening")
     variances, directions = _principal(moments.covariance)
     spanned = int((variances > variances[0] * FLAT).sum())
@@ -167,7 +161,8 @@ def fit_whitening(batches: Iterable[Array], channels: int, dimensions: int | Non
             "dimensions, or add images that differ"
         )
     matrix = np.ascontiguousarray(directions[:wanted]) / np.sqrt(variances[:wanted, None] + RIDGE * variances[0])
-    yield Fit(moments.count, Head("whitening", matrix.astype(np.float32), (-matrix @ moments.mean).astype(np.float32)))
+    head = Head("whitening", matrix.astype(np.float32), (-matrix @ moments.mean).astype(np.float32))
+    yield Progress("vectors", moments.count, moments.count, head)
 
 
 def _check_differ(moments: Moments, kind: HeadKind) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from whymatch.embed import ONE_BLAS_THREAD, Moments, TooFewImages
+from whymatch.embed import ONE_BLAS_THREAD, Moments, Progress, TooFewImages
 
 Pixels = NDArray[np.uint8]
 Wide = NDArray[np.float64]
@@ -70,17 +70,12 @@ def load_patch_normal(path: Path) -> PatchNormal:
     return normal
 
 
-@dataclass(frozen=True, eq=False)
-class PatchFit:
-    """Progress of fitting a normal, and at the end the normal."""
-
-    done: int
-    """Images seen."""
-    normal: PatchNormal | None = None
-
-
-def fit_patches(images: Iterable[Pixels], image_count: int, context_px: int, *, seed: int = 0) -> Iterator[PatchFit]:
+def fit_patches(
+    images: Iterable[Pixels], image_count: int, context_px: int, *, seed: int = 0
+) -> Iterator[Progress[PatchNormal]]:
     """Fit a normal to about 25,000 patches: equally many of each image, at random places.
+
+    Yields how many images have been seen, and last the normal.
 
     images: (h, w, 3) each, of any sizes; those with a side shorter than a patch are skipped.
     image_count: how many images come.
@@ -100,10 +95,11 @@ def fit_patches(images: Iterable[Pixels], image_count: int, context_px: int, *, 
         if len(waiting) >= BATCH:
             _add(moments, waiting)
             waiting = waiting[:0]
-        yield PatchFit(done)
+        yield Progress("images", done, image_count)
     _check_enough(apart, context_px)
     _add(moments, waiting)
-    yield PatchFit(done, PatchNormal(context_px, moments.mean, moments.covariance, moments.count, used))
+    normal = PatchNormal(context_px, moments.mean, moments.covariance, moments.count, used)
+    yield Progress("images", done, image_count, normal)
 
 
 def _random_patches(pixels: Pixels, side: int, count: int, random: np.random.Generator) -> Pixels:

@@ -52,7 +52,7 @@ class Target:
     """A number that the model gives an image, z(x)."""
 
     name: str
-    """As the command line takes it: `class:tabby`, `unit:features.7/12`."""
+    """What of its kind it is: a class, a layer with a channel, an image or a label."""
     measure: str
     """The unit of z's differences, `bits` for the weight of evidence. Maps of one measure can be compared."""
     end: End
@@ -93,16 +93,20 @@ def class_probability_target(
     number = find_class(model.classes, class_name, scores)
     laplace = Laplace(instances, max(2, len(model.classes)))
     score = _entry(number)
-    name = f"class:{model.classes[number]}"
     return Target(
-        name, BITS, ClassScores(), lambda all_scores: all_scores.double().softmax(1)[:, number], score, laplace
+        model.classes[number],
+        BITS,
+        ClassScores(),
+        lambda all_scores: all_scores.double().softmax(1)[:, number],
+        score,
+        laplace,
     )
 
 
 def class_score_target(model: Model, class_name: str, scores: Array) -> Target:
     """Return the score of a class before softmax; see `class_probability_target`. Raises BadTarget."""
     number = find_class(model.classes, class_name, scores)
-    return Target(f"score:{model.classes[number]}", "score", ClassScores(), _entry(number), _entry(number))
+    return Target(model.classes[number], "score", ClassScores(), _entry(number), _entry(number))
 
 
 def unit_target(layer: str, channel: int, cell: tuple[int, int] | None = None) -> Target:
@@ -110,20 +114,20 @@ def unit_target(layer: str, channel: int, cell: tuple[int, int] | None = None) -
 
     Where the layer has no such channel, `of` raises BadTarget.
     """
-    where = f"@{cell[0]},{cell[1]}" if cell else ""
+    where = f" at {cell[0]},{cell[1]}" if cell else ""
 
     def response(vectors: torch.Tensor) -> torch.Tensor:
         if not 0 <= channel < vectors.shape[1]:
             raise BadTarget(f"layer {layer!r} has no channel {channel}; take one from 0 to {vectors.shape[1] - 1}")
         return vectors[:, channel]
 
-    return Target(f"unit:{layer}/{channel}{where}", f"response of {layer}", Responses(layer, cell), response, response)
+    return Target(f"{layer}/{channel}{where}", f"response of {layer}", Responses(layer, cell), response, response)
 
 
 def similarity_target(name: str, embedding: Array, head: Head) -> Target:
     """Return the cosine similarity to another image, whose embedding (D,) went through the same head."""
     cosine = _similarities(embedding[None], head)
-    return Target(f"similarity:{name}", "cosine", PooledVector(), lambda v: cosine(v)[:, 0], lambda v: cosine(v)[:, 0])
+    return Target(name, "cosine", PooledVector(), lambda v: cosine(v)[:, 0], lambda v: cosine(v)[:, 0])
 
 
 def evidence_target(
@@ -166,7 +170,7 @@ def evidence_target(
     laplace = Laplace(instances, max(2, groups))
     slope = log_odds if not belongs.all() else lambda v: scores(v).logsumexp(1)
     return Target(
-        f"evidence:{name}",
+        name,
         BITS,
         PooledVector(),
         lambda v: scores(v).double().softmax(1)[:, mine].sum(1).clamp(max=1),

@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
 
-from whymatch.embed import NO_HEAD, Array, Features, Fit, Head, Model, WhymatchError
+from whymatch.embed import NO_HEAD, Array, Features, Head, Model, Progress, WhymatchError
 from whymatch.index.errors import ModelMismatch
 from whymatch.index.faiss_index import FaissIndex
 from whymatch.index.gallery_version import GalleryVersion
@@ -22,7 +22,7 @@ from whymatch.index.records import (
 )
 from whymatch.index.store import Store, StoredFeatures
 
-Fitting: TypeAlias = Callable[[Iterable[Array], int], Iterator[Fit]]
+Fitting: TypeAlias = Callable[[Iterable[Array], int], Iterator[Progress[Head]]]
 """Fits a head to pooled vectors (n, C), given in batches, and C; see `fit_centering`."""
 
 
@@ -161,7 +161,7 @@ class Gallery:
         """
         head, count = NO_HEAD, 0
         for fit in fitting((pooled for _, pooled in self._store.vectors()), self._model.dimensions):
-            head, count = fit.head or NO_HEAD, fit.done
+            head, count = fit.result or NO_HEAD, fit.done
             yield count
         with self._adding:
             version = self._new_version(head)

@@ -13,7 +13,7 @@ from whymatch.index.vector_index import Ids
 PAYS_FROM = 2**22
 """Numbers from which on copies save time."""
 LENGTH, TIMES = 512, 8
-"""Length of a shortlist: LENGTH vectors, or TIMES the limit if that is larger."""
+"""Vectors on a shortlist: LENGTH, or TIMES the limit if that is more."""
 SHARE = 16
 """A shortlist of more than this part of all vectors is not worth it."""
 LONGEST_PAUSE = 64
@@ -80,8 +80,9 @@ class Shortlist:
         count = max(LENGTH, TIMES * limit)
         if count > flat.ntotal // SHARE or self._rests():
             return None
-        length = float(np.linalg.norm(query.astype(float))) or 1.0
-        unit = (query / length).astype(np.float32)
+        exact = query.astype(float)  # the length of a tiny query is less than float32 can hold, or divide by
+        length = float(np.linalg.norm(exact)) or 1.0
+        unit = (exact / length).astype(np.float32)
         places, bounds = self._nearest(unit, count)
         worth = np.sort(places[bounds >= _scores(flat, unit, places[:limit]).min()])
         if len(worth) == count:

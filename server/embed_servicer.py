@@ -3,21 +3,29 @@
 import asyncio
 import functools
 
+import grpc
+
 from whymatch.embed import Model
 from whymatch.explain.units import unit_layers
 from whymatch.server.interceptor import Context
 from whymatch.server.sources import Images
 from whymatch.server.wire import answers_embed, requests_shapes
 from whymatch.v1 import embed_service_pb2 as pb
-from whymatch.v1.embed_service_pb2_grpc import EmbedServiceServicer
+from whymatch.v1.embed_service_pb2_grpc import EmbedServiceServicer, add_EmbedServiceServicer_to_server
 
 
 class EmbedServicer(EmbedServiceServicer):
     """Runs the model."""
 
+    name = pb.DESCRIPTOR.services_by_name["EmbedService"].full_name
+
     def __init__(self, model: Model, images: Images) -> None:
         self._model = model
         self._images = images
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Let a server answer these calls."""
+        add_EmbedServiceServicer_to_server(self, server)
 
     async def EmbedImage(self, request: pb.EmbedImageRequest, context: Context) -> pb.EmbedImageResponse:
         """Return the embedding of an image and, on request, its feature map."""

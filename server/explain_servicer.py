@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from contextlib import aclosing
 
+import grpc
 import numpy as np
 from PIL.Image import Image
 
@@ -29,11 +30,17 @@ from whymatch.explain import (
 from whymatch.server.differences import Differences
 from whymatch.server.interceptor import Context
 from whymatch.server.match_maps import MatchMaps, ShownMap, draw, draw_query, shown
-from whymatch.server.regions import regions_of, weights_of
+from whymatch.server.regions import weights_of
 from whymatch.server.sources import ImageName, Images
-from whymatch.server.wire import answers_explain, requests_explain, requests_shapes
+from whymatch.server.wire import (
+    answers_difference,
+    answers_explain,
+    requests_difference,
+    requests_explain,
+    requests_shapes,
+)
 from whymatch.v1 import explain_service_pb2 as pb
-from whymatch.v1.explain_service_pb2_grpc import ExplainServiceServicer
+from whymatch.v1.explain_service_pb2_grpc import ExplainServiceServicer, add_ExplainServiceServicer_to_server
 
 MAX_CORRESPONDENCES = 1000
 MAX_PAIRS = 10_000
@@ -42,12 +49,18 @@ MAX_PAIRS = 10_000
 class ExplainServicer(ExplainServiceServicer):
     """Compares images."""
 
+    name = pb.DESCRIPTOR.services_by_name["ExplainService"].full_name
+
     def __init__(self, images: Images, model: Model, explainer: Executor, stopping: asyncio.Event) -> None:
         """Serve. `explainer` runs the network for explanations, beside the thread that embeds, for they take long."""
         self._images = images
         self._model = model
         self._explainer = explainer
         self._differences = Differences(images, model, explainer, stopping)
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Let a server answer these calls."""
+        add_ExplainServiceServicer_to_server(self, server)
 
     async def ExplainMatch(self, request: pb.ExplainMatchRequest, context: Context) -> pb.ExplainMatchResponse:
         """Return the similarity maps of both images, and what leads in them."""
@@ -57,8 +70,8 @@ class ExplainServicer(ExplainServiceServicer):
         pairs = requests_shapes.limit(request, "correspondence_limit", MAX_CORRESPONDENCES, least=0)
         box_share, size_px = requests_shapes.box_share(request), requests_shapes.overlay_px(request)
 
-        query_regions = await regions_of(request.query_regions, "query_regions", self._images.limits)
-        match_regions = await regions_of(request.match_regions, "match_regions", self._images.limits)
+        query_regions = await requests_shapes.regions(request.query_regions, "query_regions", self._images.limits)
+        match_regions = await requests_shapes.regions(request.match_regions, "match_regions", self._images.limits)
         head, fingerprint = await self._images.head(parent, match, query)
         ours, theirs = await asyncio.gather(self._images.features(query, head), self._images.features(match, head))
         weights = await asyncio.gather(weights_of(ours, query_regions), weights_of(theirs, match_regions))
@@ -136,9 +149,12 @@ class ExplainServicer(ExplainServiceServicer):
         self, request: pb.ExplainPredictionDifferenceRequest, context: Context
     ) -> AsyncIterator[pb.ExplainPredictionDifferenceResponse]:
         """Stream what each part of an image is worth for what the model makes of it."""
-        async with aclosing(self._differences.answers(request, context)) as answers:
+        overlay_px = requests_shapes.overlay_px(request)
+        asked = await asyncio.to_thread(requests_difference.asked, request)
+        async with aclosing(self._differences.answers(asked, overlay_px, context.time_remaining)) as answers:
             async for answer in answers:
-                yield answer
+                respond = functools.partial(answers_difference.difference_response, answer)
+                yield await asyncio.to_thread(respond) if answer.progress.result else respond()
 
 
 def _drawn(picture: Image, weight_map: WeightMap) -> tuple[bytes, ColorScale]:

@@ -4,13 +4,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from whymatch.embed import Array
-from whymatch.explain import DifferenceMap, PredictionDifference, SamplerKind
 from whymatch.server.errors import UnknownExplanation
-from whymatch.server.patch_samplers import Making
-from whymatch.v1.explain_service_pb2 import PredictionTarget
+from whymatch.server.running_difference import RunningDifference
 
 KEPT_S = 15 * 60
 """How long an explanation is kept after its last use."""
@@ -21,30 +18,8 @@ KEPT_UNFINISHED = 4
 
 
 @dataclass(eq=False)
-class Explanation:
-    """What was done of an explanation by prediction difference."""
-
-    name: str
-    """The {explanation} of `explanations/{explanation}`."""
-    model: str
-    """Fingerprint of the model and the gallery's head."""
-    content: bytes
-    """The image."""
-    targets: tuple[PredictionTarget, ...]
-    """As they were asked for."""
-    sampler: SamplerKind
-    seed: int
-    making: Making | None = None
-    """How its sampler was made."""
-    difference: PredictionDifference | None = None
-    """Its maps, as far as they are; None until there is a sampler."""
-    maps: list[DifferenceMap] = field(default_factory=list)
-    """The maps as they last were."""
-    sensitivities: list[Array] = field(default_factory=list)
-    """Of one that was asked for them."""
-    is_finished: bool = False
-    working: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held by the call that works on it."""
+class _Kept:
+    explanation: RunningDifference
     users: int = 0
     """Calls that use it."""
     used: float = 0.0
@@ -55,30 +30,31 @@ class Explanations:
     """Keeps explanations. Belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, Explanation] = {}
+        self._kept: dict[str, _Kept] = {}
 
-    def find(self, name: str) -> Explanation:
+    def find(self, name: str) -> RunningDifference:
         """Return an explanation by name. Raises UnknownExplanation."""
         self._forget()
         if name not in self._kept:
             raise UnknownExplanation(name)
-        return self._kept[name]
+        return self._kept[name].explanation
 
-    def keep(self, explanation: Explanation) -> Explanation:
+    def keep(self, explanation: RunningDifference) -> RunningDifference:
         """Keep an explanation, and return the one that is to be used: another of the same name if there is one."""
         self._forget()
-        return self._kept.setdefault(explanation.name, explanation)
+        return self._kept.setdefault(explanation.name, _Kept(explanation)).explanation
 
     @asynccontextmanager
-    async def using(self, explanation: Explanation) -> AsyncIterator[None]:
+    async def using(self, explanation: RunningDifference) -> AsyncIterator[None]:
         """Do not forget an explanation within the block; one of which nothing came is forgotten after it."""
-        explanation.users += 1
+        kept = self._kept[explanation.name]
+        kept.users += 1
         try:
             yield
         finally:
-            explanation.users -= 1
-            explanation.used = time.monotonic()
-            if not explanation.users and explanation.difference is None:
+            kept.users -= 1
+            kept.used = time.monotonic()
+            if not kept.users and not explanation.is_prepared:
                 self._kept.pop(explanation.name, None)
             self._forget()
             asyncio.get_running_loop().call_later(KEPT_S + 1, self._forget)
@@ -87,7 +63,7 @@ class Explanations:
         idle = sorted((one for one in self._kept.values() if not one.users), key=lambda one: -one.used)
         oldest = time.monotonic() - KEPT_S
         for finished, most in ((True, KEPT_COUNT), (False, KEPT_UNFINISHED)):
-            alike = [one for one in idle if one.is_finished == finished]
+            alike = [one for one in idle if one.explanation.is_finished == finished]
             for number, one in enumerate(alike):
                 if one.used < oldest or number >= most:
-                    del self._kept[one.name]
+                    del self._kept[one.explanation.name]

@@ -5,9 +5,10 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
+import grpc
 from google.protobuf.empty_pb2 import Empty
 
-from whymatch.embed import BadRequest, Embedder, media_type
+from whymatch.embed import BadRequest, Embedder, Progress, media_type
 from whymatch.index import Added, Galleries, GalleryFacts, StoredImage
 from whymatch.server.incoming import incoming
 from whymatch.server.ingest import Adding, Arrival, Result
@@ -15,13 +16,15 @@ from whymatch.server.interceptor import Context
 from whymatch.server.metrics import Metrics
 from whymatch.server.sources import ImageName
 from whymatch.server.streams import steps
-from whymatch.server.wire import answers_gallery, requests_gallery, requests_shapes
+from whymatch.server.wire import answers_gallery, answers_shapes, requests_gallery, requests_shapes
 from whymatch.v1 import gallery_service_pb2 as pb
-from whymatch.v1.gallery_service_pb2_grpc import GalleryServiceServicer
+from whymatch.v1.gallery_service_pb2_grpc import GalleryServiceServicer, add_GalleryServiceServicer_to_server
 
 
 class GalleryServicer(GalleryServiceServicer):
     """Keeps galleries."""
+
+    name = pb.DESCRIPTOR.services_by_name["GalleryService"].full_name
 
     def __init__(
         self,
@@ -37,6 +40,10 @@ class GalleryServicer(GalleryServiceServicer):
         self._metrics = metrics
         self._stream_idle_s = stream_idle_s
         self._stopping = stopping
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Let a server answer these calls."""
+        add_GalleryServiceServicer_to_server(self, server)
 
     async def CreateGallery(self, request: pb.CreateGalleryRequest, context: Context) -> pb.Gallery:
         """Make an empty gallery."""
@@ -69,13 +76,11 @@ class GalleryServicer(GalleryServiceServicer):
             async with aclosing(steps(gallery.set_head(fitting, ended.is_set))) as progress:
                 async for step in progress:
                     fitted = fitted if step is None else step
-                    yield pb.SetHeadResponse(fitted_count=fitted, image_count=max(image_count, fitted))
+                    so_far = Progress[None]("images", fitted, max(image_count, fitted))
+                    yield pb.SetHeadResponse(progress=answers_shapes.progress(so_far))
         finally:
             ended.set()
-        facts = await asyncio.to_thread(gallery.facts)
-        yield pb.SetHeadResponse(
-            fitted_count=fitted, image_count=facts.image_count, gallery=answers_gallery.gallery(facts)
-        )
+        yield pb.SetHeadResponse(gallery=answers_gallery.gallery(await asyncio.to_thread(gallery.facts)))
 
     async def AddImages(
         self, request_iterator: AsyncIterator[pb.AddImagesRequest], context: Context

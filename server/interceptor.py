@@ -17,7 +17,8 @@ from whymatch.server.access import Tokens
 from whymatch.server.errors import DeadlineExceeded, ShuttingDown, TooManyCalls
 from whymatch.server.logs import logger, request_id
 from whymatch.server.metrics import Metrics
-from whymatch.server.status import INTERNAL, code_of, reason_of, to_status
+from whymatch.server.status import INTERNAL, code_of, reason_of
+from whymatch.server.wire.answers_errors import to_status
 
 PREFIX = "/whymatch.v1."
 """Health and reflection are not ours: everybody may call them, at any time."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from whymatch.embed import DecodeLimits, Model, TooFewImages
+from whymatch.embed import DecodeLimits, Model, Progress, TooFewImages
 from whymatch.explain import (
     ConditionalSampler,
     MarginalSampler,
@@ -20,8 +20,8 @@ from whymatch.explain import (
     load_patch_normal,
 )
 from whymatch.index import Gallery, UnknownImage
+from whymatch.server.difference_values import DifferenceRequest
 from whymatch.server.logs import logger
-from whymatch.server.wire.requests_difference import DifferenceRequest
 
 FIT_IMAGES = 1000
 """Images that a normal distribution of patches is fitted to, drawn at random from a larger gallery."""
@@ -30,17 +30,14 @@ MARGINAL_IMAGES = 256
 
 
 @dataclass(frozen=True, eq=False)
-class Making:
-    """How far a sampler is."""
+class MadeSampler:
+    """A sampler, and what it is made of."""
 
-    done: int
-    """Images read."""
-    total: int
-    sampler: Sampler | None = None
-    """The sampler, at last."""
-    image_count: int = 0
-    """Images that it is made of."""
+    sampler: Sampler
+    image_count: int
+    """Images of the gallery."""
     patch_count: int = 0
+    """Patches of them that a normal distribution was fitted to; 0 where there is none."""
 
 
 def make_sampler(
@@ -50,8 +47,8 @@ def make_sampler(
     wanted: DifferenceRequest,
     content: bytes,
     size: tuple[int, int],
-) -> Iterator[Making]:
-    """Make the sampler that a request wants; yields how far it is, and last the sampler.
+) -> Iterator[Progress[MadeSampler]]:
+    """Make the sampler that a request wants; yields how many images have been read, and last the sampler.
 
     content: the image to explain, which is none of the others.
     size: width and height of the network's input.
@@ -64,35 +61,37 @@ def make_sampler(
         yield from _marginal(gallery, model, limits, wanted, content, size)
         return
     for fit in _normal(gallery, model, limits, setting.context_px, refit=wanted.refit):
-        yield fit if isinstance(fit, Making) else _of(fit, wanted)
+        yield Progress("images", fit.done, fit.total, _of(fit.result, wanted) if fit.result else None)
 
 
-def _of(normal: PatchNormal, wanted: DifferenceRequest) -> Making:
+def _of(normal: PatchNormal, wanted: DifferenceRequest) -> MadeSampler:
     k, seed = wanted.setting.window_px, wanted.setting.seed
     sampler: Sampler = MeanSampler(normal, k) if wanted.sampler == "mean" else ConditionalSampler(normal, k, seed)
-    return Making(normal.image_count, normal.image_count, sampler, normal.image_count, normal.patch_count)
+    return MadeSampler(sampler, normal.image_count, normal.patch_count)
 
 
 def _normal(
     gallery: Gallery, model: Model, limits: DecodeLimits, context_px: int, *, refit: bool
-) -> Iterator[Making | PatchNormal]:
+) -> Iterator[Progress[PatchNormal]]:
     """Yield the gallery's normal distribution of patches: the one that it keeps, or a new one, fitted and kept."""
     path = gallery.derived_file(f"patches-{context_px}.npz")
     kept = None if refit else _kept(path)
     if kept is not None:
-        yield kept
+        yield Progress("images", kept.image_count, kept.image_count, kept)
         return
     names = gallery.sample_names(FIT_IMAGES, seed=0)
     images = (image for name in names if (image := _pixels(gallery, model, limits, name)) is not None)
     for fit in fit_patches(images, len(names), context_px):
-        if fit.normal is None:
-            yield Making(fit.done, len(names))
-            continue
-        try:
-            fit.normal.save(path)
-        except OSError as err:  # the explanation does not need the file
-            logger.warning("the patches of gallery %r cannot be kept and will be fitted again: %s", gallery.name, err)
-        yield fit.normal
+        if fit.result:
+            _save(fit.result, path, gallery.name)
+        yield fit
+
+
+def _save(normal: PatchNormal, path: Path, gallery: str) -> None:
+    try:
+        normal.save(path)
+    except OSError as err:  # the explanation does not need the file
+        logger.warning("the patches of gallery %r cannot be kept and will be fitted again: %s", gallery, err)
 
 
 def _kept(path: Path) -> PatchNormal | None:
@@ -112,7 +111,7 @@ def _marginal(
     wanted: DifferenceRequest,
     content: bytes,
     size: tuple[int, int],
-) -> Iterator[Making]:
+) -> Iterator[Progress[MadeSampler]]:
     names = gallery.sample_names(MARGINAL_IMAGES + 1, seed=0)
     own = sha256(content).digest()
     others: list[NDArray[np.uint8]] = []
@@ -120,11 +119,11 @@ def _marginal(
         pixels = _pixels(gallery, model, limits, name, size=size, without=own)
         if pixels is not None and len(others) < MARGINAL_IMAGES:
             others.append(pixels)
-        yield Making(done, len(names))
+        yield Progress("images", done, len(names))
     if not others:
         raise TooFewImages(f"the marginal sampler needs other images, and gallery {gallery.name!r} has none; add some")
     sampler = MarginalSampler(np.stack(others), wanted.setting.window_px, wanted.setting.seed)
-    yield Making(len(names), len(names), sampler, len(others))
+    yield Progress("images", len(names), len(names), MadeSampler(sampler, len(others)))
 
 
 def _pixels(

@@ -1,17 +1,10 @@
-"""The parts of images that a request names, as weights of their cells and as vectors."""
+"""Parts of images, as weights of their cells and as vectors."""
 
 import asyncio
 from collections.abc import Sequence
 
-from whymatch.embed import Array, DecodeLimits, Features
+from whymatch.embed import Array, Features
 from whymatch.explain import BadRegion, EmptyRegion, Region, cell_weights, region_vector
-from whymatch.server.wire import requests_shapes
-from whymatch.v1 import shapes_pb2
-
-
-async def regions_of(messages: Sequence[shapes_pb2.Region], field: str, limits: DecodeLimits) -> list[Region]:
-    """Return the regions in a field of a request. Raises the errors of `requests_shapes.regions`."""
-    return await asyncio.to_thread(requests_shapes.regions, messages, field, limits) if messages else []
 
 
 async def weights_of(features: Features, regions: Sequence[Region]) -> Array | None:

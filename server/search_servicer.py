@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import grpc
 import numpy as np
 
 from whymatch.embed import Array, Features
@@ -12,12 +13,12 @@ from whymatch.explain import Region
 from whymatch.index import GalleryVersion, Match, UnknownImage
 from whymatch.server.interceptor import Context
 from whymatch.server.match_maps import CHUNK, draw, find_match_maps
-from whymatch.server.regions import CandidateScores, regions_of, vector_of
+from whymatch.server.regions import CandidateScores, vector_of
 from whymatch.server.search_batcher import SearchBatcher
 from whymatch.server.sources import Embedding, ImageName, Images, Query
 from whymatch.server.wire import answers_search, answers_shapes, requests_search, requests_shapes
 from whymatch.v1 import search_service_pb2 as pb
-from whymatch.v1.search_service_pb2_grpc import SearchServiceServicer
+from whymatch.v1.search_service_pb2_grpc import SearchServiceServicer, add_SearchServiceServicer_to_server
 
 RETRIES = 3
 """Searches after the first when a match is deleted meanwhile."""
@@ -40,10 +41,16 @@ class Asked:
 class SearchServicer(SearchServiceServicer):
     """Searches galleries."""
 
+    name = pb.DESCRIPTOR.services_by_name["SearchService"].full_name
+
     def __init__(self, images: Images, batcher: SearchBatcher, *, max_limit: int) -> None:
         self._images = images
         self._batcher = batcher
         self._max_limit = max_limit
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Let a server answer these calls."""
+        add_SearchServiceServicer_to_server(self, server)
 
     async def Search(self, request: pb.SearchRequest, context: Context) -> pb.SearchResponse:
         """Return the most similar images, best first."""
@@ -51,7 +58,7 @@ class SearchServicer(SearchServiceServicer):
         limit = requests_shapes.limit(request, "limit", self._max_limit)
         shown, labels = requests_search.shown(request, limit), requests_search.labels(request)
         requests_search.check_search(request)
-        regions = await regions_of(request.regions, "regions", self._images.limits)
+        regions = await requests_shapes.regions(request.regions, "regions", self._images.limits)
         asked = await self._asked(gallery, query, shown, with_features=shown.maps or bool(regions))
         vector = asked.embedding
         if regions:
@@ -75,8 +82,8 @@ class SearchServicer(SearchServiceServicer):
         shown, labels = requests_search.shown(request, limit), requests_search.labels(request)
         requests_search.check_rerank(request)
         named = requests_search.candidates(request, gallery, self._max_limit)
-        query_regions = await regions_of(request.query_regions, "query_regions", self._images.limits)
-        match_regions = await regions_of(request.match_regions, "match_regions", self._images.limits)
+        query_regions = await requests_shapes.regions(request.query_regions, "query_regions", self._images.limits)
+        match_regions = await requests_shapes.regions(request.match_regions, "match_regions", self._images.limits)
         asked = await self._asked(gallery, query, shown, with_features=True)
         assert asked.features
         vector = await vector_of(asked.features, query_regions)

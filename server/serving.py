@@ -4,14 +4,13 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, closing
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from whymatch.embed import DecodeLimits, Embedder, Model, Pooling, WhymatchError, load_model, load_named_model
 from whymatch.embed.embedder import yield_to_the_network
@@ -22,6 +21,7 @@ from whymatch.server.embed_servicer import EmbedServicer
 from whymatch.server.errors import CannotStart
 from whymatch.server.explain_servicer import ExplainServicer
 from whymatch.server.gallery_servicer import GalleryServicer
+from whymatch.server.health_servicer import add_health_and_reflection
 from whymatch.server.interceptor import CallInterceptor
 from whymatch.server.logs import logger
 from whymatch.server.metrics import Metrics, MetricsPage
@@ -30,18 +30,6 @@ from whymatch.server.search_servicer import SearchServicer
 from whymatch.server.sources import Images
 from whymatch.server.tls import server_credentials
 from whymatch.server.unit_servicer import UnitServicer
-from whymatch.v1 import (
-    embed_service_pb2,
-    embed_service_pb2_grpc,
-    explain_service_pb2,
-    explain_service_pb2_grpc,
-    gallery_service_pb2,
-    gallery_service_pb2_grpc,
-    search_service_pb2,
-    search_service_pb2_grpc,
-    unit_service_pb2,
-    unit_service_pb2_grpc,
-)
 
 THREADS = 16
 """For disk, FAISS and pictures; the model has its own."""
@@ -49,13 +37,31 @@ SPARE_CALLS = 16
 """Calls that gRPC admits beyond ours: health, and those that we refuse with a reason; yet more it refuses unread."""
 LAST_WORDS_S = 1.0
 """For answers that are on their way when the last call has ended."""
-SERVICES = (
-    gallery_service_pb2.DESCRIPTOR.services_by_name["GalleryService"],
-    search_service_pb2.DESCRIPTOR.services_by_name["SearchService"],
-    explain_service_pb2.DESCRIPTOR.services_by_name["ExplainService"],
-    embed_service_pb2.DESCRIPTOR.services_by_name["EmbedService"],
-    unit_service_pb2.DESCRIPTOR.services_by_name["UnitService"],
-)
+
+
+class Servicer(Protocol):
+    """The calls of one service."""
+
+    name: str
+    """The full name of the service."""
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Let a server answer these calls."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What the services share."""
+
+    config: ServerConfig
+    model: Model
+    galleries: Galleries
+    embedder: Embedder
+    batcher: SearchBatcher
+    explainer: Executor
+    """The one thread of long explanations."""
+    metrics: Metrics
+    stopping: asyncio.Event
 
 
 def serve(config: ServerConfig, *, ready: Callable[[str], None]) -> None:
@@ -108,8 +114,8 @@ async def running(config: ServerConfig, model: Model | None = None) -> AsyncIter
         )
         batcher = resources.enter_context(closing(SearchBatcher()))
         explainer = resources.enter_context(ThreadPoolExecutor(1, "explainer", initializer=yield_to_the_network))
-        _add_services(server, config, model, galleries, embedder, batcher, explainer, metrics, stopping)
-        health = await _add_health_and_reflection(server)
+        parts = Parts(config, model, galleries, embedder, batcher, explainer, metrics, stopping)
+        health = await _add_services(server, _servicers(parts))
         port = _bind(server, config)
         await server.start()
         gc.collect()
@@ -175,37 +181,29 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
     ]
 
 
-def _add_services(
-    server: grpc.aio.Server,
-    config: ServerConfig,
-    model: Model,
-    galleries: Galleries,
-    embedder: Embedder,
-    batcher: SearchBatcher,
-    explainer: Executor,
-    metrics: Metrics,
-    stopping: asyncio.Event,
-) -> None:
-    images = Images(galleries, embedder)
-    gallery = GalleryServicer(galleries, embedder, metrics, stream_idle_s=config.stream_idle_s, stopping=stopping)
-    search = SearchServicer(images, batcher, max_limit=config.max_limit)
-    gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server(gallery, server)
-    search_service_pb2_grpc.add_SearchServiceServicer_to_server(search, server)
-    explain = ExplainServicer(images, model, explainer, stopping)
-    explain_service_pb2_grpc.add_ExplainServiceServicer_to_server(explain, server)
-    embed_service_pb2_grpc.add_EmbedServiceServicer_to_server(EmbedServicer(model, images), server)
-    units = UnitServicer(images, model, explainer, stopping, max_limit=config.max_limit)
-    unit_service_pb2_grpc.add_UnitServiceServicer_to_server(units, server)
+def _servicers(parts: Parts) -> list[Servicer]:
+    images, limit = Images(parts.galleries, parts.embedder), parts.config.max_limit
+    explaining = images, parts.model, parts.explainer, parts.stopping
+    return [
+        GalleryServicer(
+            parts.galleries,
+            parts.embedder,
+            parts.metrics,
+            stream_idle_s=parts.config.stream_idle_s,
+            stopping=parts.stopping,
+        ),
+        SearchServicer(images, parts.batcher, max_limit=limit),
+        ExplainServicer(*explaining),
+        EmbedServicer(parts.model, images),
+        UnitServicer(*explaining, max_limit=limit),
+    ]
 
 
-async def _add_health_and_reflection(server: grpc.aio.Server) -> Any:
-    names = [service.full_name for service in SERVICES]
-    servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # its stubs know only the one of threads
-    for name in names:
-        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-    return servicer
+async def _add_services(server: grpc.aio.Server, servicers: Sequence[Servicer]) -> Any:
+    """Let a server answer all calls; return what says that it is healthy."""
+    for servicer in servicers:
+        servicer.add_to(server)
+    return await add_health_and_reflection(server, [servicer.name for servicer in servicers])
 
 
 def _bind(server: grpc.aio.Server, config: ServerConfig) -> int:

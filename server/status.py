@@ -1,13 +1,9 @@
-"""Errors as gRPC sends them: a status code, and a google.rpc.Status with the reason."""
+"""What callers see of an error: a status code, a reason for programs, and a message for people."""
 
 import grpc
-from google.protobuf import any_pb2
-from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 from whymatch.embed import WhymatchError
 
-DOMAIN = "whymatch"
 INTERNAL = "INTERNAL"
 MAX_MESSAGE_BYTES = 1000
 """Clients accept 8 KiB of metadata, and the message is in it twice, once with three bytes for one."""
@@ -72,11 +68,3 @@ def message_of(err: BaseException) -> str:
 def code_of(err: BaseException) -> grpc.StatusCode:
     """Return the status code of an error."""
     return CODES[reason_of(err)]
-
-
-def to_status(err: BaseException) -> grpc.Status:
-    """Return the status that a call failing with this error ends with."""
-    detail = any_pb2.Any()
-    detail.Pack(error_details_pb2.ErrorInfo(reason=reason_of(err), domain=DOMAIN))
-    code: int = code_of(err).value[0]
-    return rpc_status.to_status(status_pb2.Status(code=code, message=message_of(err), details=[detail]))

@@ -1,22 +1,27 @@
 """UnitService: what the units of the network respond to. Every call is a stream that says how far it is."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import aclosing
+from functools import partial
 from typing import TypeVar
 
-from whymatch.embed import BadRequest, Model
+import grpc
+
+from whymatch.embed import BadRequest, Model, Progress
 from whymatch.explain.units import TOP_IMAGES
 from whymatch.server import unit_work
 from whymatch.server.errors import ShuttingDown
 from whymatch.server.interceptor import Context
 from whymatch.server.sources import Images
 from whymatch.server.streams import steps
-from whymatch.server.wire import requests_shapes, requests_unit
+from whymatch.server.unit_work import Work
+from whymatch.server.wire import answers_unit, requests_shapes, requests_unit
 from whymatch.v1 import unit_service_pb2 as pb
-from whymatch.v1.unit_service_pb2_grpc import UnitServiceServicer
+from whymatch.v1.unit_service_pb2_grpc import UnitServiceServicer, add_UnitServiceServicer_to_server
 
+Found = TypeVar("Found")
 Answer = TypeVar(
     "Answer",
     pb.DescribeUnitsResponse,
@@ -31,6 +36,8 @@ Answer = TypeVar(
 class UnitServicer(UnitServiceServicer):
     """Looks into the network."""
 
+    name = pb.DESCRIPTOR.services_by_name["UnitService"].full_name
+
     def __init__(
         self, images: Images, model: Model, explainer: Executor, stopping: asyncio.Event, *, max_limit: int
     ) -> None:
@@ -41,16 +48,20 @@ class UnitServicer(UnitServiceServicer):
         self._stopping = stopping
         self._max_limit = max_limit
 
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Let a server answer these calls."""
+        add_UnitServiceServicer_to_server(self, server)
+
     async def DescribeUnits(
         self, request: pb.DescribeUnitsRequest, context: Context
     ) -> AsyncIterator[pb.DescribeUnitsResponse]:
         """Stream what units respond to."""
         layer, channels = requests_unit.layer(request.layer), requests_unit.channels(request.channels)
         setting = requests_unit.description(request)
-        gallery = await self._images.gallery(requests_shapes.gallery_name(request.parent))
-        work = unit_work.describing(gallery, self._model, layer, channels, setting, self._images.limits)
-        async for answer in self._answers(work, pb.DescribeUnitsResponse()):
-            yield answer
+        work = await self._work(request.parent, layer)
+        answer = partial(answers_unit.describe_response, work.gallery.name)
+        async for one in self._answers(unit_work.describing(work, channels, setting), answer):
+            yield one
 
     async def DecodeFilters(
         self, request: pb.DecodeFiltersRequest, context: Context
@@ -58,9 +69,9 @@ class UnitServicer(UnitServiceServicer):
         """Stream what units look for."""
         layer, channels = requests_unit.layer(request.layer), requests_unit.channels(request.channels)
         thresholds = requests_unit.thresholds(request.thresholds)
-        work = unit_work.decoding(self._model, layer, channels, thresholds, with_values=request.with_values)
-        async for answer in self._answers(work, pb.DecodeFiltersResponse()):
-            yield answer
+        answer = partial(answers_unit.decode_response, with_values=request.with_values)
+        async for one in self._answers(unit_work.decoding(self._model, layer, channels, thresholds), answer):
+            yield one
 
     async def DescribeLayerColors(
         self, request: pb.DescribeLayerColorsRequest, context: Context
@@ -69,18 +80,15 @@ class UnitServicer(UnitServiceServicer):
         layer = requests_unit.layer(request.layer)
         if not (request.with_axes or request.with_selectivity):
             raise BadRequest("nothing is asked for; set `with_axes`, `with_selectivity` or both")
-        settings, top_count = (
-            requests_unit.selectivity(request.selectivity),
-            requests_unit.top_count(request, TOP_IMAGES),
-        )
+        setting = requests_unit.selectivity(request.selectivity)
+        top_count = requests_unit.top_count(request, TOP_IMAGES)
         filters = requests_unit.thresholds(request.thresholds), requests_unit.axes(request.axis_setting)
         selectivity = None
         if request.with_selectivity:
-            gallery = await self._images.gallery(requests_shapes.gallery_name(request.parent))
-            selectivity = gallery, settings, top_count, self._images.limits
-        work = unit_work.coloring(self._model, layer, filters if request.with_axes else None, selectivity)
-        async for answer in self._answers(work, pb.DescribeLayerColorsResponse()):
-            yield answer
+            selectivity = await self._work(request.parent, layer), setting, top_count
+        coloring = unit_work.coloring(self._model, layer, filters if request.with_axes else None, selectivity)
+        async for one in self._answers(coloring, partial(answers_unit.layer_colors_response, layer)):
+            yield one
 
     async def FindReceptiveField(
         self, request: pb.FindReceptiveFieldRequest, context: Context
@@ -88,34 +96,22 @@ class UnitServicer(UnitServiceServicer):
         """Stream what pixels a unit really responds to."""
         layer, channel = requests_unit.unit(request.unit)
         count, setting = requests_unit.field_images(request), requests_unit.occluder(request.occluder)
-        gallery = await self._images.gallery(requests_shapes.gallery_name(request.parent))
-        work = unit_work.occluding(gallery, self._model, layer, channel, count, setting, self._images.limits)
-        async for answer in self._answers(work, pb.FindReceptiveFieldResponse()):
-            yield answer
+        occluding = unit_work.occluding(await self._work(request.parent, layer), channel, count, setting)
+        async for one in self._answers(occluding, partial(answers_unit.field_response, (layer, channel), setting)):
+            yield one
 
     async def SegmentUnits(
         self, request: pb.SegmentUnitsRequest, context: Context
     ) -> AsyncIterator[pb.SegmentUnitsResponse]:
         """Stream where in an image units respond, and its matches."""
-        layer, channels = requests_unit.layer(request.layer), requests_unit.segmented(request)
-        threshold, source = requests_unit.segment_threshold(request), requests_shapes.source(request.image, "image")
-        limit, size_px = requests_unit.match_limit(request, self._max_limit), requests_shapes.overlay_px(request)
-        gallery = await self._images.gallery(requests_shapes.gallery_name(request.parent))
-        version, content = gallery.version, await self._images.content(source)
-        work = unit_work.segmenting(
-            gallery,
-            version,
-            self._model,
-            layer,
-            channels,
-            threshold,
-            content,
-            limit,
-            size_px,
-            self._images.limits,
-        )
-        async for answer in self._answers(work, pb.SegmentUnitsResponse(), version.fingerprint):
-            yield answer
+        layer, wanted = requests_unit.layer(request.layer), requests_unit.segments(request, self._max_limit)
+        source, size_px = requests_shapes.source(request.image, "image"), requests_shapes.overlay_px(request)
+        work = await self._work(request.parent, layer)
+        version, content = work.gallery.version, await self._images.content(source)
+        answer = partial(answers_unit.segment_response, work.gallery.name, layer)
+        segmenting = unit_work.segmenting(work, version, content, wanted, size_px)
+        async for one in self._answers(segmenting, answer, version.fingerprint):
+            yield one
 
     async def FindMinimalImage(
         self, request: pb.FindMinimalImageRequest, context: Context
@@ -127,20 +123,26 @@ class UnitServicer(UnitServiceServicer):
         if wanted.class_name is None:
             version = await self._images.version(requests_shapes.gallery_name(request.parent))
         content = await self._images.content(source)
-        work = unit_work.simplifying(self._model, version, content, wanted, size_px, self._images.limits)
+        simplifying = unit_work.simplifying(self._model, version, content, wanted, size_px, self._images.limits)
         fingerprint = version.fingerprint if version else self._model.fingerprint
-        async for answer in self._answers(work, pb.FindMinimalImageResponse(), fingerprint):
-            yield answer
+        async for one in self._answers(simplifying, answers_unit.minimal_image_response, fingerprint):
+            yield one
 
-    async def _answers(self, work: Iterator[Answer], alive: Answer, model: str = "") -> AsyncGenerator[Answer]:
+    async def _work(self, parent: str, layer: str) -> Work:
+        gallery = await self._images.gallery(requests_shapes.gallery_name(parent))
+        return Work(gallery, self._model, layer, self._images.limits)
+
+    async def _answers(
+        self, work: Iterator[Progress[Found]], answer: Callable[[Progress[Found]], Answer], model: str = ""
+    ) -> AsyncGenerator[Answer]:
         """Do the work in the thread of explanations, and yield its answers; where one takes long, how far it was."""
-        alive.progress.SetInParent()
-        async with aclosing(steps(work, self._explainer)) as answers:
-            async for answer in answers:
+        alive = answer(Progress("", 0, 0))
+        async with aclosing(steps(map(answer, work), self._explainer)) as answers:
+            async for one in answers:
                 if self._stopping.is_set():
                     raise ShuttingDown
-                answer = answer or alive
-                if answer.WhichOneof("answer") == "progress":
-                    alive = answer
-                answer.model = model or self._model.fingerprint
-                yield answer
+                one = one or alive
+                if one.WhichOneof("answer") == "progress":
+                    alive = one
+                one.model = model or self._model.fingerprint
+                yield one

@@ -4,14 +4,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from examples import FUZZING, examples
 from hypothesis import HealthCheck, settings
 from small_weights import WEIGHTS
 
 from whymatch.embed import Embedder, Features, Model, load_model
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # speed is no test
-settings.load_profile("tests")
+COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}  # speed is no test
+settings.register_profile("tests", derandomize=True, **COMMON)
+settings.register_profile("fuzz", max_examples=examples(100), print_blob=True, **COMMON)
+settings.load_profile("fuzz" if FUZZING else "tests")
 
 
 @pytest.fixture(scope="session")

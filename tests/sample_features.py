@@ -21,7 +21,7 @@ def features(feature_map, pooling=POOLINGS[0], placement=PLACEMENT) -> Features:
 def last(fits) -> Head:
     """The head that a fit ends with."""
     *_, fit = fits
-    return fit.head
+    return fit.result
 
 
 @st.composite

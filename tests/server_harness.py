@@ -25,6 +25,7 @@ from whymatch.v1 import (
     search_service_pb2_grpc,
     unit_service_pb2_grpc,
 )
+from whymatch.v1.explain_service_pb2 import ExplainPredictionDifferenceResponse
 from whymatch.v1.gallery_service_pb2 import AddImagesRequest, AddImagesResponse, CreateGalleryRequest
 
 START_LIMIT_S = 60
@@ -66,6 +67,16 @@ class Api:
         ]
         assert all(answer.HasField("image") for answer in self.galleries.AddImages(iter(requests)))
         return parent
+
+
+def done_of(answer: ExplainPredictionDifferenceResponse, counted: str = "evaluations") -> int:
+    """How many are done, 0 if the answer counts something else."""
+    return answer.progress.done if answer.progress.counted == counted else 0
+
+
+def total_of(answer: ExplainPredictionDifferenceResponse, counted: str = "evaluations") -> int:
+    """How many there are, 0 if the answer counts something else."""
+    return answer.progress.total if answer.progress.counted == counted else 0
 
 
 class Sender:

@@ -1,4 +1,4 @@
-"""Imports point one way: embed, index, explain, server; the client knows the proto alone."""
+"""Imports point one way: between the rooms, and between the storeys of the client."""
 
 import ast
 from pathlib import Path
@@ -16,6 +16,22 @@ MAY_IMPORT = {
 ROOMS = {*MAY_IMPORT, "proto"}
 NOT_IN_THE_MODEL_ROOMS = {"grpc", "google", "grpc_status"}
 NOT_IN_THE_CLIENT = {"torch", "torchvision", "faiss", "timm", "matplotlib"}
+
+VALUES = {"errors", "inputs", "results", "targets", "unit_results"}
+CALLS = {"aio", "channel", "client", "following", "stall", "transport", "transport_aio", "units", "units_aio"}
+STOREYS = {
+    "cli": VALUES | CALLS | {"draw", "apps", "cli"},
+    "apps": VALUES | CALLS | {"draw", "apps"},
+    "draw": VALUES | {"draw"},
+    "calls": VALUES | CALLS | {"wire"},
+    "wire": VALUES | {"wire"},
+    "values": VALUES,
+}
+"""What each storey of the client may import, from the top down."""
+
+
+KNOW_MESSAGES = ("wire/*.py", "*_servicer.py")
+"""The files of the server that may."""
 
 
 def imported(path: Path) -> set[str]:
@@ -36,3 +52,70 @@ def test_a_room_imports_only_the_rooms_below_it(room):
             assert not tops & NOT_IN_THE_MODEL_ROOMS, path
         if room == "client":
             assert not tops & NOT_IN_THE_CLIENT, path
+
+
+def storey(path: Path) -> str:
+    first = path.relative_to(ROOT / "client").parts[0].removesuffix(".py")
+    return first if first in STOREYS else "calls" if first in CALLS else "values" if first in VALUES else ""
+
+
+CLIENT = [path for path in (ROOT / "client").rglob("*.py") if path.parent != ROOT / "client" or storey(path)]
+
+
+def test_every_file_of_the_client_has_a_storey():
+    apart = {path.name for path in (ROOT / "client").glob("*.py") if not storey(path)}
+    assert apart == {"__init__.py", "__main__.py"}
+
+
+@pytest.mark.parametrize("path", CLIENT, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_storey_of_the_client_imports_only_those_below_it(path):
+    of_client = {tuple(name.split(".")[2:]) for name in imported(path) if name.startswith("whymatch.client")}
+    public = {home for names in of_client if not names for home in homes_of_public_names(path)}
+    assert {names[0] for names in of_client if names} | public <= STOREYS[storey(path)]
+
+
+def homes_of_public_names(path: Path) -> set[str]:
+    """The modules whose names a file imports from `whymatch.client` itself."""
+    stub = ast.parse((ROOT / "client/__init__.pyi").read_text())
+    homes = {
+        alias.name: node.module for node in ast.walk(stub) if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    names = {alias.name for node in nodes if node.module == "whymatch.client" for alias in node.names}
+    return {homes.get(name, name) for name in names}
+
+
+def test_only_wire_knows_the_messages_of_the_client():
+    outside = [path for path in (ROOT / "client").rglob("*.py") if path.parent.name != "wire"]
+    assert [path for path in outside if any(name.startswith("whymatch.v1") for name in imported(path))] == []
+
+
+def imported_names(path: Path) -> set[str]:
+    """Return all that a file imports, as `module.name`."""
+    froms = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    return imported(path) | {f"{node.module}.{alias.name}" for node in froms for alias in node.names}
+
+
+def test_only_wire_and_servicers_know_messages():
+    """In the server."""
+    server = ROOT / "server"
+    knowing = {path for pattern in KNOW_MESSAGES for path in server.glob(pattern)}
+    for path in {*server.rglob("*.py")} - knowing:
+        parts = {part for name in imported_names(path) for part in name.split(".")}
+        assert not any(part == "v1" or "_pb2" in part for part in parts), path
+
+
+def test_imports_of_the_server_point_one_way():
+    """What converts messages is imported by what answers calls, and by nothing below that; there is no circle."""
+    files = {path.relative_to(ROOT).with_suffix("") for path in (ROOT / "server").rglob("*.py")}
+    names = {".".join(("whymatch", *file.parts)): ROOT / f"{file}.py" for file in files}
+    arrows = {name: imported_names(path) & names.keys() for name, path in names.items()}
+    for name, below in arrows.items():
+        if ".wire." in name:
+            assert not any(one.endswith(("_servicer", ".interceptor")) for one in below), name
+        elif not name.endswith(("_servicer", ".interceptor")):
+            assert not any(".wire." in one for one in below), name
+    while free := [name for name, below in arrows.items() if not below & arrows.keys()]:
+        for name in free:
+            del arrows[name]
+    assert not arrows, "these import one another in a circle"

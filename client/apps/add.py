@@ -2,11 +2,12 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from whymatch.client import AlreadyExists, Client, MessageTooLarge, NewImage, NotFound, WhymatchError, results
+from whymatch.client.apps.plain import Document, record
 from whymatch.client.apps.progress import progress_bar
 
 SUFFIXES = frozenset(
@@ -61,9 +62,9 @@ class Summary:
         self.added += not added.unchanged
         self.duplicates += bool(added.duplicate_of) and not added.unchanged
 
-    def document(self) -> dict[str, object]:
+    def document(self) -> Document:
         """Return the summary for `--json`."""
-        return {**asdict(self), "failed": len(self.failures)}
+        return record(self) | {"failed": len(self.failures)}
 
     def text(self) -> str:
         """Return the summary as one line."""

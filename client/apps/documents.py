@@ -1,30 +1,33 @@
 """The JSON documents of the command line, and how they are printed. Their names are promises to other programs."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from whymatch.client import results
+from whymatch.client import results, unit_results
+from whymatch.client.apps.plain import Document, plain, record
 
 if TYPE_CHECKING:
+    from whymatch.client.apps.unit_labels import NetworkLabels
     from whymatch.client.draw.runs import DifferenceRun
+    from whymatch.client.draw.unit_words import UnitCard
 
 
-def print_document(document: dict[str, object] | list[dict[str, object]]) -> None:
+_OfUnit = (
+    unit_results.UnitDescription | unit_results.DecodedFilter | unit_results.EmpiricalField | unit_results.UnitSegment
+)
+
+
+def print_document(document: Document | list[Document]) -> None:
     """Print one JSON document on stdout."""
     text = json.dumps(document, ensure_ascii=False, allow_nan=False)
     print(text.encode(errors="backslashreplace").decode())  # what is not UTF-8 in a path becomes an escape of JSON
 
 
-def print_facts(document: dict[str, object], json: bool) -> None:
-    """Print what is known of one thing, as JSON or a line for each fact."""
+def print_facts(document: Document, json: bool) -> None:
+    """Print one thing as JSON, or as a line for each fact."""
     if json:
         print_document(document)
         return
@@ -32,173 +35,82 @@ def print_facts(document: dict[str, object], json: bool) -> None:
         print(f"{key:18} {value}")
 
 
-def image(image: results.Image) -> dict[str, object]:
-    """Return all that is known of an image."""
-    return {
-        "name": image.name,
-        "label": image.label,
-        "metadata": dict(image.metadata),
-        "width_px": image.width_px,
-        "height_px": image.height_px,
-        "size_bytes": image.size_bytes,
-        "content_sha256": image.content_sha256,
-        "create_time": image.create_time.isoformat(),
-    }
+# Galleries and images
 
 
-def gallery(gallery: results.Gallery) -> dict[str, object]:
-    """Return all that is known of a gallery."""
-    return {
-        "name": gallery.name,
-        "model": gallery.model,
-        "index_factory": gallery.index_factory,
-        "omit_feature_maps": gallery.omit_feature_maps,
-        "image_count": gallery.image_count,
-        "create_time": gallery.create_time.isoformat(),
-        "head": _head(gallery.head) if gallery.head else None,
-    }
+def image(image: results.Image) -> Document:
+    """Return all facts of an image."""
+    return record(image)
 
 
-def search(
-    query: str, result: results.SearchResult, overlays: dict[str, Path], *, by_region: bool
-) -> dict[str, object]:
+def gallery(gallery: results.Gallery) -> Document:
+    """Return all facts of a gallery."""
+    return record(gallery, "name", "model", "index_factory", "omit_feature_maps", "image_count", "create_time", "head")
+
+
+def layers(model: results.Model) -> Document:
+    """Return the layers of a model by name."""
+    return {"model": model.fingerprint, **record(model, "backbone", "layers")}
+
+
+def embedding(query: str, embedding: results.Embedding) -> Document:
+    """Return an embedding and, if it came, its feature map as values[row][column][channel]."""
+    document = {"query": query, **record(embedding, "model", "width_px", "height_px", "embedding")}
+    values = embedding.feature_map
+    if values is not None:
+        shape = dict(zip(("rows", "columns", "channels"), values.shape, strict=True))
+        document["feature_map"] = {**shape, "values": plain(values)}
+    return document
+
+
+# Matches
+
+
+def search(query: str, result: results.SearchResult, overlays: Mapping[str, Path], *, by_region: bool) -> Document:
     """Return the matches of a search, with their maps if they have them."""
-    return {
-        "query": query,
-        "model": result.model,
-        "matches": [_match(rank, match, overlays, by_region) for rank, match in enumerate(result, start=1)],
-    }
+    matches = [_match(rank, match, overlays, by_region) for rank, match in enumerate(result, start=1)]
+    return {"query": query, "model": result.model, "matches": matches}
 
 
 def explanation(
     query: str,
     match: str,
     explanation: results.MatchExplanation,
-    overlays: dict[str, Path],
+    overlays: Mapping[str, Path],
     cards: Mapping[int, Path],
-) -> dict[str, object]:
+) -> Document:
     """Return why two images match; `cards` are pictures of units, by their channels."""
     return {
         "query": query,
         "match": match,
-        "model": explanation.model,
-        "score": explanation.score,
-        "image_score": explanation.image_score,
-        "residual": explanation.residual,
+        **record(explanation, "model", "score", "image_score", "residual"),
         "query_map": _similarity_map(explanation.query_map, overlays.get("query")),
         "match_map": _similarity_map(explanation.match_map, overlays.get("match")),
-        "channels": [_channel(channel, cards.get(channel.channel)) for channel in explanation.channels],
-        "correspondences": [asdict(pair) for pair in explanation.correspondences],
+        "channels": [_channel(one, cards.get(one.channel)) for one in explanation.channels],
+        "correspondences": plain(explanation.correspondences),
     }
 
 
 def label_explanation(
-    query: str, label: str, explanation: results.LabelExplanation, overlays: dict[str, Path]
-) -> dict[str, object]:
+    query: str, label: str, explanation: results.LabelExplanation, overlays: Mapping[str, Path]
+) -> Document:
     """Return why an image is similar to the images of a label."""
     return {
         "query": query,
         "label": label,
-        "model": explanation.model,
-        "score": explanation.score,
-        "image_count": explanation.image_count,
+        **record(explanation, "model", "score", "image_count"),
         "query_map": _similarity_map(explanation.query_map, overlays.get("query")),
     }
 
 
-def component_shares(shares: results.ComponentShares) -> dict[str, object]:
+def component_shares(shares: results.ComponentShares) -> Document:
     """Return how few channels carry a similarity; entry K - 1 is the share of the score in the K leading channels."""
-    return {
-        "model": shares.model,
-        "pair_count": shares.pair_count,
-        "mean_shares": shares.mean.tolist(),
-        "low_shares": shares.low.tolist(),
-        "high_shares": shares.high.tolist(),
-    }
+    curves = {f"{name}_shares": values for name, values in record(shares, "mean", "low", "high").items()}
+    return record(shares, "model", "pair_count") | curves
 
 
-def interactive(image: str, explanation: results.InterActiveExplanation, overlays: Sequence[Path]) -> dict[str, object]:
-    """Return how active the neurons of some layers are: of one setting as it is, of several as `results`."""
-    documents = [_activeness(one, explanation, overlay) for one, overlay in zip_longest(explanation.results, overlays)]
-    whole: dict[str, object] = {"image": image, "model": explanation.model}
-    return whole | documents[0] if len(documents) == 1 else whole | {"results": documents}
-
-
-def prediction_difference(run: "DifferenceRun", one: results.DifferenceMap, overlay: Path | None) -> dict[str, object]:
-    """Return what each pixel of an image is worth for a target, and how that was found."""
-    explanation = run.explanation
-    sampler = explanation.sampler
-    document: dict[str, object] = {
-        "image": run.image,
-        "target": one.target,
-        "value": one.value,
-        "unit": one.measure,
-        "map": grid(one.values),
-        "standard_error": None if one.standard_errors is None else grid(one.standard_errors),
-    }
-    if one.sensitivities is not None:
-        document["sensitivity"] = grid(one.sensitivities)
-    document |= {
-        "evaluations": explanation.evaluations,
-        "planned_evaluations": explanation.planned_evaluations,
-        "seed": sampler.seed if sampler else None,
-        "sampler": asdict(sampler) if sampler else None,
-        **asdict(run.setting),
-        "name": explanation.name,
-        "model": explanation.model,
-        "complete": explanation.complete,
-        "multiplied_share": explanation.multiplied_share,
-        "computed_whole": list(explanation.computed_whole),
-    }
-    if run.network:
-        document["network"] = run.network
-    return document | {"overlay": str(overlay)} if overlay else document
-
-
-def layers(model: results.Model) -> dict[str, object]:
-    """Return the layers of a model by name."""
-    return {"model": model.fingerprint, "backbone": model.backbone, "layers": [asdict(one) for one in model.layers]}
-
-
-def embedding(query: str, embedding: results.Embedding) -> dict[str, object]:
-    """Return an embedding and, if it came, its feature map as values[row][column][channel]."""
-    document: dict[str, object] = {
-        "query": query,
-        "model": embedding.model,
-        "width_px": embedding.width_px,
-        "height_px": embedding.height_px,
-        "embedding": embedding.embedding.tolist(),
-    }
-    if embedding.feature_map is not None:
-        rows, columns, channels = embedding.feature_map.shape
-        document["feature_map"] = {
-            "rows": rows,
-            "columns": columns,
-            "channels": channels,
-            "values": embedding.feature_map.tolist(),
-        }
-    return document
-
-
-def _head(head: results.Head) -> dict[str, object]:
-    return {
-        "kind": head.kind,
-        "dimensions": head.dimensions,
-        "version": head.version,
-        "image_count": head.image_count,
-        "model": head.model,
-        "create_time": head.create_time.isoformat(),
-    }
-
-
-def _match(rank: int, match: results.Match, overlays: dict[str, Path], by_region: bool) -> dict[str, object]:
-    document: dict[str, object] = {
-        "name": match.name,
-        "label": match.label,
-        "score": match.score,
-        "image_score": match.image_score,
-        "metadata": dict(match.image.metadata),
-    }
+def _match(rank: int, match: results.Match, overlays: Mapping[str, Path], by_region: bool) -> Document:
+    document = record(match, "name", "label", "score", "image_score") | record(match.image, "metadata")
     if by_region:
         document["region_share"] = match.region_share
     if match.query_map:
@@ -208,43 +120,170 @@ def _match(rank: int, match: results.Match, overlays: dict[str, Path], by_region
     return document
 
 
-def _activeness(
-    one: results.Activeness, explanation: results.InterActiveExplanation, overlay: Path | None
-) -> dict[str, object]:
-    document: dict[str, object] = {
-        "layer": one.setting.layer,
-        "supervision": one.setting.supervision,
-        "norm": one.setting.norm if math.isfinite(one.setting.norm) else "inf",
+def _similarity_map(similarity_map: results.SimilarityMap, overlay: Path | None) -> Document:
+    """Return a map as values[row][column], and the file of its picture if one was written."""
+    return {**plain(similarity_map.values), **record(similarity_map, "total", "best_box"), **_file("overlay", overlay)}
+
+
+def _channel(channel: results.ChannelShare, card: Path | None) -> Document:
+    """Return a channel and, if it is one, the unit that it is."""
+    document = record(channel, "channel", "score", "share")
+    if channel.unit:
+        document["unit"] = dict(zip(("layer", "unit"), channel.unit, strict=True))
+    return document | _file("card", card)
+
+
+# InterActive and prediction difference
+
+
+def interactive(image: str, explanation: results.InterActiveExplanation, overlays: Sequence[Path]) -> Document:
+    """Return how active the neurons of some layers are: of one setting as it is, of several as `results`."""
+    documents = [_activeness(one, explanation, overlay) for one, overlay in zip_longest(explanation.results, overlays)]
+    whole: Document = {"image": image, "model": explanation.model}
+    return whole | documents[0] if len(documents) == 1 else whole | {"results": documents}
+
+
+def prediction_difference(run: "DifferenceRun", one: results.DifferenceMap, overlay: Path | None) -> Document:
+    """Return what each pixel of an image is worth for a target, and how that was found."""
+    explanation, sampler = run.explanation, run.explanation.sampler
+    steep = {} if one.sensitivities is None else {"sensitivity": plain(one.sensitivities)}
+    return {
+        "image": run.image,
+        **record(one, "target", "value"),
+        "unit": one.measure,
+        "map": plain(one.values),
+        "standard_error": plain(one.standard_errors),
+        **steep,
+        **record(explanation, "evaluations", "planned_evaluations"),
+        "seed": sampler.seed if sampler else None,
+        "sampler": plain(sampler),
+        **record(run.setting),
+        **record(explanation, "name", "model", "complete", "multiplied_share", "computed_whole"),
+        **({"network": run.network} if run.network else {}),
+        **_file("overlay", overlay),
+    }
+
+
+def _activeness(one: results.Activeness, explanation: results.InterActiveExplanation, overlay: Path | None) -> Document:
+    document = {
+        **record(one.setting),
         "input": {"width": explanation.input_width_px, "height": explanation.input_height_px},
-        "map": grid(one.map.values),
+        "map": plain(one.map.values),
     }
     if one.descriptor is not None:
-        document["descriptor"] = one.descriptor.tolist()
-    return document | {"overlay": str(overlay)} if overlay else document
+        document["descriptor"] = plain(one.descriptor)
+    return document | _file("overlay", overlay)
 
 
-def grid(values: NDArray[np.float32] | NDArray[np.int32]) -> dict[str, object]:
-    """Return values[row][column]."""
-    rows, columns = values.shape
-    return {"rows": rows, "columns": columns, "values": values.tolist()}
+# Units
 
 
-def _channel(channel: results.ChannelShare, card: Path | None) -> dict[str, object]:
-    """Return a channel and, if it is one, the unit that it is."""
-    document: dict[str, object] = {"channel": channel.channel, "score": channel.score, "share": channel.share}
-    if channel.unit:
-        document["unit"] = {"layer": channel.unit[0], "unit": channel.unit[1]}
-    return document | {"card": str(card)} if card else document
-
-
-def _similarity_map(similarity_map: results.SimilarityMap, overlay: Path | None) -> dict[str, object]:
-    """Return a map as values[row][column], and the file of its picture if one was written."""
-    rows, columns = similarity_map.values.shape
-    document: dict[str, object] = {
-        "rows": rows,
-        "columns": columns,
-        "values": similarity_map.values.tolist(),
-        "total": similarity_map.total,
-        "best_box": asdict(similarity_map.best_box) if similarity_map.best_box else None,
+def card(card: "UnitCard", picture: Path | None = None) -> Document:
+    """Return what a unit responds to and looks for."""
+    unit = card.unit
+    document = {
+        **_unit(unit),
+        **record(unit, "model", "image_count"),
+        "dead": unit.is_dead,
+        "maximum": unit.maximum,
+        "top_images": [_top_image(top) for top in unit.top_images],
+        **record(unit, "labels", "label_image_count"),
+        "receptive_field": {"theoretical": plain(unit.receptive_field)},
+        "color": plain(unit.color),
     }
-    return document | {"overlay": str(overlay)} if overlay else document
+    if card.filter:
+        document["decoded_filter"] = record(card.filter, "color", "scale")
+    elif card.no_filter:
+        document["decoded_filter"] = {"error": card.no_filter}
+    return document | _file("picture", picture)
+
+
+def decoded_filter(one: unit_results.DecodedFilter, picture: Path | None) -> Document:
+    """Return what a unit looks for."""
+    document = _unit(one) | record(one, "model", "width_px", "height_px", "scale", "color")
+    if one.values is not None:
+        document["values"] = plain(one.values)
+    return document | _file("picture", picture)
+
+
+def layer_colors(one: unit_results.LayerColors) -> Document:
+    """Return the colors of a layer's units."""
+    return {
+        **record(one, "layer", "model", "axes", "no_axes", "histogram", "aic", "cut_deg", "axis_setting"),
+        "curve": [{"threshold": threshold, "share": share} for threshold, share in one.curve],
+        **record(one, "dead_count", "gray"),
+        "units": [
+            {"unit": unit.channel, "filter": plain(unit.filter), "color": plain(unit.selectivity)} for unit in one.units
+        ],
+    }
+
+
+def field(one: unit_results.EmpiricalField) -> Document:
+    """Return the pixels that a unit responds to."""
+    return {
+        **_unit(one),
+        "model": one.model,
+        "empirical": record(one, "width_px", "height_px"),
+        "theoretical": plain(one.theoretical),
+        "dead": one.box is None,
+        "box": plain(one.box),
+        "map": plain(one.values),
+        **record(one, "image_count", "evaluations", "positions", "multiplied_share", "occluder"),
+    }
+
+
+def segmentation(image: str, found: unit_results.Segmentation, overlays: Sequence[Path | None]) -> Document:
+    """Return where in an image units respond."""
+    return {
+        "image": image,
+        "model": found.model,
+        "segments": [_segment(one, file) for one, file in zip(found.segments, overlays, strict=True)],
+        "matches": [record(match, "name", "label", "score") for match in found.matches],
+    }
+
+
+def minimal_image(image: str, steps: Sequence[unit_results.MinimalImageStep], sheet: Path | None) -> Document:
+    """Return what of an image is enough for its prediction, step by step."""
+    shown = [step for step in steps if not step.minimal or len(steps) == 1]
+    return {
+        "image": image,
+        **record(steps[-1], "model", "prediction", "value", "area_share", "segments_left", "evaluations"),
+        "steps": [record(step, "segment", "value", "area_share") for step in shown],
+        "segments": plain(steps[0].segments),
+        **_file("picture", sheet),
+    }
+
+
+def labels(networks: Sequence["NetworkLabels"], precision: float) -> Document:
+    """Return which labels the units of a layer prefer, network by network."""
+    return {"precision": precision, "networks": [_network(one) for one in networks]}
+
+
+def _unit(one: _OfUnit) -> Document:
+    return {"layer": one.layer, "unit": one.channel}
+
+
+def _top_image(top: unit_results.TopImage) -> Document:
+    row, column = top.cell
+    return {**record(top, "name", "label", "response"), "cell": {"row": row, "column": column}, **record(top, "box")}
+
+
+def _segment(one: unit_results.UnitSegment, overlay: Path | None) -> Document:
+    numbers = record(one, "threshold", "maximum", "sampled_cells", "area_share", "responses")
+    return _unit(one) | numbers | _file("picture", overlay)
+
+
+def _network(one: "NetworkLabels") -> Document:
+    return {
+        **record(one, "network", "layer", "model"),
+        "unit_count": len(one.units),
+        "dead_count": one.dead_count,
+        "units": [
+            {"unit": unit.channel, "labels": plain(unit.labels), "images": unit.label_image_count} for unit in one.units
+        ],
+        "detectors": [{"label": label, "units": channels} for label, channels in one.detectors.items()],
+    }
+
+
+def _file(key: str, file: Path | None) -> Document:
+    return {key: str(file)} if file else {}

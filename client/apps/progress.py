@@ -1,31 +1,34 @@
-"""The progress bar that long commands show on stderr."""
+"""Progress bars on stderr; rich, which draws them, is imported when one begins."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.progress import Progress, Task, TaskID
+    from rich.text import Text
+
+    from whymatch.client.unit_results import UnitProgress
 
 
 class ProgressBar:
     """A progress bar on stderr, with rate and time left."""
 
-    def __init__(self, progress: Progress, task: "Task") -> None:
+    def __init__(self, progress: "Progress", task: "TaskID") -> None:
         self._progress = progress
         self._task = task
 
     def advance(self) -> None:
-        """One more image is done."""
-        self._progress.advance(self._task.id)
+        """Count one more."""
+        self._progress.advance(self._task)
 
     def reach(self, count: int, total: int) -> None:
-        """So many of so many are done; a total of 0 is not known."""
-        self._progress.update(self._task.id, completed=count, total=total or None)
+        """Show `count` of `total`; a total of 0 is unknown."""
+        self._progress.update(self._task, completed=count, total=total or None)
 
     def turn(self, what: str, unit: str) -> None:
-        """Something else is counted from now on."""
-        self._progress.update(self._task.id, description=what, unit=unit)
+        """Show the progress of `what` from now on, counted in `unit`."""
+        self._progress.update(self._task, description=what, unit=unit)
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
@@ -34,17 +37,40 @@ class ProgressBar:
 
 @contextmanager
 def progress_bar(total: int | None, what: str, unit: str = "images") -> Iterator[ProgressBar]:
-    """Show how far `what` is while the block runs; without a total only that it goes on."""
+    """Show the progress of `what` while the block runs; without a total only that it runs."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: "Task") -> "Text":
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:.1f} {task.fields['unit']}/s" if speed else "")
+
     name = TextColumn("{task.description}", markup=False)
-    columns = (name, BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    columns = (name, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task_id = progress.add_task(what, total=total, unit=unit)
-        yield ProgressBar(progress, progress.tasks[task_id])
+        yield ProgressBar(progress, progress.add_task(what, total=total, unit=unit))
 
 
-class _Rate(ProgressColumn):
-    """What is counted, a second."""
+@contextmanager
+def unit_bars() -> "Iterator[Callable[[str], Callable[[UnitProgress], None]]]":
+    """Show one call about units after another: yields a function from a call's name to its `progress`."""
+    with progress_bar(None, "units", "images") as shown:
 
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} {task.fields['unit']}/s" if speed else "")
+        def begin(what: str) -> "Callable[[UnitProgress], None]":
+            def show(progress: "UnitProgress") -> None:
+                if progress.total:
+                    shown.turn(what, progress.counted)
+                    shown.reach(progress.done, progress.total)
+
+            return show
+
+        yield begin
+
+
+@contextmanager
+def unit_bar(what: str) -> "Iterator[Callable[[UnitProgress], None]]":
+    """Show one call about units: yields its `progress`."""
+    with unit_bars() as begin:
+        yield begin(what)

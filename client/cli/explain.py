@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from whymatch.client.apps.unit_progress import bar
+from whymatch.client.apps.progress import unit_bar
 from whymatch.client.cli import prediction_difference, regions
 from whymatch.client.cli.connection import with_client
 from whymatch.client.cli.options import BoxShare, Json, Maps, Match, Query, either_source, named_gallery
@@ -302,7 +302,7 @@ def leading_cards(client: "Client", explanation: "MatchExplanation", count: int,
     written: dict[int, Path] = {}
     for layer in dict.fromkeys(unit[0] for _, unit in leading):
         channels = {unit[1]: channel for channel, unit in leading if unit[0] == layer}
-        with bar(layer) as progress:
+        with unit_bar(layer) as progress:
             cards = list(fetch_cards(client, layer, list(channels), progress=progress))
         for card, file in zip(cards, write_cards(cards, folder), strict=True):
             written[channels[card.unit.channel]] = file

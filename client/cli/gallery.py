@@ -138,14 +138,14 @@ def described(head: "Head | None") -> str:
 
 def read_layer(file: Path) -> "tuple[np.ndarray, np.ndarray]":
     """Return weight and bias of an `.npz` file, or of an `.npy` file the weight and zeros."""
-    from whymatch.client.wire import requests_gallery
+    from whymatch.client.inputs import head_layer
 
     arrays = read_arrays(file)
     if not {"weight"} <= set(arrays) <= {"weight", "bias"}:
         names = ", ".join(sorted(arrays)[:5]) or "nothing"
         raise typer.BadParameter(f"{str(file)!r} holds {names}; a layer is weight and, if there is one, bias")
     try:
-        return requests_gallery.layer(arrays["weight"], arrays.get("bias"))
+        return head_layer(arrays["weight"], arrays.get("bias"))
     except ValueError as error:
         raise typer.BadParameter(f"{str(file)!r}: {error}") from None
 

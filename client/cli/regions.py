@@ -104,7 +104,7 @@ def _mask(text: str, option: str) -> "Region":
     file, weight = _split_weight(text, option)
     if not Path(file).is_file():
         raise typer.BadParameter(f"{option} {text!r}: there is no file {file!r}; write FILE or FILE:WEIGHT")
-    return Region(Mask(Path(file)), weight)
+    return Region(Mask(Path(file).read_bytes()), weight)
 
 
 def _split_weight(text: str, option: str) -> tuple[str, float]:

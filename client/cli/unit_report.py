@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whymatch.client.apps.unit_progress import bars
+from whymatch.client.apps.progress import unit_bars
 from whymatch.client.cli.connection import with_client
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def report(
     from whymatch.client.apps.audit.report import ReportMismatch, ReportSetting, choose_layers, write_report
 
     chosen = choose_layers(client, layers or ())
-    with bars() as call:
+    with unit_bars() as call:
         try:
             page = write_report(client, folder, chosen, ReportSetting(units, fields, field_images, labels_of), call)
         except ReportMismatch as error:

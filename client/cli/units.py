@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from whymatch.client.apps.unit_progress import bar
+from whymatch.client.apps.progress import unit_bar
 from whymatch.client.cli import unit_report
 from whymatch.client.cli.connection import connect_to, with_client
 from whymatch.client.cli.options import Json, either_source
@@ -72,10 +72,10 @@ def show(
 
     The first time it looks at all images of the gallery, later only at new ones. --pictures writes a card.
     """
-    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.apps import documents
     from whymatch.client.apps.unit_cards import fetch_cards
 
-    with bar(layer) as progress:
+    with unit_bar(layer) as progress:
         [card] = fetch_cards(client, layer, [unit], top_count=top, label_image_count=labels_of, progress=progress)
     file = None
     if pictures:
@@ -83,7 +83,7 @@ def show(
 
         [file] = write_cards([card], pictures)
     if json:
-        documents.print_document(unit_documents.card(card, file))
+        documents.print_document(documents.card(card, file))
         return
     print("\n".join(card.lines()))
     if file:
@@ -113,7 +113,7 @@ def labels(
     json: Json = False,
 ) -> None:
     """List the labels that units of a layer detect, and which units; of several networks side by side."""
-    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.apps import documents
     from whymatch.client.apps.unit_labels import side_by_side
 
     networks = [labels_of_layer(client, layer, top, precision)]
@@ -122,7 +122,7 @@ def labels(
         with connect_to(address, context) as other_client:
             networks.append(labels_of_layer(other_client, other_layer or layer, top, precision))
     if json:
-        documents.print_document(unit_documents.labels(networks, precision))
+        documents.print_document(documents.labels(networks, precision))
         return
     print("\t".join(["label", *(f"{one.network} {one.layer}" for one in networks)]))
     for line in side_by_side(networks):
@@ -142,12 +142,12 @@ def filters(
     json: Json = False,
 ) -> None:
     """Say what units look for, projected to image space without any image, and the class of its colors."""
-    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.apps import documents
     from whymatch.client.draw.unit_words import filter_words
 
     if values and not json:
         raise typer.BadParameter("--values needs --json, which prints them")
-    with bar(layer) as progress:
+    with unit_bar(layer) as progress:
         found = list(client.units.filters(layer, units or [], with_values=values, progress=progress))
     files: list[Path | None] = [None] * len(found)
     if pictures:
@@ -156,7 +156,7 @@ def filters(
         files = [*write_filters(found, pictures)]
         print(pictures / "sheet.png", file=sys.stderr)
     if json:
-        rows = [unit_documents.decoded_filter(one, file) for one, file in zip(found, files, strict=True)]
+        rows = [documents.decoded_filter(one, file) for one, file in zip(found, files, strict=True)]
         documents.print_document({"layer": layer, "filters": rows})
         return
     for one in found:
@@ -180,14 +180,14 @@ def colors(
     json: Json = False,
 ) -> None:
     """Say how layers are about color: classes of their filters, color axes, and how selective their units are."""
-    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.apps import documents
     from whymatch.client.draw.unit_words import color_lines
 
     if not (axes or selectivity):
         raise typer.BadParameter("--no-axes and --no-selectivity leave nothing to look at")
     found = []
     for layer in layers:
-        with bar(layer) as progress:
+        with unit_bar(layer) as progress:
             found.append(
                 client.units.layer_colors(
                     layer, with_axes=axes, with_selectivity=selectivity, top_count=top, progress=progress
@@ -199,7 +199,7 @@ def colors(
         for file in write_plots(found, pictures):
             print(file, file=sys.stderr)
     if json:
-        documents.print_document({"layers": [unit_documents.layer_colors(one) for one in found]})
+        documents.print_document({"layers": [documents.layer_colors(one) for one in found]})
         return
     for one in found:
         print("\n".join(color_lines(one)))
@@ -237,16 +237,16 @@ def receptive_field(
 ) -> None:
     """Find what pixels a unit really responds to, by occluding parts of its top images with random values."""
     from whymatch.client import OccluderSetting
-    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.apps import documents
     from whymatch.client.draw.units import field_lines, field_sheet, write_sheet
 
     occluder = OccluderSetting(side_px, stride_px, threshold, seed)
-    with bar(f"{layer}/{unit}") as progress:
+    with unit_bar(f"{layer}/{unit}") as progress:
         found = client.units.receptive_field(layer, unit, image_count=images, occluder=occluder, progress=progress)
     if pictures:
         print(write_sheet(field_sheet(found), pictures), file=sys.stderr)
     if json:
-        documents.print_document(unit_documents.field(found))
+        documents.print_document(documents.field(found))
         return
     print("; ".join(field_lines(found)))
 
@@ -282,12 +282,12 @@ def segment(
     json: Json = False,
 ) -> None:
     """Segment an image by the responses of units."""
-    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.apps import documents
     from whymatch.client.draw.units import segment_lines, write_segments
 
     if share is not None and quantile is not None:
         raise typer.BadParameter("--share and --quantile exclude each other")
-    with bar(layer) as progress:
+    with unit_bar(layer) as progress:
         found = client.units.segment(
             either_source(image),
             layer,
@@ -303,7 +303,7 @@ def segment(
         files = [*write_segments(found.segments, pictures)]
         print(pictures / "sheet.png", file=sys.stderr)
     if json:
-        documents.print_document(unit_documents.segmentation(image, found, files))
+        documents.print_document(documents.segmentation(image, found, files))
         return
     for one in found.segments:
         print("; ".join(segment_lines(one)))
@@ -346,13 +346,13 @@ def minimal_image(
 
     --pictures writes each step, a sheet, and animation.gif.
     """
-    from whymatch.client.apps import documents, unit_documents
+    from whymatch.client.apps import documents
     from whymatch.client.draw.units import write_minimal_image
 
     kind, _, name = target.partition(":")
     if kind not in ("match", "class") or (kind == "match" and name):
         raise typer.BadParameter(f"--target {target!r}: write match, class or class:NAME")
-    with bar(Path(image).name) as progress:
+    with unit_bar(Path(image).name) as progress:
         steps = list(
             client.units.minimal_image(
                 either_source(image),
@@ -368,7 +368,7 @@ def minimal_image(
     if sheet:
         print(sheet, file=sys.stderr)
     if json:
-        documents.print_document(unit_documents.minimal_image(image, steps, sheet))
+        documents.print_document(documents.minimal_image(image, steps, sheet))
         return
     for step in steps[:-1]:
         print(f"{step.segments_left} parts, {step.area_share:.1%} of the image: {step.value:.4f}")
@@ -384,6 +384,6 @@ def labels_of_layer(client: "Client", layer: str, top: int | None, precision: fl
     from whymatch.client.apps.unit_labels import NetworkLabels
 
     model = client.model()
-    with bar(f"{model.backbone} {layer}") as progress:
+    with unit_bar(f"{model.backbone} {layer}") as progress:
         units = list(client.units.describe(layer, top_count=1, label_image_count=top, progress=progress))
     return NetworkLabels(model.backbone, layer, model.fingerprint, units, precision)

@@ -1,14 +1,14 @@
 """Pictures of prediction difference, in the manner of the paper's figures: a row for each map, and what it is of."""
 
-import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
+from whymatch.client.draw.decode import decode
 from whymatch.client.draw.runs import DifferenceRun, each_map
 from whymatch.client.draw.tiles import fitted, framed, side_by_side, stacked, text_panel, tile
 from whymatch.client.results import DifferenceMap
@@ -33,8 +33,7 @@ LEGEND = [
 def load_picture(content: bytes) -> Image.Image | None:
     """Return an image upright and small, or None if only the server can read it."""
     try:
-        with Image.open(io.BytesIO(content)) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("RGB")
+        picture = decode(content)
     except (OSError, Image.DecompressionBombError):
         return None
     picture.thumbnail((PICTURE_PX, PICTURE_PX))

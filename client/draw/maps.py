@@ -1,14 +1,13 @@
 """Maps drawn over images as the server draws them, with a scale that several answers share."""
 
-import io
 from collections.abc import Iterable
-from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor, ImageOps
+from PIL import Image, ImageColor
 
 from whymatch.client.draw.colors import GRADIENTS
+from whymatch.client.draw.decode import decode
 from whymatch.client.draw.tiles import fitted
 from whymatch.client.results import ColorScale, SimilarityMap
 
@@ -21,7 +20,7 @@ TINY = float(np.finfo(np.float32).tiny)
 
 def fitted_down(content: bytes | Image.Image, size_px: int) -> Image.Image:
     """Return an RGB picture whose longer side is at most `size_px`; that of a file is upright, and on white."""
-    whole = content if isinstance(content, Image.Image) else _opened(content)
+    whole = content if isinstance(content, Image.Image) else decode(content)
     side_px = min(size_px, max(whole.size))
     return fitted(whole, (side_px, side_px))
 
@@ -50,18 +49,6 @@ def lit(
     ground = drawn.crop((left, top, right, bottom))
     drawn.paste(Image.blend(ground, _colored(np.asarray(values), scale), 0.55), (left, top))
     return drawn
-
-
-def _opened(content: bytes) -> Image.Image:
-    """Decode an image file as the server does: upright, on white, of 16 bits the upper 8."""
-    whole: Image.Image = Image.open(io.BytesIO(content))
-    with suppress(Exception):  # damaged EXIF says nothing of the pixels
-        whole = ImageOps.exif_transpose(whole)
-    if whole.mode.startswith("I"):
-        return Image.fromarray((np.asarray(whole).clip(0, 65535) // 257).astype(np.uint8))
-    if whole.has_transparency_data:
-        return Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole.convert("RGBA"))
-    return whole
 
 
 def _pixels(start: float, end: float, shrink: float) -> tuple[int, int]:

@@ -1,13 +1,13 @@
 """Lines over the picture of a map: its best box, the regions that were asked for, and numbered cells."""
 
 import functools
-import io
 import math
 from collections.abc import Iterable, Sequence
 
-from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from whymatch.client import results
+from whymatch.client.draw.decode import decode
 from whymatch.client.draw.tiles import font
 from whymatch.client.inputs import Mask, Point, Polygon, Region, image_bytes
 
@@ -91,19 +91,16 @@ def _cross(picture: Image.Image, x: float, y: float, color: str) -> None:
 
 
 def _outline_mask(picture: Image.Image, content: bytes, color: str) -> None:
-    mask = _read_mask(content).resize(picture.size).point([255 * (value > 127) for value in range(256)])
+    mask = read_mask(content).resize(picture.size).point([255 * (value > 127) for value in range(256)])
     rim = ImageChops.subtract(mask.filter(ImageFilter.MaxFilter(3)), mask.filter(ImageFilter.MinFilter(3)))
     picture.paste("black", mask=rim.filter(ImageFilter.MaxFilter(3)))
     picture.paste(color, mask=rim)
 
 
 @functools.lru_cache(maxsize=4)  # one mask is drawn on every tile of a sheet
-def _read_mask(content: bytes) -> Image.Image:
+def read_mask(content: bytes) -> Image.Image:
     """Return a mask as the server reads it: upright, transparent is black."""
-    with Image.open(io.BytesIO(content)) as file:
-        upright = ImageOps.exif_transpose(file).convert("RGBA")
-    mask = Image.new("RGB", upright.size)
-    mask.paste(upright, mask=upright)
+    mask = decode(content, background="black")
     mask.thumbnail((2048, 2048))
     return mask.convert("L")
 

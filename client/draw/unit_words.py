@@ -27,7 +27,11 @@ class UnitCard:
         return unit_stem(self.unit.layer, self.unit.channel)
 
     def lines(self) -> list[str]:
-        """Say it in words."""
+        """Describe the unit, and list its top images."""
+        return [*self.facts(), *(f"{top.response:.4g}\t{top.label}\t{top.name}" for top in self.unit.top_images)]
+
+    def facts(self) -> list[str]:
+        """Describe the unit."""
         unit = self.unit
         seen = unit.receptive_field
         lines = [f"{unit.layer} / {unit.channel}: largest response {unit.maximum:.4g} over {unit.image_count} images"]
@@ -41,8 +45,7 @@ class UnitCard:
         if unit.color:
             lines.append(color_words(unit.color))
         labels = ", ".join(f"{one.label} {one.precision:.0%}" for one in unit.labels[:5])
-        lines.append(f"labels of the top {unit.label_image_count} images: {labels or 'none'}")
-        return [*lines, *(f"{top.response:.4g}\t{top.label}\t{top.name}" for top in unit.top_images)]
+        return [*lines, f"labels of the top {unit.label_image_count} images: {labels or 'none'}"]
 
 
 def unit_stem(layer: str, channel: int) -> str:

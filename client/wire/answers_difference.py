@@ -29,16 +29,13 @@ def prediction_difference(
         maps=tuple(
             _difference_map(one, target) for one, target in zip(message.maps, chain(given, repeat(None)), strict=False)
         ),
-        evaluations=message.evaluations,
-        planned_evaluations=message.planned_evaluations,
+        progress=answers_shapes.progress(message.progress),
         evaluations_per_second=message.evaluations_per_second,
         seconds_left=message.seconds_left,
         complete=message.complete,
         sampler=_patch_sampler(message.sampler) if message.HasField("sampler") else None,
         multiplied_share=message.multiplied_share,
         computed_whole=tuple(message.computed_whole),
-        fitted_count=message.fitted_count,
-        fit_count=message.fit_count,
     )
 
 

@@ -28,6 +28,11 @@ def short_name(path: str) -> str:
     return path.rpartition("/")[2]
 
 
+def progress(message: shapes_pb2.Progress) -> results.Progress:
+    """Read how far a call is."""
+    return results.Progress(message.counted, message.done, message.total)
+
+
 def similarity_map(message: shapes_pb2.SimilarityMap) -> results.SimilarityMap:
     """Read a map."""
     return results.SimilarityMap(

@@ -30,9 +30,8 @@ def setting_message(kind: type[SettingMessage], setting: Any) -> SettingMessage:
     return kind(**{name: value for name, value in asdict(setting).items() if value is not None} if setting else {})
 
 
-def progress(message: pb.UnitProgress) -> unit_results.UnitProgress:
-    """Read how far a call is."""
-    return unit_results.UnitProgress(message.counted, message.done, message.total)
+progress = answers_shapes.progress
+"""Reads how far a call is."""
 
 
 def description(message: pb.UnitDescription, model: str) -> unit_results.UnitDescription:

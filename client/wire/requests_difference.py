@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from whymatch.client.inputs import (
     ImageInput,
@@ -21,30 +22,31 @@ from whymatch.client.targets import (
 from whymatch.client.wire import requests_shapes
 from whymatch.v1 import explain_service_pb2, shapes_pb2
 
+DifferenceRequest: TypeAlias = explain_service_pb2.ExplainPredictionDifferenceRequest
+
 
 def prediction_difference(
     image: ImageInput | Stored,
     targets: Sequence[PredictionTarget],
     gallery: str,
     *,
-    window_px: int,
+    window_px: int | None,
     context_px: int | None,
-    sample_count: int,
-    stride_px: int,
-    sampler: SamplerKind,
-    seed: int,
+    sample_count: int | None,
+    stride_px: int | None,
+    sampler: SamplerKind | None,
+    seed: int | None,
     max_standard_error: float | None,
     batch_size: int | None,
     training_image_count: int | None,
     refit_sampler: bool,
     with_sensitivity: bool,
-    overlays: bool,
-    overlay_size_px: int,
-) -> explain_service_pb2.ExplainPredictionDifferenceRequest:
+    overlays: bool | int,
+) -> DifferenceRequest:
     """Ask what each part of an image is worth."""
     if isinstance(targets, PredictionTarget):
         raise TypeError(f"targets is a sequence, not one target; write targets=[{targets!r}]")
-    return explain_service_pb2.ExplainPredictionDifferenceRequest(
+    return DifferenceRequest(
         parent=requests_shapes.gallery_path(gallery),
         image=requests_shapes.image_source(image, gallery),
         targets=[prediction_target(one, gallery) for one in targets],
@@ -52,24 +54,22 @@ def prediction_difference(
         context_px=context_px,
         sample_count=sample_count,
         stride_px=stride_px,
-        sampler=sampler,
-        seed=seed,
+        sampler=sampler or "",
+        seed=seed or 0,
         max_standard_error=max_standard_error,
         batch_size=batch_size,
         training_image_count=training_image_count,
         refit_sampler=refit_sampler,
         with_sensitivity=with_sensitivity,
-        overlays=requests_shapes.overlay_options(overlays, overlay_size_px),
+        overlays=requests_shapes.overlay_options(overlays),
     )
 
 
-def resume_prediction_difference(
-    name: str, *, overlays: bool, overlay_size_px: int
-) -> explain_service_pb2.ExplainPredictionDifferenceRequest:
+def resume_prediction_difference(name: str, *, overlays: bool | int) -> DifferenceRequest:
     """Ask to go on with an explanation."""
-    return explain_service_pb2.ExplainPredictionDifferenceRequest(
+    return DifferenceRequest(
         name=f"explanations/{name.removeprefix('explanations/')}",
-        overlays=requests_shapes.overlay_options(overlays, overlay_size_px),
+        overlays=requests_shapes.overlay_options(overlays),
     )
 
 

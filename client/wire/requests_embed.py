@@ -19,3 +19,8 @@ def embed(
         with_feature_map=with_feature_map,
         parent=requests_shapes.parent(head_of),
     )
+
+
+def model() -> embed_service_pb2.GetModelRequest:
+    """Ask for the model."""
+    return embed_service_pb2.GetModelRequest()

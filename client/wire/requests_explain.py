@@ -22,11 +22,10 @@ def explain_match(
     head_of: str | None,
     query_regions: Sequence[RegionInput],
     match_regions: Sequence[RegionInput],
-    channel_limit: int,
-    correspondence_limit: int,
-    overlays: bool,
-    overlay_size_px: int,
-    box_share: float,
+    channel_limit: int | None,
+    correspondence_limit: int | None,
+    overlays: bool | int,
+    box_share: float | None,
 ) -> explain_service_pb2.ExplainMatchRequest:
     """Ask why two images match."""
     return explain_service_pb2.ExplainMatchRequest(
@@ -36,29 +35,31 @@ def explain_match(
         match_regions=requests_shapes.regions("match_regions", match_regions),
         channel_limit=channel_limit,
         correspondence_limit=correspondence_limit,
-        overlays=requests_shapes.overlay_options(overlays, overlay_size_px),
+        overlays=requests_shapes.overlay_options(overlays),
         box_share=box_share,
         parent=requests_shapes.parent(head_of),
     )
 
 
 def explain_label(
-    query: ImageInput | Stored, label: str, gallery: str, *, overlays: bool, overlay_size_px: int, box_share: float
+    query: ImageInput | Stored, label: str, gallery: str, *, overlays: bool | int, box_share: float | None
 ) -> explain_service_pb2.ExplainLabelRequest:
     """Ask why an image is similar to the images of a label."""
     return explain_service_pb2.ExplainLabelRequest(
         parent=requests_shapes.gallery_path(gallery),
         query=requests_shapes.image_source(query, gallery),
         label=label,
-        overlays=requests_shapes.overlay_options(overlays, overlay_size_px),
+        overlays=requests_shapes.overlay_options(overlays),
         box_share=box_share,
     )
 
 
-def explain_components(gallery: str, *, pair_count: int, seed: int) -> explain_service_pb2.ExplainComponentsRequest:
+def explain_components(
+    gallery: str, *, pair_count: int | None, seed: int | None
+) -> explain_service_pb2.ExplainComponentsRequest:
     """Ask how few channels carry a similarity."""
     return explain_service_pb2.ExplainComponentsRequest(
-        parent=requests_shapes.gallery_path(gallery), pair_count=pair_count, seed=seed
+        parent=requests_shapes.gallery_path(gallery), pair_count=pair_count, seed=seed or 0
     )
 
 
@@ -70,8 +71,7 @@ def explain_interactive(
     size_px: int | None,
     warp: bool,
     descriptor: str | None,
-    overlays: bool,
-    overlay_size_px: int,
+    overlays: bool | int,
 ) -> explain_service_pb2.ExplainInterActiveRequest:
     """Ask how active the neurons of some layers are."""
     if isinstance(settings, InterActiveSetting):
@@ -85,5 +85,5 @@ def explain_interactive(
         size_px=size_px,
         warp=warp,
         descriptor=descriptor or "",
-        overlays=requests_shapes.overlay_options(overlays, overlay_size_px),
+        overlays=requests_shapes.overlay_options(overlays),
     )

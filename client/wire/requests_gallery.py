@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from whymatch.client.inputs import (
     HeadKind,
     ImageInput,
     NewImage,
+    head_layer,
     image_bytes,
     image_name,
 )
 from whymatch.client.wire import requests_shapes
 from whymatch.v1 import gallery_service_pb2
+
+PAGE_SIZE = 1000
 
 
 def add(new: NewImage | ImageInput, gallery: str) -> gallery_service_pb2.AddImagesRequest:
@@ -26,6 +28,42 @@ def add(new: NewImage | ImageInput, gallery: str) -> gallery_service_pb2.AddImag
         label=new.label,
         metadata=dict(new.metadata),
     )
+
+
+def get_image(gallery: str, name: str) -> gallery_service_pb2.GetImageRequest:
+    """Ask for one image."""
+    return gallery_service_pb2.GetImageRequest(name=requests_shapes.image_path(gallery, name))
+
+
+def get_image_content(gallery: str, name: str) -> gallery_service_pb2.GetImageContentRequest:
+    """Ask for the bytes of an image."""
+    return gallery_service_pb2.GetImageContentRequest(name=requests_shapes.image_path(gallery, name))
+
+
+def list_images(gallery: str, page_token: str) -> gallery_service_pb2.ListImagesRequest:
+    """Ask for a page of images."""
+    parent = requests_shapes.gallery_path(gallery)
+    return gallery_service_pb2.ListImagesRequest(parent=parent, page_size=PAGE_SIZE, page_token=page_token)
+
+
+def delete_image(gallery: str, name: str) -> gallery_service_pb2.DeleteImageRequest:
+    """Ask to delete an image."""
+    return gallery_service_pb2.DeleteImageRequest(name=requests_shapes.image_path(gallery, name))
+
+
+def get_gallery(name: str) -> gallery_service_pb2.GetGalleryRequest:
+    """Ask for one gallery."""
+    return gallery_service_pb2.GetGalleryRequest(name=requests_shapes.gallery_path(name))
+
+
+def list_galleries(page_token: str) -> gallery_service_pb2.ListGalleriesRequest:
+    """Ask for a page of galleries."""
+    return gallery_service_pb2.ListGalleriesRequest(page_size=PAGE_SIZE, page_token=page_token)
+
+
+def delete_gallery(name: str) -> gallery_service_pb2.DeleteGalleryRequest:
+    """Ask to delete a gallery and everything in it."""
+    return gallery_service_pb2.DeleteGalleryRequest(name=requests_shapes.gallery_path(name))
 
 
 def create_gallery(
@@ -49,7 +87,7 @@ def set_head(
         case "whitening":
             request.whitening.CopyFrom(_whitening(dimensions))
         case "linear":
-            matrix, vector = layer(weight, bias)
+            matrix, vector = head_layer(weight, bias)
             request.linear.weight.extend(matrix.ravel().tolist())
             request.linear.bias.extend(vector.tolist())
         case _:
@@ -61,36 +99,7 @@ def set_head(
     return request
 
 
-def layer(weight: ArrayLike | None, bias: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return weight (D, C) and bias (D,) of a layer as float32; without a bias zeros.
-
-    The bias is sent in any case: its length tells the server how many rows the weight has.
-    """
-    if weight is None:
-        raise ValueError("a 'linear' head needs its weight=, with a row for each dimension of the embedding")
-    matrix = _numbers("weight", weight, "two axes: a row for each dimension, a column for each channel", ndim=2)
-    vector = _numbers("bias", np.zeros(len(matrix)) if bias is None else bias, "one axis", ndim=1)
-    if len(vector) != len(matrix):
-        raise ValueError(f"bias has {len(vector)} values, but weight {len(matrix)} rows; give a value for each row")
-    return matrix, vector
-
-
 def _whitening(dimensions: int | None) -> gallery_service_pb2.Whitening:
     if dimensions is not None and dimensions < 1:
         raise ValueError(f"dimensions={dimensions!r}: keep at least one, or leave it out to let the server choose")
     return gallery_service_pb2.Whitening(dimensions=dimensions or 0)
-
-
-def _numbers(argument: str, values: ArrayLike, axes: str, *, ndim: int) -> np.ndarray:
-    """Return finite float32 values."""
-    try:
-        given = np.asarray(values)
-    except ValueError as error:  # rows of different lengths
-        raise ValueError(f"{argument} is no array: {error}") from None
-    if given.dtype.kind not in "iuf" or given.ndim != ndim or given.size == 0:
-        raise ValueError(f"{argument} is an array of {given.dtype} of shape {given.shape}; give numbers with {axes}")
-    with np.errstate(over="ignore"):
-        numbers = given.astype(np.float32)
-    if not np.isfinite(numbers).all():
-        raise ValueError(f"{argument} holds NaN, infinity or numbers that are too large; was its training cut short?")
-    return numbers

@@ -21,14 +21,13 @@ def search(
     query: Query,
     gallery: str,
     *,
-    limit: int,
+    limit: int | None,
     labels: Sequence[str],
     regions: Sequence[RegionInput],
     best_per_label: bool,
     with_maps: bool,
-    overlays: bool,
-    overlay_size_px: int,
-    box_share: float,
+    overlays: bool | int,
+    box_share: float | None,
 ) -> search_service_pb2.SearchRequest:
     """Ask for the matches of `query`."""
     request = search_service_pb2.SearchRequest(
@@ -38,7 +37,7 @@ def search(
         regions=requests_shapes.regions("regions", regions),
         best_per_label=best_per_label,
         with_maps=with_maps,
-        overlays=requests_shapes.overlay_options(overlays, overlay_size_px),
+        overlays=requests_shapes.overlay_options(overlays),
         box_share=box_share,
     )
     if isinstance(query, Embedding):
@@ -58,13 +57,12 @@ def rerank(
     query_regions: Sequence[RegionInput],
     match_regions: Sequence[RegionInput],
     candidates: Sequence[str],
-    candidate_limit: int,
-    limit: int,
+    candidate_limit: int | None,
+    limit: int | None,
     labels: Sequence[str],
     with_maps: bool,
-    overlays: bool,
-    overlay_size_px: int,
-    box_share: float,
+    overlays: bool | int,
+    box_share: float | None,
 ) -> search_service_pb2.RerankRequest:
     """Ask to order candidates by parts of their similarity to `query`."""
     return search_service_pb2.RerankRequest(
@@ -79,7 +77,7 @@ def rerank(
         limit=limit,
         labels=requests_shapes.several("labels", labels),
         with_maps=with_maps,
-        overlays=requests_shapes.overlay_options(overlays, overlay_size_px),
+        overlays=requests_shapes.overlay_options(overlays),
         box_share=box_share,
     )
 

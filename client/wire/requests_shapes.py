@@ -74,6 +74,6 @@ def parent(head_of: str | None) -> str:
     return gallery_path(head_of) if head_of else ""
 
 
-def overlay_options(overlays: bool, size_px: int) -> shapes_pb2.OverlayOptions | None:
-    """Ask for pictures, or for none."""
-    return shapes_pb2.OverlayOptions(size_px=size_px) if overlays else None
+def overlay_options(overlays: bool | int) -> shapes_pb2.OverlayOptions | None:
+    """Ask for pictures of some size in pixels, or of the server's default if `overlays` is True; or for none."""
+    return shapes_pb2.OverlayOptions(size_px=0 if overlays is True else overlays) if overlays else None

@@ -93,8 +93,7 @@ def segment(
     share: float | None,
     quantile: float | None,
     match_limit: int,
-    overlays: bool,
-    overlay_size_px: int,
+    overlays: bool | int,
 ) -> pb.SegmentUnitsRequest:
     """Ask where in an image units respond."""
     if share is not None and quantile is not None:
@@ -105,7 +104,7 @@ def segment(
         layer=layer,
         channels=_channels(channels),
         match_limit=match_limit,
-        overlays=requests_shapes.overlay_options(overlays, overlay_size_px),
+        overlays=requests_shapes.overlay_options(overlays),
     )
     if share is not None:
         request.share = share
@@ -122,8 +121,7 @@ def minimal_image(
     segmentation: str,
     segment_count: int | None,
     fill: str,
-    overlays: bool,
-    overlay_size_px: int,
+    overlays: bool | int,
 ) -> pb.FindMinimalImageRequest:
     """Ask to simplify an image."""
     request = pb.FindMinimalImageRequest(
@@ -132,7 +130,7 @@ def minimal_image(
         segmentation=segmentation,
         segment_count=segment_count,
         fill=fill,
-        overlays=requests_shapes.overlay_options(overlays, overlay_size_px),
+        overlays=requests_shapes.overlay_options(overlays),
     )
     if class_name is not None:
         request.class_name = class_name

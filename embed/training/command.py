@@ -12,7 +12,8 @@ from rich.console import Console
 from whymatch.embed.terminal import MODEL_HELP, exit_on, progress_bar
 
 if TYPE_CHECKING:
-    from whymatch.embed.training.run import Progress, Run
+    from whymatch.embed import Progress
+    from whymatch.embed.training.run import Pace, Run
 
 Loss = Literal["triplet", "proxy", "contrastive", "distillation", "stages"]
 PoolingKind = Literal["average", "max", "gem"]
@@ -129,16 +130,24 @@ def _with_progress(run: "Run", resume: bool) -> Path:
 
 
 @contextmanager
-def _bar(run: "Run", console: Console) -> Iterator[Callable[["Progress"], None]]:
+def _bar(run: "Run", console: Console) -> Iterator[Callable[["Progress[Pace]"], None]]:
     with progress_bar(run.schedule.steps, "training", console=console) as bar:
-        yield lambda done: bar.reach(done.step, f"loss {done.loss:.3f}, {done.images_per_s:.0f} images/s")
+
+        def show(progress: "Progress[Pace]") -> None:
+            assert progress.result
+            pace = progress.result
+            bar.reach(progress.done, f"loss {pace.loss:.3f}, {pace.images_per_s:.0f} images/s")
+
+        yield show
 
 
-def _line(done: "Progress") -> None:
+def _line(progress: "Progress[Pace]") -> None:
     """Print how far a run is, for a log."""
+    assert progress.result
+    pace = progress.result
     print(
-        f"step {done.step} of {done.steps}, loss {done.loss:.3f}, {done.images_per_s:.0f} images/s, "
-        f"{done.left_s / 60:.1f} minutes left",
+        f"step {progress.done} of {progress.total}, loss {pace.loss:.3f}, {pace.images_per_s:.0f} images/s, "
+        f"{pace.left_s / 60:.1f} minutes left",
         file=sys.stderr,
         flush=True,
     )

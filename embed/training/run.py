@@ -15,6 +15,7 @@ from torch import nn
 from whymatch.embed.errors import TrainingFailed
 from whymatch.embed.model_file import ModelFacts, write_model_file
 from whymatch.embed.networks import Network
+from whymatch.embed.progress import Progress
 from whymatch.embed.training.batches import Batches
 from whymatch.embed.training.learner import Learner
 from whymatch.embed.training.objectives import Objective
@@ -41,14 +42,14 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a run is."""
+class Pace:
+    """How a run goes, since its last report."""
 
-    step: int
-    steps: int
     loss: float
+    """The mean over the steps."""
     images_per_s: float
     left_s: float
+    """Seconds to the end at that speed."""
 
 
 @dataclass(eq=False)
@@ -76,7 +77,7 @@ class Run:
     """Tensors of the model file that take a byte for each number, not two."""
     _optimizer: torch.optim.Optimizer = field(init=False)
 
-    def train(self, report: Callable[[Progress], None], *, resume: bool = False) -> Path:
+    def train(self, report: Callable[[Progress[Pace]], None], *, resume: bool = False) -> Path:
         """Train to the end and return the model file.
 
         resume: go on from the state in `folder`, if there is one.
@@ -187,7 +188,7 @@ class _Clock:
 
     EVERY_S = 10.0
 
-    def __init__(self, step: int, steps: int, report: Callable[[Progress], None]) -> None:
+    def __init__(self, step: int, steps: int, report: Callable[[Progress[Pace]], None]) -> None:
         self._steps = steps
         self._report = report
         self._since = (time.perf_counter(), step)
@@ -203,7 +204,8 @@ class _Clock:
             return
         pace = seconds / (step - first)
         mean = sum(self._losses) / len(self._losses)
-        self._report(Progress(step, self._steps, mean, self._images / seconds, pace * (self._steps - step)))
+        found = Pace(mean, self._images / seconds, pace * (self._steps - step))
+        self._report(Progress("steps", step, self._steps, found))
         self._since, self._losses, self._images = (time.perf_counter(), step), [], 0
 
 

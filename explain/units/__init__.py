@@ -18,14 +18,13 @@ from whymatch.explain.units.description import (
     UnitThreshold,
     describe_units,
 )
-from whymatch.explain.units.empirical_field import EmpiricalField, FieldProgress, find_empirical_field
+from whymatch.explain.units.empirical_field import EmpiricalField, find_empirical_field
 from whymatch.explain.units.gallery_field import FIELD_IMAGES, UnitField, field_in_gallery
 from whymatch.explain.units.labels import LABEL_IMAGES, LabelShare, label_shares
 from whymatch.explain.units.layer_colors import LayerFilters, LayerSelectivity, layer_filters, layer_selectivity
 from whymatch.explain.units.layer_map import find_layer_map, unit_layers
 from whymatch.explain.units.minimal_image import (
     Fill,
-    MinimalImageProgress,
     MinimalImageStep,
     Prediction,
     draw_without,
@@ -43,7 +42,6 @@ from whymatch.explain.units.opponent import (
     to_opponent,
 )
 from whymatch.explain.units.predictions import BestMatch, TopClass
-from whymatch.explain.units.progress import Progress
 from whymatch.explain.units.receptive_field import ReceptiveField, Sight, find_receptive_field
 from whymatch.explain.units.responses import LayerResponses
 from whymatch.explain.units.segmentation import SegmentThreshold, UnitSegment, darkened, segment
@@ -71,7 +69,6 @@ __all__ = [
     "DecodedFilter",
     "DescriptionSetting",
     "EmpiricalField",
-    "FieldProgress",
     "Fill",
     "FilterColor",
     "LabelShare",
@@ -80,11 +77,9 @@ __all__ = [
     "LayerFilters",
     "LayerResponses",
     "LayerSelectivity",
-    "MinimalImageProgress",
     "MinimalImageStep",
     "OccluderSetting",
     "Prediction",
-    "Progress",
     "ReceptiveField",
     "SegmentThreshold",
     "Segmentation",

@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from whymatch.embed import DecodeLimits, Model, TooFewImages
+from whymatch.embed import DecodeLimits, Model, Progress, TooFewImages
 from whymatch.explain.errors import BadTarget
 from whymatch.explain.patches import Pixels
 from whymatch.explain.regions import Box
 from whymatch.explain.units.gallery_peaks import GalleryPeaks, LayerPeaks
 from whymatch.explain.units.labels import LABEL_IMAGES, LabelShare, label_shares
-from whymatch.explain.units.progress import Progress
 from whymatch.explain.units.receptive_field import ReceptiveField, find_receptive_field
 from whymatch.explain.units.responses import LayerResponses
 from whymatch.explain.units.segmentation import SegmentThreshold
@@ -172,7 +171,7 @@ def describe_units(
     units: Sequence[int],
     setting: DescriptionSetting,
     limits: DecodeLimits,
-) -> Iterator[Progress[TopTable] | UnitDescription]:
+) -> Iterator[Progress[UnitDescription]]:
     """Describe units one after the other; yields how far the pass over the gallery is, then each unit.
 
     layer: by any name that `Alterations` takes.
@@ -192,10 +191,10 @@ def describe_units(
     table: TopTable | None = None
     for progress in found.tops(units, count, at_least=max(asked, default=1)):
         table = progress.result
-        yield progress
+        yield Progress(progress.counted, progress.done, progress.total)
     assert table
     for row in range(len(units)):
-        yield _described(found, table.of(row), setting)
+        yield Progress("units", row + 1, len(units), _described(found, table.of(row), setting))
 
 
 def _described(found: UnitsOfGallery, tops: UnitTops, setting: DescriptionSetting) -> UnitDescription:

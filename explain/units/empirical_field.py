@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whymatch.embed import Alterations, Array, Model, Responses, TooFewImages
+from whymatch.embed import Alterations, Array, Model, Progress, Responses, TooFewImages
 from whymatch.explain.errors import BadTarget
 from whymatch.explain.patches import Pixels
 from whymatch.explain.regions import Box
@@ -48,25 +48,14 @@ class EmpiricalField:
         return round(self.box.bottom_px - self.box.top_px)
 
 
-@dataclass(frozen=True, eq=False)
-class FieldProgress:
-    """Progress of the occluding, and at the end the field."""
-
-    done: int
-    """Evaluations so far."""
-    planned: int
-    """Evaluations in all."""
-    field: EmpiricalField | None = None
-
-
 def find_empirical_field(
     model: Model,
     layer: str,
     unit: int,
     images: Sequence[tuple[Pixels, tuple[int, int]]],
     setting: OccluderSetting = AS_PAPER,
-) -> Iterator[FieldProgress]:
-    """Occlude the top images of a unit, a batch of occluders at a time.
+) -> Iterator[Progress[EmpiricalField]]:
+    """Occlude the top images of a unit, a batch of occluders at a time; yields how far it is, and last the field.
 
     layer: by any name that `Alterations` takes; its response is that behind the ReLU, if one follows.
     images: pixels (h, w, 3), as `Model.prepare` makes them, of any sizes; row and column of the unit's strongest cell.
@@ -91,7 +80,7 @@ def find_empirical_field(
         for batch, share in _batches(model, layer, unit, image, places, setting, seed=[setting.seed, number]):
             changes.append(batch)
             done, multiplied = done + len(batch), multiplied + len(batch) * share
-            yield FieldProgress(done, planned)
+            yield Progress("evaluations", done, planned)
         sums += rows.spread @ np.concatenate(changes).reshape(len(rows.seen), len(columns.seen)) @ columns.spread.T
         counts += np.outer(rows.is_inside, columns.is_inside)
 
@@ -99,7 +88,7 @@ def find_empirical_field(
     box, positions = _extent(values, setting.threshold), sum(len(rows.all) * len(columns.all) for rows, columns in axes)
     share = multiplied / max(done, 1)
     field = EmpiricalField(layer, unit, values, box, fields[0], setting, len(images), done, positions, share)
-    yield FieldProgress(done, planned, field)
+    yield Progress("evaluations", done, planned, field)
 
 
 def _batches(

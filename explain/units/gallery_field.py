@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from whymatch.embed import DecodeLimits, Model
+from whymatch.embed import DecodeLimits, Model, Progress
 from whymatch.explain.units.description import UnitsOfGallery
-from whymatch.explain.units.empirical_field import EmpiricalField, FieldProgress, find_empirical_field
+from whymatch.explain.units.empirical_field import EmpiricalField, find_empirical_field
 from whymatch.explain.units.occluders import OccluderSetting
-from whymatch.explain.units.progress import Progress
 from whymatch.explain.units.receptive_field import ReceptiveField
 from whymatch.explain.units.tops import TopTable
 from whymatch.index import Gallery
@@ -34,7 +33,7 @@ def field_in_gallery(
     image_count: int | None,
     setting: OccluderSetting,
     limits: DecodeLimits,
-) -> Iterator[Progress[TopTable] | FieldProgress | UnitField]:
+) -> Iterator[Progress[UnitField]]:
     """Occlude the top images of a unit; yields how far the pass and then the occluding is, and last the field.
 
     image_count: K; None for `FIELD_IMAGES`, or as many as the gallery has. Fewer, where the unit responds to fewer.
@@ -50,12 +49,13 @@ def field_in_gallery(
     table: TopTable | None = None
     for progress in found.tops([unit], image_count or FIELD_IMAGES, at_least=image_count or 1):
         table = progress.result
-        yield progress
+        yield Progress(progress.counted, progress.done, progress.total)
     assert table
     tops = [(found.pixels(top), top.cell) for top in table.of(0).images]
     images = [(pixels, cell) for pixels, cell in tops if pixels is not None]
     empirical: EmpiricalField | None = None
+    done = total = 0
     for occluding in find_empirical_field(model, layer, unit, images, setting) if images else ():
-        empirical = occluding.field
-        yield occluding
-    yield UnitField(found.field, empirical)
+        empirical, done, total = occluding.result, occluding.done, occluding.total
+        yield Progress("evaluations", done, total)
+    yield Progress("evaluations", done, total, UnitField(found.field, empirical))

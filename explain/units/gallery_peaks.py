@@ -7,11 +7,10 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from whymatch.embed import Array, DecodeLimits, Model
+from whymatch.embed import Array, DecodeLimits, Model, Progress
 from whymatch.embed.batches import prepared_batches
 from whymatch.explain.units.peak_store import FILE, DamagedPeaks, PeakStore, peak_store
 from whymatch.explain.units.peaks import Peaks, peaks_of
-from whymatch.explain.units.progress import Progress
 from whymatch.explain.units.responses import LayerResponses
 from whymatch.explain.units.tops import TopTable
 from whymatch.index import Gallery, StoredImage

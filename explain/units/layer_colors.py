@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from whymatch.embed import DecodeLimits, Model
+from whymatch.embed import DecodeLimits, Model, Progress
 from whymatch.explain.patches import Wide
 from whymatch.explain.units.color_axes import (
     AxisSetting,
@@ -17,7 +17,6 @@ from whymatch.explain.units.decoded import decode_filters
 from whymatch.explain.units.description import TOP_IMAGES, UnitsOfGallery
 from whymatch.explain.units.layer_map import find_layer_map
 from whymatch.explain.units.opponent import ColorThresholds, FilterColor, classify_filter
-from whymatch.explain.units.progress import Progress
 from whymatch.explain.units.selectivity import (
     ColorSelectivity,
     SelectivityCurve,

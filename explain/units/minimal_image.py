@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from whymatch.embed import Array, Model, Placement
+from whymatch.embed import Array, Model, Placement, Progress
 from whymatch.explain.errors import BadTarget
 from whymatch.explain.patches import Pixels
 from whymatch.explain.units.segments import Segments
@@ -48,24 +48,13 @@ class MinimalImageStep:
     """True if removing any further part breaks the prediction."""
 
 
-@dataclass(frozen=True, eq=False)
-class MinimalImageProgress:
-    """How far the search is."""
-
-    evaluations: int
-    """Altered images that were predicted so far."""
-    planned: int
-    """How many there will be at most."""
-    step: MinimalImageStep | None = None
-    """A step that was just taken."""
-
-
 def find_minimal_image(
     pixels: Pixels, segments: Segments, filled: Pixels, prediction: Prediction
-) -> Iterator[MinimalImageProgress]:
+) -> Iterator[Progress[MinimalImageStep]]:
     """Remove parts of an image one by one, as long as the prediction holds; one part at least is left.
 
-    Yields after each batch of evaluations, and each step: first the whole image, and last the minimal one once again.
+    Yields after each batch of evaluations how many images were predicted and will be at most, and each step with it:
+    first the whole image, and last the minimal one once again.
 
     pixels: (h, w, 3), as `Model.prepare` makes them.
     segments: (h, w), the number of the part of each pixel, from 0 on without gaps.
@@ -81,7 +70,7 @@ def find_minimal_image(
         raise BadTarget(f"{prediction.name!r} is not what the model predicts of this image; take what it does")
     done, removed, value = 1, list[int](), float(values[0])
     is_one_part = len(left) == 1
-    yield MinimalImageProgress(done, planned, MinimalImageStep((), value, pixels, is_minimal=is_one_part))
+    yield Progress("evaluations", done, planned, MinimalImageStep((), value, pixels, is_minimal=is_one_part))
     while len(left) > 1:
         found: list[tuple[float, int]] = []
         for start in range(0, len(left), BATCH):
@@ -89,7 +78,7 @@ def find_minimal_image(
             values, holds = prediction(np.stack([_without(pixels, segments, filled, [*removed, one]) for one in some]))
             found += [(float(v), -one) for v, one, is_held in zip(values, some, holds, strict=True) if is_held]
             done += len(some)
-            yield MinimalImageProgress(done, planned)
+            yield Progress("evaluations", done, planned)
         if not found:
             break
         value, least = max(found)  # of equals the first part
@@ -97,10 +86,12 @@ def find_minimal_image(
         left.remove(-least)
         planned = done + _most(len(left))
         rest = _without(pixels, segments, filled, removed)
-        yield MinimalImageProgress(done, planned, MinimalImageStep(tuple(removed), value, rest, is_minimal=False))
+        step = MinimalImageStep(tuple(removed), value, rest, is_minimal=False)
+        yield Progress("evaluations", done, planned, step)
     if not is_one_part:
         rest = _without(pixels, segments, filled, removed)
-        yield MinimalImageProgress(done, done, MinimalImageStep(tuple(removed), value, rest, is_minimal=True))
+        step = MinimalImageStep(tuple(removed), value, rest, is_minimal=True)
+        yield Progress("evaluations", done, done, step)
 
 
 def fill(pixels: Pixels, kind: Fill, model: Model) -> Pixels:

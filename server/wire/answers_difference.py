@@ -1,77 +1,59 @@
-"""From prediction differences to answers."""
+"""Answers of ExplainPredictionDifference."""
 
-from collections.abc import Sequence
 from itertools import zip_longest
 
 from whymatch.embed import Array
 from whymatch.explain import ColorScale, DifferenceMap
-from whymatch.server.explanations import Explanation
-from whymatch.server.patch_samplers import Making
+from whymatch.server.difference_values import AskedTarget, DifferenceAnswer, OfClass, OfImage, OfNeighbors, OfUnit
+from whymatch.server.sources import ImageName
 from whymatch.server.wire import answers_shapes
 from whymatch.v1 import explain_service_pb2 as pb
+from whymatch.v1 import shapes_pb2
 
 
-def making_response(explanation: Explanation, making: Making | None) -> pb.ExplainPredictionDifferenceResponse:
-    """Return how far a sampler is."""
-    return pb.ExplainPredictionDifferenceResponse(
-        name=f"explanations/{explanation.name}",
-        model=explanation.model,
-        fitted_count=making.done if making else 0,
-        fit_count=making.total if making else 0,
-    )
-
-
-def progress_response(explanation: Explanation, done: int, seconds: float) -> pb.ExplainPredictionDifferenceResponse:
-    """Return how far an explanation is, of which this call has done so much in so many seconds."""
-    difference = explanation.difference
-    assert difference is not None
-    rate = done / seconds if done and seconds > 0 else 0.0
-    return pb.ExplainPredictionDifferenceResponse(
-        name=f"explanations/{explanation.name}",
-        model=explanation.model,
-        evaluations=difference.done,
-        planned_evaluations=difference.planned,
+def difference_response(answer: DifferenceAnswer) -> pb.ExplainPredictionDifferenceResponse:
+    """Return how far an explanation is and, where the call shows them, its maps."""
+    progress, rate = answer.progress, answer.evaluations_per_second
+    response = pb.ExplainPredictionDifferenceResponse(
+        name=f"explanations/{answer.name}",
+        model=answer.fingerprint,
+        progress=answers_shapes.progress(progress),
         evaluations_per_second=rate,
-        seconds_left=(difference.planned - difference.done) / rate if rate else 0.0,
+        seconds_left=(progress.total - progress.done) / rate if rate else 0.0,
     )
+    if (found := progress.result) is not None:
+        request = answer.request
+        response.complete = found.is_final
+        response.sampler.kind, response.sampler.seed = request.sampler, request.setting.seed
+        response.sampler.image_count, response.sampler.patch_count = found.image_count, found.patch_count
+        response.multiplied_share = found.multiplied_share
+        response.computed_whole.extend(sorted(found.computed_whole))
+        parts = zip_longest(request.targets, found.maps, answer.drawings, found.sensitivities)
+        response.maps.extend(_map(_target(asked, one), one, drawing, steep) for asked, one, drawing, steep in parts)
+    return response
 
 
-def add_maps(
-    response: pb.ExplainPredictionDifferenceResponse,
-    explanation: Explanation,
-    drawings: Sequence[tuple[bytes, ColorScale]],
-) -> None:
-    """Add the maps to an answer; `drawings` are empty or one for each map."""
-    making, difference = explanation.making, explanation.difference
-    assert making
-    assert difference
-    response.sampler.CopyFrom(
-        pb.PatchSampler(
-            kind=explanation.sampler,
-            image_count=making.image_count,
-            patch_count=making.patch_count,
-            seed=explanation.seed,
-        )
-    )
-    response.multiplied_share = difference.multiplied_share
-    response.computed_whole.extend(sorted(difference.computed_whole))
-    parts = zip_longest(explanation.targets, explanation.maps, drawings, explanation.sensitivities)
-    for asked, one, drawing, sensitivity in parts:
-        response.maps.append(_map(_named(asked, one), one, drawing, sensitivity))
-
-
-def _named(asked: pb.PredictionTarget, one: DifferenceMap) -> pb.PredictionTarget:
+def _target(asked: AskedTarget, found: DifferenceMap) -> pb.PredictionTarget:
     """Return a target as it was asked for, but a class by its name, and no bytes of an image."""
-    kind, name = asked.WhichOneof("target"), one.target.name.partition(":")[2]
-    if kind == "class_probability":
-        return pb.PredictionTarget(class_probability=name)
-    if kind == "class_score":
-        return pb.PredictionTarget(class_score=name)
-    named = pb.PredictionTarget()
-    named.CopyFrom(asked)
-    if kind == "similarity" and asked.similarity.WhichOneof("source") == "content":
-        named.similarity.ClearField("content")
-    return named
+    match asked:
+        case OfClass(instances=None):
+            return pb.PredictionTarget(class_score=found.target.name)
+        case OfClass():
+            return pb.PredictionTarget(class_probability=found.target.name)
+        case OfUnit(layer, channel, cell):
+            at = shapes_pb2.Cell(row=cell[0], column=cell[1]) if cell else None
+            return pb.PredictionTarget(unit=shapes_pb2.Unit(layer=layer, channel=channel, cell=at))
+        case OfImage(bytes()):
+            return pb.PredictionTarget(similarity=shapes_pb2.ImageSource())
+        case OfImage(ImageName(gallery, image)):
+            return pb.PredictionTarget(
+                similarity=shapes_pb2.ImageSource(image=answers_shapes.image_name(gallery, image))
+            )
+        case OfNeighbors(image=None):
+            return pb.PredictionTarget(label_evidence=asked.label)
+        case OfNeighbors(image=ImageName(gallery, image)):
+            return pb.PredictionTarget(image_evidence=answers_shapes.image_name(gallery, image))
+    raise AssertionError(asked)
 
 
 def _map(

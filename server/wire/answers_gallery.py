@@ -11,12 +11,8 @@ from whymatch.index import (
     HeadFacts,
     StoredImage,
 )
-from whymatch.server.status import code_of, message_of, reason_of
-from whymatch.server.wire import requests_gallery
-from whymatch.v1 import (
-    errors_pb2,
-    gallery_service_pb2,
-)
+from whymatch.server.wire import answers_errors, answers_shapes, requests_gallery
+from whymatch.v1 import gallery_service_pb2
 
 
 def gallery(facts: GalleryFacts) -> gallery_service_pb2.Gallery:
@@ -44,7 +40,7 @@ def galleries_page(facts: Sequence[GalleryFacts], size: int) -> gallery_service_
 def image(gallery: str, stored: StoredImage) -> gallery_service_pb2.Image:
     """Return an image as the API shows it."""
     return gallery_service_pb2.Image(
-        name=f"galleries/{gallery}/images/{stored.name}",
+        name=answers_shapes.image_name(gallery, stored.name),
         label=stored.label,
         metadata=stored.metadata or None,  # an empty map takes as long as all other fields together
         width_px=stored.width_px,
@@ -66,20 +62,13 @@ def images_page(gallery: str, images: Sequence[StoredImage], size: int) -> galle
 def added(gallery: str, image_id: str, result: Added | Exception) -> gallery_service_pb2.AddImagesResponse:
     """Return what became of one image of a stream."""
     if isinstance(result, Exception):
-        return gallery_service_pb2.AddImagesResponse(image_id=image_id, error=error(result))
+        return gallery_service_pb2.AddImagesResponse(image_id=image_id, error=answers_errors.error(result))
     return gallery_service_pb2.AddImagesResponse(
         image_id=image_id,
         image=image(gallery, result.image),
         unchanged=result.unchanged,
         duplicate_of=result.duplicate_of,
     )
-
-
-def error(err: Exception) -> errors_pb2.Error:
-    """Return the error of one image of a stream."""
-    code: int = code_of(err).value[0]
-    reason = errors_pb2.ErrorReason.Value(f"ERROR_REASON_{reason_of(err)}")
-    return errors_pb2.Error(code=code, reason=reason, message=message_of(err))
 
 
 def _head(model: str, stored: HeadFacts) -> gallery_service_pb2.Head:

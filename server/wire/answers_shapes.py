@@ -1,5 +1,8 @@
 """What answers of several services hold: boxes, maps and the scale of their colors."""
 
+from typing import Any
+
+from whymatch.embed import Progress
 from whymatch.explain import (
     Bounds,
     ColorScale,
@@ -8,6 +11,16 @@ from whymatch.server.match_maps import ShownMap
 from whymatch.v1 import (
     shapes_pb2,
 )
+
+
+def progress(one: Progress[Any]) -> shapes_pb2.Progress:
+    """Return how far a call is."""
+    return shapes_pb2.Progress(counted=one.counted, done=one.done, total=one.total)
+
+
+def image_name(gallery: str, image: str) -> str:
+    """Return the name of a stored image."""
+    return f"galleries/{gallery}/images/{image}"
 
 
 def color_scale(scale: ColorScale | None) -> shapes_pb2.ColorScale | None:

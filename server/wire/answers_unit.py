@@ -3,60 +3,93 @@
 import io
 from dataclasses import asdict
 from itertools import zip_longest
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from whymatch.embed import Placement
+from whymatch.embed import Progress
 from whymatch.explain.units import (
     COLOR_NAMES,
     AxisSetting,
     ColorSelectivity,
     ColorThresholds,
-    DecodedFilter,
     FilterColor,
     LayerFilters,
-    LayerSelectivity,
-    MinimalImageProgress,
-    MinimalImageStep,
     OccluderSetting,
-    Progress,
     ReceptiveField,
-    Segments,
     SelectivitySetting,
     UnitDescription,
     UnitField,
-    UnitSegment,
-    UnitThreshold,
     chromatic_angle,
     color_label,
 )
-from whymatch.server.wire import answers_shapes
+from whymatch.server.unit_values import ColoredFilter, ImageMatches, ImageSegment, LayerColors, SimplifiedImage
+from whymatch.server.wire import answers_search, answers_shapes
 from whymatch.v1 import shapes_pb2
 from whymatch.v1 import unit_service_pb2 as pb
 
 
-def progress(one: Progress[Any]) -> pb.UnitProgress:
-    """Return how far a call is."""
-    return pb.UnitProgress(counted=one.counted, done=one.done, total=one.total)
+def describe_response(gallery: str, one: Progress[UnitDescription]) -> pb.DescribeUnitsResponse:
+    """Return how far the pass over a gallery is, or what a unit responds to."""
+    if one.result is None:
+        return pb.DescribeUnitsResponse(progress=answers_shapes.progress(one))
+    return pb.DescribeUnitsResponse(unit=_description(gallery, one.result))
 
 
-def unit(layer: str, channel: int) -> shapes_pb2.Unit:
-    """Return a unit by its layer and channel."""
+def decode_response(one: Progress[ColoredFilter], *, with_values: bool) -> pb.DecodeFiltersResponse:
+    """Return how many filters are decoded, or one of them."""
+    if one.result is None:
+        return pb.DecodeFiltersResponse(progress=answers_shapes.progress(one))
+    return pb.DecodeFiltersResponse(filter=_decoded_filter(one.result, with_values=with_values))
+
+
+def layer_colors_response(layer: str, one: Progress[LayerColors]) -> pb.DescribeLayerColorsResponse:
+    """Return how far a look at the colors of a layer is, or what it found."""
+    if one.result is None:
+        return pb.DescribeLayerColorsResponse(progress=answers_shapes.progress(one))
+    return pb.DescribeLayerColorsResponse(layer=_layer_colors(layer, one.result))
+
+
+def field_response(
+    unit: tuple[str, int], setting: OccluderSetting, one: Progress[UnitField]
+) -> pb.FindReceptiveFieldResponse:
+    """Return how far the occluding is, or what a unit, given by layer and channel, really responds to."""
+    if one.result is None:
+        return pb.FindReceptiveFieldResponse(progress=answers_shapes.progress(one))
+    return pb.FindReceptiveFieldResponse(field=_field(unit, setting, one.result))
+
+
+def segment_response(gallery: str, layer: str, one: Progress[ImageSegment | ImageMatches]) -> pb.SegmentUnitsResponse:
+    """Return how far the pass over a gallery is, where in an image a unit responds, or the image's matches."""
+    if one.result is None:
+        return pb.SegmentUnitsResponse(progress=answers_shapes.progress(one))
+    if isinstance(one.result, ImageSegment):
+        return pb.SegmentUnitsResponse(segment=_segment(layer, one.result))
+    found = one.result.matches
+    scored = answers_search.matches(gallery, found, [match.score for match in found])
+    return pb.SegmentUnitsResponse(matches=pb.SegmentMatches(matches=scored))
+
+
+def minimal_image_response(one: Progress[SimplifiedImage]) -> pb.FindMinimalImageResponse:
+    """Return how far the search is, or an image with parts removed."""
+    if one.result is None:
+        return pb.FindMinimalImageResponse(progress=answers_shapes.progress(one))
+    return pb.FindMinimalImageResponse(step=_minimal_image_step(one.result, one.done))
+
+
+def _unit(layer: str, channel: int) -> shapes_pb2.Unit:
     return shapes_pb2.Unit(layer=layer, channel=channel)
 
 
-def description(gallery: str, one: UnitDescription) -> pb.UnitDescription:
-    """Return what a unit responds to."""
+def _description(gallery: str, one: UnitDescription) -> pb.UnitDescription:
     return pb.UnitDescription(
-        unit=unit(one.layer, one.tops.unit),
+        unit=_unit(one.layer, one.tops.unit),
         image_count=one.tops.image_count,
         maximum=one.tops.maximum,
         top_images=[
             pb.TopImage(
-                name=f"galleries/{gallery}/images/{top.image.name}",
+                name=answers_shapes.image_name(gallery, top.image.name),
                 label=top.image.label,
                 response=top.response,
                 cell=shapes_pb2.Cell(row=top.cell[0], column=top.cell[1]),
@@ -75,24 +108,22 @@ def description(gallery: str, one: UnitDescription) -> pb.UnitDescription:
     )
 
 
-def decoded_filter(one: DecodedFilter, color: FilterColor, *, with_values: bool) -> pb.DecodedFilter:
-    """Return what a unit looks for."""
-    rows, columns, _ = one.values.shape
+def _decoded_filter(one: ColoredFilter, *, with_values: bool) -> pb.DecodedFilter:
+    decoded = one.decoded
+    rows, columns, _ = decoded.values.shape
     return pb.DecodedFilter(
-        unit=unit(one.layer, one.unit),
+        unit=_unit(decoded.layer, decoded.unit),
         rows=rows,
         columns=columns,
-        values=one.values.ravel().tolist() if with_values else (),
-        scale=one.scale,
-        picture_png=_png((one.shown() * 255).round().astype(np.uint8)),
-        color=_filter_color(color),
+        values=decoded.values.ravel().tolist() if with_values else (),
+        scale=decoded.scale,
+        picture_png=_png((decoded.shown() * 255).round().astype(np.uint8)),
+        color=_filter_color(one.color),
     )
 
 
-def layer_colors(
-    layer: str, filters: LayerFilters | None, selectivity: LayerSelectivity | None, axes: AxisSetting
-) -> pb.LayerColors:
-    """Return how a layer is about color; what was not asked for is None."""
+def _layer_colors(layer: str, found: LayerColors) -> pb.LayerColors:
+    filters, selectivity = found.filters, found.selectivity
     message = pb.LayerColors(layer=layer)
     count = len(filters.filters) if filters else len(selectivity.units) if selectivity else 0
     for channel in range(count):
@@ -102,7 +133,7 @@ def layer_colors(
         if selectivity and selectivity.units[channel].value is not None:
             colors.selectivity.CopyFrom(_selectivity(selectivity.units[channel]))
     if filters:
-        _add_axes(message, filters, axes)
+        _add_axes(message, filters, found.axes)
     if selectivity:
         curve = selectivity.curve
         points = zip(curve.thresholds, curve.shares or (), strict=curve.shares is not None)
@@ -111,10 +142,9 @@ def layer_colors(
     return message
 
 
-def field(layer: str, channel: int, found: UnitField, setting: OccluderSetting) -> pb.EmpiricalField:
-    """Return what a unit really responds to."""
+def _field(unit: tuple[str, int], setting: OccluderSetting, found: UnitField) -> pb.EmpiricalField:
     message = pb.EmpiricalField(
-        unit=unit(layer, channel), theoretical=_theoretical(found.theoretical), occluder=_occluder(setting)
+        unit=_unit(*unit), theoretical=_theoretical(found.theoretical), occluder=_occluder(setting)
     )
     if (empirical := found.empirical) is None:
         return message
@@ -128,13 +158,11 @@ def field(layer: str, channel: int, found: UnitField, setting: OccluderSetting) 
     return message
 
 
-def segment(
-    layer: str, one: UnitSegment, threshold: UnitThreshold, placement: Placement, overlay: Image.Image | None
-) -> pb.UnitSegment:
-    """Return where in an image a unit responds."""
+def _segment(layer: str, found: ImageSegment) -> pb.UnitSegment:
+    one, threshold, placement = found.segment, found.threshold, found.placement
     rows, columns = one.responses.shape
     return pb.UnitSegment(
-        unit=unit(layer, one.unit),
+        unit=_unit(layer, one.unit),
         rows=rows,
         columns=columns,
         responses=one.responses.ravel().tolist(),
@@ -143,31 +171,25 @@ def segment(
         sampled_cells=threshold.cell_count,
         mask_png=_png(one.mask.astype(np.uint8) * 255),
         area_share=float(one.mask.mean()) * placement.seen_share,
-        overlay_png=_png(np.asarray(overlay)) if overlay else b"",
+        overlay_png=_png(np.asarray(found.picture)) if found.picture else b"",
         area=answers_shapes.box(placement.area),
         width_px=placement.width_px,
         height_px=placement.height_px,
     )
 
 
-def minimal_image_step(
-    progress: MinimalImageProgress,
-    step: MinimalImageStep,
-    prediction: str,
-    segments: Segments,
-    placement: Placement,
-    picture: Image.Image | None,
-) -> pb.MinimalImageStep:
+def _minimal_image_step(one: SimplifiedImage, evaluations: int) -> pb.MinimalImageStep:
     """Return an image with parts removed; the first one comes with the numbers of its parts."""
+    step, held, segments, placement = one.step, one.prediction, one.segments, one.placement
     left = float(1 - np.isin(segments, step.removed).mean())
     message = pb.MinimalImageStep(
         segments_left=int(segments.max()) + 1 - len(step.removed),
         area_share=left * placement.seen_share,
         value=step.value,
-        prediction=prediction,
-        picture_png=_png(np.asarray(picture)) if picture else b"",
+        prediction=held if isinstance(held, str) else answers_shapes.image_name(*held),
+        picture_png=_png(np.asarray(one.picture)) if one.picture else b"",
         minimal=step.is_minimal,
-        evaluations=progress.evaluations,
+        evaluations=evaluations,
     )
     if step.removed:
         message.segment = step.removed[-1]

@@ -1,22 +1,11 @@
 """What a request for prediction difference asks for, checked at the door."""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias, cast, get_args
+from typing import cast, get_args
 
-from whymatch.embed import Array, BadRequest, Model
-from whymatch.explain import (
-    IMAGENET_IMAGES,
-    MAX_CONTEXT_PX,
-    PredictionDifferenceSetting,
-    SamplerKind,
-    Target,
-    class_probability_target,
-    class_score_target,
-    unit_target,
-)
-from whymatch.server.sources import ImageName, Source
+from whymatch.embed import BadRequest
+from whymatch.explain import IMAGENET_IMAGES, MAX_CONTEXT_PX, PredictionDifferenceSetting, SamplerKind
+from whymatch.server.difference_values import AskedTarget, DifferenceRequest, OfClass, OfImage, OfNeighbors, OfUnit
 from whymatch.server.wire import requests_shapes
 from whymatch.v1 import explain_service_pb2 as pb
 
@@ -26,50 +15,21 @@ CONTEXT_MARGIN_PX = 4
 """How much larger than its window a context is where nobody says it, as in the paper."""
 
 
-@dataclass(frozen=True)
-class OfClasses:
-    """A target that the class scores decide."""
+def asked(request: pb.ExplainPredictionDifferenceRequest) -> DifferenceRequest | str:
+    """Return what a request asks for, or the name of the explanation to go on with; hashes an image that was sent.
 
-    make: Callable[[Model, Array], Target]
-    """Of the model and the class scores of the image."""
-
-
-@dataclass(frozen=True)
-class OfUnits:
-    """A target within the network."""
-
-    target: Target
-
-
-@dataclass(frozen=True)
-class OfImage:
-    """The similarity to an image."""
-
-    source: Source
-
-
-@dataclass(frozen=True)
-class OfNeighbors:
-    """The evidence for a label, or for one image, among the neighbors."""
-
-    label: str
-    image: ImageName | None = None
-
-
-Wanted: TypeAlias = OfClasses | OfUnits | OfImage | OfNeighbors
-
-
-@dataclass(frozen=True, eq=False)
-class DifferenceRequest:
-    """An explanation by prediction difference that somebody asks for."""
-
-    gallery: str
-    source: Source
-    wanted: tuple[Wanted, ...]
-    sampler: SamplerKind
-    setting: PredictionDifferenceSetting
-    refit: bool
-    with_sensitivity: bool
+    Raises:
+        BadName, BadRequest, BadLimit.
+    """
+    if not request.name:
+        return difference_request(request)
+    others = [field.name for field, _ in request.ListFields() if field.name not in ("name", "overlays")]
+    if others:
+        raise BadRequest(f"`name` goes on with an explanation as it is; leave out `{'`, `'.join(others)}`, or the name")
+    collection, _, explanation = request.name.partition("/")
+    if collection != "explanations" or not explanation:
+        raise BadRequest(f"{request.name[:80]!r} names no explanation; write `explanations/` and what the answer named")
+    return explanation
 
 
 def difference_request(request: pb.ExplainPredictionDifferenceRequest) -> DifferenceRequest:
@@ -91,36 +51,22 @@ def difference_request(request: pb.ExplainPredictionDifferenceRequest) -> Differ
     return DifferenceRequest(
         requests_shapes.gallery_name(request.parent),
         requests_shapes.source(request.image, "image"),
-        tuple(_wanted(target, _instances(request)) for target in request.targets),
+        tuple(_target(target, _instances(request)) for target in request.targets),
         _sampler(request.sampler),
         setting,
         request.refit_sampler,
         request.with_sensitivity,
+        _digest(request),
     )
 
 
-def digest(request: pb.ExplainPredictionDifferenceRequest, *facts: object) -> str:
-    """Return 32 hexadecimal digits that are the same for a request for the same maps, given the same facts."""
+def _digest(request: pb.ExplainPredictionDifferenceRequest) -> str:
+    """Return what is the same for all requests for the same maps."""
     same = pb.ExplainPredictionDifferenceRequest()
     same.CopyFrom(request)
     for field in ("overlays", "batch_size"):
         same.ClearField(field)
-    return hashlib.sha256(same.SerializeToString(deterministic=True) + repr(facts).encode()).hexdigest()[:32]
-
-
-def check_only_named(request: pb.ExplainPredictionDifferenceRequest) -> None:
-    """Raise BadRequest for a request that names an explanation, and describes one, too."""
-    others = [field.name for field, _ in request.ListFields() if field.name not in ("name", "overlays")]
-    if others:
-        raise BadRequest(f"`name` goes on with an explanation as it is; leave out `{'`, `'.join(others)}`, or the name")
-
-
-def explanation_name(name: str) -> str:
-    """Return the {explanation} of `explanations/{explanation}`. Raises BadRequest."""
-    collection, _, explanation = name.partition("/")
-    if collection != "explanations" or not explanation:
-        raise BadRequest(f"{name[:80]!r} names no explanation; write `explanations/` and what the answer named")
-    return explanation
+    return hashlib.sha256(same.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _instances(request: pb.ExplainPredictionDifferenceRequest) -> int:
@@ -137,17 +83,15 @@ def _sampler(kind: str) -> SamplerKind:
     return cast(SamplerKind, kind or "conditional")
 
 
-def _wanted(target: pb.PredictionTarget, instances: int) -> Wanted:
+def _target(target: pb.PredictionTarget, instances: int) -> AskedTarget:
     match target.WhichOneof("target"):
         case "class_probability":
-            name = target.class_probability
-            return OfClasses(lambda model, scores: class_probability_target(model, name, scores, instances=instances))
+            return OfClass(target.class_probability, instances)
         case "class_score":
-            name = target.class_score
-            return OfClasses(lambda model, scores: class_score_target(model, name, scores))
+            return OfClass(target.class_score, None)
         case "unit":
             cell = (target.unit.cell.row, target.unit.cell.column) if target.unit.HasField("cell") else None
-            return OfUnits(unit_target(target.unit.layer, target.unit.channel, cell))
+            return OfUnit(target.unit.layer, target.unit.channel, cell)
         case "similarity":
             return OfImage(requests_shapes.source(target.similarity, "similarity"))
         case "label_evidence":

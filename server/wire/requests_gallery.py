@@ -9,8 +9,8 @@ from whymatch.embed import (
     NO_HEAD,
     BadHead,
     BadRequest,
-    Fit,
     Head,
+    Progress,
     fit_centering,
     fit_whitening,
     linear_head,
@@ -27,7 +27,7 @@ def fitting(request: gallery_service_pb2.SetHeadRequest) -> Fitting:
     """Return how to make the head that a request asks for. Raises BadRequest, BadHead."""
     match request.WhichOneof("head"):
         case "none":
-            return lambda batches, channels: iter([Fit(0, NO_HEAD)])
+            return lambda batches, channels: iter([Progress("vectors", 0, 0, NO_HEAD)])
         case "centering":
             return lambda batches, channels: fit_centering(batches)
         case "whitening":
@@ -36,7 +36,7 @@ def fitting(request: gallery_service_pb2.SetHeadRequest) -> Fitting:
                 raise BadHead(f"{dimensions} dimensions cannot be kept; take 1 or more, or 0 for the default")
             return lambda batches, channels: fit_whitening(batches, channels, dimensions or None)
         case "linear":
-            return lambda batches, channels: iter([Fit(0, _layer(request.linear, channels))])
+            return lambda batches, channels: iter([Progress("vectors", 0, 0, _layer(request.linear, channels))])
     raise BadRequest("the head is missing; give `none`, `centering`, `whitening` or `linear`")
 
 

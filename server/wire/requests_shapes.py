@@ -1,5 +1,6 @@
 """What requests of several services hold, checked at the door: names, images, regions, limits."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -119,8 +120,13 @@ def box_share(
     return request.box_share
 
 
-def regions(messages: Sequence[shapes_pb2.Region], field: str, limits: DecodeLimits) -> list[Region]:
-    """Return parts of an image; it may take a second to read masks. Raises BadRegion and the errors of images."""
+async def regions(messages: Sequence[shapes_pb2.Region], field: str, limits: DecodeLimits) -> list[Region]:
+    """Return the parts of an image that a field names. Raises BadRegion and the errors of images."""
+    # To read masks may take a second.
+    return await asyncio.to_thread(_regions, messages, field, limits) if messages else []
+
+
+def _regions(messages: Sequence[shapes_pb2.Region], field: str, limits: DecodeLimits) -> list[Region]:
     check_count(len(messages), 0, 0)  # before they are looked at one by one
     masks = sum(message.HasField("mask") for message in messages)
     check_count(0, masks, sum(len(message.polygon.points) for message in messages))

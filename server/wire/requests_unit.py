@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast, get_args
 
 from google.protobuf.message import Message
@@ -18,6 +17,7 @@ from whymatch.explain.units import (
     SegmentThreshold,
     SelectivitySetting,
 )
+from whymatch.server.unit_values import MinimalImageRequest, SegmentRequest
 from whymatch.server.wire import requests_shapes
 from whymatch.v1 import shapes_pb2
 from whymatch.v1 import unit_service_pb2 as pb
@@ -29,17 +29,6 @@ MAX_OCCLUDER_PX, MAX_BATCH = 64, 1000
 MAX_MIXTURES = 1000
 MAX_DISTANCE = 10.0
 """No two colors are farther apart, in opponent space or by their names."""
-
-
-@dataclass(frozen=True)
-class MinimalImageRequest:
-    """How to simplify an image."""
-
-    class_name: str | None
-    """The class to keep, or `top1`; None for the best match."""
-    segmentation: Segmentation
-    segment_count: int
-    fill: Fill
 
 
 def layer(name: str) -> str:
@@ -142,28 +131,14 @@ def occluder(message: pb.OccluderSetting) -> OccluderSetting:
     )
 
 
-def segment_threshold(request: pb.SegmentUnitsRequest) -> SegmentThreshold:
-    """Return where segments begin. Raises BadRequest."""
-    match request.WhichOneof("threshold"):
-        case "share":
-            return SegmentThreshold("share", _number(request, "share", 0, 1e-6, 1))
-        case "quantile":
-            return SegmentThreshold("quantile", _number(request, "quantile", 0, 0, math.nextafter(1, 0)))
-    return SegmentThreshold()
-
-
-def segmented(request: pb.SegmentUnitsRequest) -> list[int]:
-    """Return the channels to segment by. Raises BadRequest."""
+def segments(request: pb.SegmentUnitsRequest, max_limit: int) -> SegmentRequest:
+    """Return how to segment an image, with at most `max_limit` matches. Raises BadRequest."""
     if not request.channels:
         raise BadRequest("`channels` is empty; give at least one")
-    return channels(request.channels, MAX_SEGMENTED)
-
-
-def match_limit(request: pb.SegmentUnitsRequest, maximum: int) -> int:
-    """Return how many matches are wanted, too. Raises BadRequest."""
-    if not 0 <= request.match_limit <= maximum:
-        raise BadRequest(f"`match_limit` is {request.match_limit}; take 0 to {maximum}")
-    return request.match_limit
+    found, threshold = channels(request.channels, MAX_SEGMENTED), _segment_threshold(request)
+    if not 0 <= request.match_limit <= max_limit:
+        raise BadRequest(f"`match_limit` is {request.match_limit}; take 0 to {max_limit}")
+    return SegmentRequest(tuple(found), threshold, request.match_limit)
 
 
 def minimal_image(request: pb.FindMinimalImageRequest) -> MinimalImageRequest:
@@ -177,6 +152,15 @@ def minimal_image(request: pb.FindMinimalImageRequest) -> MinimalImageRequest:
         requests_shapes.limit(request, "segment_count", MAX_PARTS, least=2, default=PARTS),
         cast(Fill, _one_of(request, "fill", get_args(Fill))),
     )
+
+
+def _segment_threshold(request: pb.SegmentUnitsRequest) -> SegmentThreshold:
+    match request.WhichOneof("threshold"):
+        case "share":
+            return SegmentThreshold("share", _number(request, "share", 0, 1e-6, 1))
+        case "quantile":
+            return SegmentThreshold("quantile", _number(request, "quantile", 0, 0, math.nextafter(1, 0)))
+    return SegmentThreshold()
 
 
 def _one_of(message: Message, field: str, words: Sequence[str]) -> str:

@@ -90,6 +90,11 @@ class World:
         return "fake"
 
 
+def set_or(request, field: str, default: int) -> int:
+    """What a real server reads where a number is left to it."""
+    return getattr(request, field) if request.HasField(field) else default
+
+
 def feature_map(content: bytes) -> np.ndarray:
     try:
         pixels = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), np.float32) / 255
@@ -215,7 +220,7 @@ class Galleries(gallery_grpc.GalleryServiceServicer):
             if number == self.world.answers_before_end:
                 return
             time.sleep(self.world.answer_delay_s)
-            yield gallery.SetHeadResponse(fitted_count=number, image_count=count)
+            yield gallery.SetHeadResponse(progress=similarity.Progress(counted="images", done=number, total=count))
         if context.is_active():
             self._put_head(request, name, count)
         yield gallery.SetHeadResponse(gallery=self._facts(name, gallery.Gallery()))
@@ -346,7 +351,7 @@ class Search(search_grpc.SearchServiceServicer):
         found = sorted(found, key=lambda candidate: -(whole @ parts_of(candidate[1]).sum((0, 1))))
         matches = [
             self._match(request, image, query, content, parts_of(stored, request.match_regions), stored)
-            for image, stored in found[: None if request.candidates else request.candidate_limit]
+            for image, stored in found[: None if request.candidates else set_or(request, "candidate_limit", 100)]
         ]
         matches.sort(key=lambda match: -match.score)
         return self._answer(request, matches, search.RerankResponse)
@@ -371,7 +376,7 @@ class Search(search_grpc.SearchServiceServicer):
         return found
 
     def _answer(self, request, matches, kind):
-        limit = request.limit if request.HasField("limit") else 10
+        limit = set_or(request, "limit", 10)
         scale = SCALE if request.HasField("overlays") else None
         return kind(model=self.world.model(request.parent), matches=matches[:limit], color_scale=scale)
 
@@ -397,13 +402,15 @@ class Explain(explain_grpc.ExplainServiceServicer):
             image_score=float(parts_of(query).sum((0, 1)) @ parts_of(match).sum((0, 1))),
             channels=[
                 explain.ChannelShare(channel=int(channel), score=(query_sum * match_sum)[channel])
-                for channel in np.argsort(-query_sum * match_sum, kind="stable")[: request.channel_limit]
+                for channel in np.argsort(-query_sum * match_sum, kind="stable")[: set_or(request, "channel_limit", 10)]
             ],
             correspondences=[
                 explain.Correspondence(
                     query_box=half_box(query, place // 2), match_box=half_box(match, place % 2), score=pairs.flat[place]
                 )
-                for place in map(int, np.argsort(-pairs.ravel(), kind="stable")[: request.correspondence_limit])
+                for place in map(
+                    int, np.argsort(-pairs.ravel(), kind="stable")[: set_or(request, "correspondence_limit", 10)]
+                )
             ],
         )
 
@@ -479,16 +486,18 @@ class Explain(explain_grpc.ExplainServiceServicer):
         self.world.content(asked.image)
         facts = {"name": "explanations/abc", "model": "fake"}
         for count in (0, 1):
-            yield explain.ExplainPredictionDifferenceResponse(fitted_count=count, fit_count=2, **facts)
+            progress = similarity.Progress(counted="images", done=count, total=2)
+            yield explain.ExplainPredictionDifferenceResponse(progress=progress, **facts)
         for count in (0, 100, 200, 300, 400):
             yield explain.ExplainPredictionDifferenceResponse(
-                evaluations=count,
-                planned_evaluations=400,
+                progress=similarity.Progress(counted="evaluations", done=count, total=400),
                 evaluations_per_second=50,
                 seconds_left=(400 - count) / 50,
                 maps=difference_maps(asked, count / 400, request.HasField("overlays")) if count in (200, 400) else [],
                 complete=count == 400,
-                sampler=explain.PatchSampler(kind=asked.sampler, image_count=2, patch_count=50, seed=asked.seed)
+                sampler=explain.PatchSampler(
+                    kind=asked.sampler or "conditional", image_count=2, patch_count=50, seed=asked.seed
+                )
                 if count in (200, 400)
                 else None,
                 multiplied_share=0.25,
@@ -499,7 +508,7 @@ class Explain(explain_grpc.ExplainServiceServicer):
     def ExplainComponents(self, request, context):
         return explain.ExplainComponentsResponse(
             model=f"fake, seed {request.seed}",
-            pair_count=request.pair_count,
+            pair_count=set_or(request, "pair_count", 1000),
             mean_shares=[0.5, 0.75, 1],
             low_shares=[0.25, 0.5, 1],
             high_shares=[0.75, 1, 1],

@@ -1,20 +1,8 @@
 import asyncio
-import inspect
 
 import pytest
 
-from whymatch.client import AsyncClient, Client, DeadlineExceeded, InvalidArgument, NewImage, NotFound, Unavailable
-
-PUBLIC = [name for name in vars(Client) if not name.startswith("_")]
-
-
-def test_both_clients_have_the_same_methods_with_the_same_words():
-    assert [name for name in vars(AsyncClient) if not name.startswith("_")] == PUBLIC
-    for name in [*PUBLIC, "__init__"]:
-        sync, asynchronous = (inspect.signature(getattr(kind, name)).parameters for kind in (Client, AsyncClient))
-        assert [(p.name, p.kind, p.default) for p in sync.values()] == [
-            (p.name, p.kind, p.default) for p in asynchronous.values()
-        ]
+from whymatch.client import AsyncClient, DeadlineExceeded, InvalidArgument, NewImage, NotFound, Unavailable
 
 
 def test_a_gallery_from_its_first_image_to_a_search(address, world, picture):

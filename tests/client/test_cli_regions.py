@@ -37,13 +37,13 @@ def test_a_point_may_be_relative():
 def test_only_a_number_behind_the_last_colon_of_a_mask_is_a_weight(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("mask.png", "a:b.png", "a:1"):
-        Path(name).touch()
+        Path(name).write_text(name)
     assert masks(["mask.png", "mask.png:-0.5", "a:b.png", "a:b.png:1", "a:1:0.5"], "--mask") == [
-        Region(Mask(Path("mask.png"))),
-        Region(Mask(Path("mask.png")), -0.5),
-        Region(Mask(Path("a:b.png"))),
-        Region(Mask(Path("a:b.png"))),
-        Region(Mask(Path("a:1")), 0.5),
+        Region(Mask(b"mask.png")),
+        Region(Mask(b"mask.png"), -0.5),
+        Region(Mask(b"a:b.png")),
+        Region(Mask(b"a:b.png")),
+        Region(Mask(b"a:1"), 0.5),
     ]
 
 

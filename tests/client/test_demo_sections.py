@@ -13,7 +13,7 @@ from whymatch.client.apps.demo.labels import report as label_report
 from whymatch.client.apps.demo.photos import View
 from whymatch.client.apps.demo.points import report as point_report
 from whymatch.client.apps.demo.regions import LEFT, Half, Row, beside, card, introduction
-from whymatch.client.apps.pages import picture
+from whymatch.client.apps.pages import picture_url
 from whymatch.client.draw.maps import common_scale, lit
 from whymatch.client.errors import InvalidArgument
 from whymatch.client.results import (
@@ -72,9 +72,9 @@ def test_maps_of_several_answers_share_the_scale_of_the_largest_value():
 
 
 def test_a_picture_of_the_page_is_no_larger_than_asked():
-    large, small = (picture(jpeg("red", 900, 300), "red", size_px=size_px) for size_px in (600, 300))
+    large, small = (picture_url(jpeg("red", 900, 300), size_px) for size_px in (600, 300))
     assert len(large) > len(small)
-    assert small.startswith('<img alt="red" src="data:image/jpeg;base64,')
+    assert small.startswith("data:image/jpeg;base64,")
 
 
 def test_two_photographs_lie_side_by_side():
@@ -147,12 +147,12 @@ def activeness(setting: InterActiveSetting) -> Activeness:
 
 
 def test_each_supervision_has_a_row_of_maps():
-    settings = [InterActiveSetting(layer, told) for told in ("last", "next") for layer in ("a<b", "c")]
+    settings = [InterActiveSetting(layer, supervision) for supervision in ("last", "next") for layer in ("a<b", "c")]
     results = tuple(map(activeness, settings))
     page = interactive_report(View("photo", "a query", jpeg("blue")), InterActiveExplanation(results, 64, 32, "m"))
     assert page.count('class="row"') == 2
     assert page.count("<figure>") == 6
-    assert "a&lt;b, told by the next layer,\n2 x 3 cells" in page
+    assert "a&lt;b, supervised by the next layer,\n2 x 3 cells" in page
     assert "64 x 32 pixels" in page
 
 
@@ -169,9 +169,9 @@ class Bottlenecks:
         return InterActiveExplanation(tuple(map(activeness, settings)), 64, 32, "m")
 
 
-def test_in_front_of_a_bottleneck_the_first_layer_behind_it_tells():
+def test_in_front_of_a_bottleneck_the_first_layer_behind_it_supervises():
     page = active_neurons(Bottlenecks(), View("photo", "a query", jpeg("blue")))
-    assert "block1.out, told by block2.in," in page
-    assert "block5.out, told by block6.in," in page
-    assert "block9.out, told by block10.in," in page
-    assert page.count("told by the last layer") == 3
+    assert "block1.out, supervised by block2.in," in page
+    assert "block5.out, supervised by block6.in," in page
+    assert "block9.out, supervised by block10.in," in page
+    assert page.count("supervised by the last layer,") == 3

@@ -130,14 +130,11 @@ def test_one_target_is_no_sequence_and_a_word_is_no_target(colors, world):
 # Requests and results
 
 
-def test_what_is_left_out_is_the_papers_or_the_servers_choice(colors, world):
+def test_what_is_left_out_is_left_to_the_server(colors, world):
     colors.explain_prediction_difference(RED, [TOP1])
     [request] = world.differences
     assert (request.name, request.parent) == ("", "galleries/default")
-    assert (request.window_px, request.sample_count, request.stride_px) == (10, 20, 4)
-    assert (request.sampler, request.seed) == ("conditional", 0)
-    unset = ("context_px", "max_standard_error", "batch_size", "training_image_count", "overlays")
-    assert not any(request.HasField(name) for name in unset)
+    assert {field.name for field, _ in request.ListFields()} == {"parent", "image", "targets"}
     assert (request.refit_sampler, request.with_sensitivity) == (False, False)
 
 
@@ -157,8 +154,7 @@ def test_all_settings_are_sent(colors, world):
         training_image_count=1000,
         refit_sampler=True,
         with_sensitivity=True,
-        overlays=True,
-        overlay_size_px=300,
+        overlays=300,
         gallery="other",
     )
     [request] = world.differences
@@ -309,7 +305,7 @@ def test_what_was_stopped_goes_on_by_its_name_alone(colors, world):
     assert (found.complete, found.sampler.seed, len(seen)) == (True, 5, 7)
     assert found.maps[0].overlay().size == (8, 4)
     request = world.differences[1]
-    assert (request.name, request.overlays.size_px) == ("explanations/abc", 512)
+    assert (request.name, request.overlays.size_px) == ("explanations/abc", 0)
     assert {field.name for field, _ in request.ListFields()} == {"name", "overlays"}
     assert colors.resume_prediction_difference("explanations/abc").complete
     with pytest.raises(NotFound) as caught:

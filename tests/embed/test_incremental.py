@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_networks import Calls
@@ -492,7 +493,7 @@ def windows(draw: st.DrawFn, size: tuple[int, int]) -> tuple[int, list[tuple[int
     return side, draw(st.lists(st.tuples(rows, columns), min_size=1, max_size=4))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.data(), st.tuples(st.integers(3, 23), st.integers(3, 23)), st.lists(layers(), max_size=5))
 @torch.inference_mode()
 def test_random_networks(data, size, drawn):

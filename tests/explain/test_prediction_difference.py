@@ -40,10 +40,10 @@ def image(height: int = 12, width: int = 14) -> Prepared:
 def sampler(setting: PredictionDifferenceSetting = SETTING, *, mean: bool = False) -> Sampler:
     others = np.random.default_rng(1).integers(0, 256, (20, 20, 30, 3), dtype=np.uint8)
     *_, fit = fit_patches(others, len(others), setting.context_px)
-    assert fit.normal
+    assert fit.result
     if mean:
-        return MeanSampler(fit.normal, setting.window_px)
-    return ConditionalSampler(fit.normal, setting.window_px, setting.seed)
+        return MeanSampler(fit.result, setting.window_px)
+    return ConditionalSampler(fit.result, setting.window_px, setting.seed)
 
 
 def targets(model: Model) -> list[Target]:
@@ -91,9 +91,9 @@ def value(model: Model, target: Target, pixels: np.ndarray) -> float:
     inputs = model.inputs(pixels[None].astype(np.float32))
     with torch.inference_mode():
         maps = model.trunk.module(inputs)
-        if target.name.startswith("unit:conv1"):
+        if target.measure == "response of conv1":
             vectors = model.trunk.module.relu(model.trunk.module.conv1(inputs)).mean((2, 3))
-        elif target.name.startswith("similarity"):
+        elif target.measure == "cosine":
             vectors = torch.from_numpy(model.pooling.pool(maps.permute(0, 2, 3, 1).numpy()))
         else:
             vectors = model.scorer(maps)

@@ -18,7 +18,7 @@ def normal_of(context_px, spread=10.0, level=128.0):
 
 def fitted(images, context_px, seed=0):
     *_, fit = fit_patches(images, len(images), context_px, seed=seed)
-    return fit.normal
+    return fit.result
 
 
 def noise(count, side=30, seed=0):
@@ -167,8 +167,8 @@ def test_a_fit_says_how_far_it_is_and_passes_over_small_images():
     images = [*noise(3), np.zeros((2, 50, 3), np.uint8), *noise(1)]
     *fits, end = fit_patches(images, 5, 3)
     assert [fit.done for fit in fits] == [1, 2, 3, 4, 5]
-    assert not any(fit.normal for fit in fits)
-    assert (end.done, end.normal.image_count, end.normal.patch_count) == (5, 4, 20_000)
+    assert not any(fit.result for fit in fits)
+    assert (end.done, end.result.image_count, end.result.patch_count) == (5, 4, 20_000)
 
 
 def test_a_fit_depends_on_its_seed_alone():

@@ -45,7 +45,7 @@ def test_the_slope_of_the_odds_is_their_derivative():
 def test_a_probability_is_the_softmax_of_the_scores():
     target = class_probability_target(TwoClasses(), "dog", SCORES[:2])  # type: ignore[arg-type]
     assert target.of(torch.tensor([[0.0, np.log(3.0)]])).item() == pytest.approx(0.75)
-    assert target.name == "class:dog"
+    assert target.name == "dog"
 
 
 def test_a_score_is_worth_its_difference():
@@ -79,7 +79,7 @@ def test_other_words_are_no_classes(word, message):
 
 def test_a_unit_is_a_channel_of_its_layer():
     target = unit_target("conv1", 1, (2, 3))
-    assert target.name == "unit:conv1/1@2,3"
+    assert target.name == "conv1/1 at 2,3"
     assert target.of(torch.tensor([[4.0, 7.0]])).item() == 7
     with pytest.raises(BadTarget, match="no channel 2; take one from 0 to 1"):
         unit_target("conv1", 2).of(torch.zeros(1, 2))

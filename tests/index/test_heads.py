@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 from small_weights import DIMENSIONS
 
-from whymatch.embed import NO_HEAD, BadHead, Fit, TooFewImages, fit_centering, fit_whitening, linear_head, load_model
+from whymatch.embed import (
+    NO_HEAD,
+    BadHead,
+    Progress,
+    TooFewImages,
+    fit_centering,
+    fit_whitening,
+    linear_head,
+    load_model,
+)
 from whymatch.embed.pooling import Pooling
 from whymatch.index import BadIndexFactory, Galleries, ModelMismatch, NewImage, StorageFull, UnknownGallery
 
@@ -19,7 +28,7 @@ CHANNELS = DIMENSIONS
 
 
 def none(batches, channels):
-    return iter([Fit(0, NO_HEAD)])
+    return iter([Progress("vectors", 0, 0, NO_HEAD)])
 
 
 def centering(batches, channels):
@@ -31,7 +40,7 @@ def whitening(dimensions=None):
 
 
 def linear(weight, bias=None):
-    return lambda batches, channels: iter([Fit(0, linear_head(weight, bias, channels))])
+    return lambda batches, channels: iter([Progress("vectors", 0, 0, linear_head(weight, bias, channels))])
 
 
 def random_layer(dimensions, seed=0):
@@ -331,7 +340,7 @@ def test_a_head_that_is_given_up_changes_nothing(filled, images):
 
 def test_a_fit_that_breaks_changes_nothing(filled):
     def breaking(batches, channels):
-        yield Fit(len(next(iter(batches))))
+        yield Progress("vectors", count := len(next(iter(batches))), count)
         raise MemoryError
 
     before = facts_of_head(filled)

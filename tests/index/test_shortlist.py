@@ -3,6 +3,7 @@
 import faiss
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,11 +36,11 @@ def short(monkeypatch):
     monkeypatch.setattr(shortlist, "SHARE", 1)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(
     count=st.integers(10, 300),
     dimensions=st.sampled_from([1, 3, 16, 20, 64]),
-    length=st.sampled_from([0.0, 1e-42, 3e-22, 1e-3, 1.0, 1e3, 1e30]),
+    length=st.sampled_from([0.0, 1e-45, 1e-44, 1e-42, 3e-22, 1e-3, 1.0, 1e3, 1e30]),
     limit=st.integers(1, 20),
     seed=st.integers(0, 1000),
     made=st.sampled_from(["signed", "positive", "repeated", "with zeros", "with a spike"]),
@@ -66,6 +67,17 @@ def test_what_is_said_to_be_best_is_best(count, dimensions, length, limit, seed,
     assert len(set(places[0].tolist())) == limit
     assert np.allclose(scores[0], np.sort(expected)[::-1][:limit], rtol=1e-5, atol=max(1e-44, 1e-6 * length))
     assert np.allclose(scores[0], expected[places[0]], rtol=1e-5, atol=max(1e-44, 1e-6 * length))
+
+
+@pytest.mark.parametrize("value", [1e-45, -1e-45, 3e-45, 1e-42, 1e-39])
+def test_a_query_of_denormal_length_finds_what_its_direction_finds(short, value):
+    """1e-45 is the smallest float32; the length of such a query is between two of them."""
+    stored = vectors(500, 3)
+    query = np.float32([[value, 0, value]])
+    scores, places = Shortlist(stored).best(flat_index(stored), query, 5)
+    expected, expected_places = Shortlist(stored).best(flat_index(stored), unit(np.sign(query)), 5)
+    assert places.tolist() == expected_places.tolist()
+    assert np.allclose(scores, expected * np.linalg.norm(query.astype(float)), atol=2e-45)
 
 
 @pytest.mark.parametrize("seed", range(20))

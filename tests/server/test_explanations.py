@@ -3,12 +3,13 @@
 import asyncio
 import time
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 
 import pytest
 
 from whymatch.server import explanations
 from whymatch.server.errors import UnknownExplanation
-from whymatch.server.explanations import Explanation, Explanations
+from whymatch.server.explanations import Explanations
 
 
 class Clock:
@@ -27,11 +28,17 @@ def clock(monkeypatch):
     return clock
 
 
+@dataclass(eq=False)
+class Explanation:
+    """What is known from outside of one."""
+
+    name: str
+    is_prepared: bool = True
+    is_finished: bool = False
+
+
 def new(name: str, *, worth_keeping: bool = True) -> Explanation:
-    one = Explanation(name, "model", b"image", (), "conditional", 0)
-    if worth_keeping:
-        one.difference = object()
-    return one
+    return Explanation(name, worth_keeping)
 
 
 async def used(kept: Explanations, one: Explanation) -> Explanation:
@@ -173,7 +180,7 @@ def test_what_fails_later_is_kept():
             async with kept.using(one):
                 raise ValueError("bad")
         assert kept.find("a") is one
-        assert one.users == 0
-        assert time.monotonic() - one.used < 5
+        assert kept._kept["a"].users == 0
+        assert time.monotonic() - kept._kept["a"].used < 5
 
     asyncio.run(scenario())

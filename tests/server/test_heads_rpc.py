@@ -112,7 +112,11 @@ def heads(embed):
     pooled = np.stack([embed(png(n)).pooled for n in range(COUNT)])
     *_, centering = fit_centering([pooled])
     *_, whitening = fit_whitening([pooled], DIMENSIONS, 8)
-    return {"centering": centering.head, "whitening": whitening.head, "linear": linear_head(WEIGHT, BIAS, DIMENSIONS)}
+    return {
+        "centering": centering.result,
+        "whitening": whitening.result,
+        "linear": linear_head(WEIGHT, BIAS, DIMENSIONS),
+    }
 
 
 @pytest.fixture
@@ -132,9 +136,10 @@ def test_setting_a_head_says_how_far_it_is_and_then_what_the_gallery_became(api,
     fitted = 0 if kind == "linear" else COUNT
     assert progress
     assert not any(answer.HasField("gallery") for answer in progress)
-    assert [answer.fitted_count for answer in progress] == sorted(answer.fitted_count for answer in progress)
-    for answer in (progress[-1], last):
-        assert (answer.fitted_count, answer.image_count) == (fitted, COUNT)
+    done = [answer.progress.done for answer in progress]
+    assert done == sorted(done)
+    assert done[-1] == fitted
+    assert {(answer.progress.counted, answer.progress.total) for answer in progress} == {("images", COUNT)}
     head = last.gallery.head
     assert (head.kind, head.dimensions, head.version) == (kind, HEAD_DIMENSIONS[kind], 1)
     assert (head.image_count, head.model) == (fitted, model.fingerprint)
@@ -518,7 +523,7 @@ def test_a_call_that_ends_while_the_index_is_built_leaves_the_old_version(model,
 
     async def scenario(servicer: GalleryServicer, building: threading.Lock) -> None:
         answers = servicer.SetHead(SetHeadRequest(name="galleries/slow", centering={}), None)
-        assert [(await anext(answers)).fitted_count for _ in range(2)] == [3, 3]
+        assert [(await anext(answers)).progress.done for _ in range(2)] == [3, 3]
         with building:
             last = asyncio.ensure_future(anext(answers))
             await asyncio.sleep(0.1)

@@ -4,6 +4,7 @@ import math
 
 import grpc
 import pytest
+from examples import examples
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -22,7 +23,7 @@ METHODS = [method for file in FILES for one in file.DESCRIPTOR.services_by_name.
 UNARY = [method for method in METHODS if not method.client_streaming]
 OURS = {"INTERNAL", "UNKNOWN", "UNAVAILABLE"}
 
-some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+some = settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 images = st.sampled_from([png(1, 48, 32), encoded(picture(2, 40, 40), "JPEG"), encoded(picture(3, 40, 40), "GIF")])
 
 

@@ -7,7 +7,7 @@ import grpc
 import numpy as np
 import pytest
 from sample_pictures import encoded, picture, png
-from server_harness import connected, failure, serving
+from server_harness import connected, failure, serving, total_of
 from small_networks import small
 
 from whymatch.embed import DecodeLimits, Geometry, TooFewImages
@@ -66,7 +66,7 @@ def kept(gallery) -> Path:
 
 
 def draw(one, number: int = 3):
-    return one.sampler.draw(np.asarray(picture(number, *SIZE)), 2, 5, number)
+    return one.result.sampler.draw(np.asarray(picture(number, *SIZE)), 2, 5, number)
 
 
 # The normal distribution of patches
@@ -76,16 +76,16 @@ def test_the_normal_distribution_is_fitted_once_and_kept(fill, small_model):
     gallery = fill(range(12))
     first = making(gallery, small_model, seed=1)
     assert [(one.done, one.total) for one in first] == [*((n, 12) for n in range(1, 13)), (12, 12)]
-    assert [one.sampler is None for one in first] == [True] * 12 + [False]
-    assert (first[-1].image_count, first[-1].sampler.kind) == (12, "conditional")
+    assert [one.result is None for one in first] == [True] * 12 + [False]
+    assert (first[-1].result.image_count, first[-1].result.sampler.kind) == (12, "conditional")
     normal = load_patch_normal(kept(gallery))
-    assert (normal.context_px, normal.image_count, normal.patch_count) == (CONTEXT, 12, first[-1].patch_count)
+    assert (normal.context_px, normal.image_count, normal.patch_count) == (CONTEXT, 12, first[-1].result.patch_count)
     [second] = making(gallery, small_model, seed=1)
     np.testing.assert_array_equal(draw(second), draw(first[-1]))
     [other] = making(gallery, small_model, seed=2)
     assert not np.array_equal(draw(other), draw(second))
     [mean] = making(gallery, small_model, sampler="mean")
-    assert (mean.sampler.kind, mean.patch_count) == ("mean", second.patch_count)
+    assert (mean.result.sampler.kind, mean.result.patch_count) == ("mean", second.result.patch_count)
     np.testing.assert_array_equal(draw(mean)[0], draw(mean)[1])
 
 
@@ -102,10 +102,10 @@ def test_the_distribution_is_fitted_anew_on_request(fill, small_model):
     before = making(gallery, small_model)[-1]
     fill(range(10, 15))
     [old] = making(gallery, small_model)
-    assert old.image_count == 10
+    assert old.result.image_count == 10
     np.testing.assert_array_equal(draw(old), draw(before))
     *_, new = making(gallery, small_model, refit_sampler=True)
-    assert new.image_count == 15
+    assert new.result.image_count == 15
     assert not np.array_equal(draw(new), draw(old))
     [after] = making(gallery, small_model)
     np.testing.assert_array_equal(draw(after), draw(new))
@@ -126,7 +126,7 @@ def test_a_broken_file_is_made_again(fill, small_model, damage, caplog):
 def test_a_distribution_that_cannot_be_kept_is_used_all_the_same(fill, small_model, caplog):
     gallery = fill(range(12))
     kept(gallery).with_name("patches-6.npz.unfinished").mkdir()  # where it would be written
-    assert making(gallery, small_model)[-1].image_count == 12
+    assert making(gallery, small_model)[-1].result.image_count == 12
     assert "the patches of gallery 'g' cannot be kept and will be fitted again" in caplog.text
     assert not kept(gallery).exists()
 
@@ -136,8 +136,8 @@ def test_of_a_large_gallery_some_images_are_drawn(fill, small_model, monkeypatch
     monkeypatch.setattr(patch_samplers, "MARGINAL_IMAGES", 3)
     gallery = fill(range(12))
     last = making(gallery, small_model)[-1]
-    assert (last.image_count, last.total) == (9, 9)
-    assert making(gallery, small_model, sampler="marginal")[-1].image_count == 3
+    assert (last.result.image_count, last.total) == (9, 9)
+    assert making(gallery, small_model, sampler="marginal")[-1].result.image_count == 3
 
 
 def test_an_image_that_is_deleted_meanwhile_is_passed_over(fill, small_model):
@@ -146,7 +146,7 @@ def test_an_image_that_is_deleted_meanwhile_is_passed_over(fill, small_model):
         steps = make_sampler(gallery, small_model, LIMITS, difference_request(request(sampler=sampler)), png(50), SIZE)
         next(steps)
         gallery.delete("11.png")
-        assert list(steps)[-1].image_count == 11
+        assert list(steps)[-1].result.image_count == 11
 
 
 # Other images at the same place
@@ -155,18 +155,20 @@ def test_an_image_that_is_deleted_meanwhile_is_passed_over(fill, small_model):
 def test_the_marginal_sampler_draws_from_the_others_at_the_same_place(fill, small_model):
     *progress, last = making(fill(range(5)), small_model, sampler="marginal")
     assert [(one.done, one.total) for one in progress] == [(n, 5) for n in range(1, 6)]
-    assert (last.sampler.kind, last.image_count, last.patch_count) == ("marginal", 5, 0)
+    assert (last.result.sampler.kind, last.result.image_count, last.result.patch_count) == ("marginal", 5, 0)
     windows = [small_model.prepare(png(n), LIMITS).pixels[2 : 2 + K, 5 : 5 + K] for n in range(5)]
-    for drawn in last.sampler.draw(np.zeros((24, 40, 3), np.uint8), 2, 5, 20):
+    for drawn in last.result.sampler.draw(np.zeros((24, 40, 3), np.uint8), 2, 5, 20):
         assert any(np.array_equal(drawn, window) for window in windows)
 
 
 def test_the_image_itself_is_none_of_the_others(fill, small_model):
     gallery = fill(range(3))
     *_, last = making(gallery, small_model, sampler="marginal", content=png(1))
-    assert last.image_count == 2
+    assert last.result.image_count == 2
     own = small_model.prepare(png(1), LIMITS).pixels[2 : 2 + K, 5 : 5 + K]
-    assert not any(np.array_equal(one, own) for one in last.sampler.draw(np.zeros((24, 40, 3), np.uint8), 2, 5, 50))
+    assert not any(
+        np.array_equal(one, own) for one in last.result.sampler.draw(np.zeros((24, 40, 3), np.uint8), 2, 5, 50)
+    )
 
 
 def test_images_of_other_shapes_are_laid_onto_the_same_input(galleries, small_model):
@@ -199,8 +201,8 @@ def test_too_few_images_are_counted(fill, small_model, numbers, sampler, message
 
 def test_few_images_are_enough_for_small_patches_or_the_marginal_sampler(fill, small_model):
     gallery = fill([1])
-    assert making(gallery, small_model, window_px=3, stride_px=3, context_px=4)[-1].image_count == 1
-    assert making(gallery, small_model, sampler="marginal")[-1].image_count == 1
+    assert making(gallery, small_model, window_px=3, stride_px=3, context_px=4)[-1].result.image_count == 1
+    assert making(gallery, small_model, sampler="marginal")[-1].result.image_count == 1
 
 
 # Over the wire
@@ -213,19 +215,22 @@ def test_the_distribution_lives_and_dies_with_its_gallery(small_model, tmp_path)
     with serving(ServerConfig(data=tmp_path, port=0), small_model) as server, connected(server) as api:
         parent = api.fill("g", range(12))
         first, second = explained(seed=1), explained(seed=2)
-        assert (max(one.fit_count for one in first), max(one.fit_count for one in second)) == (12, 0)
+        assert (max(total_of(one, "images") for one in first), max(total_of(one, "images") for one in second)) == (
+            12,
+            0,
+        )
         assert first[-1].sampler.patch_count == second[-1].sampler.patch_count > 20_000
         [file] = tmp_path.rglob("patches-6.npz")
         path = file.parent
         api.add(parent, {f"{n}.png": png(n) for n in range(12, 15)})
         assert explained(seed=1)[-1].sampler.image_count == 12
         refitted = explained(seed=1, refit_sampler=True)
-        assert (max(one.fit_count for one in refitted), refitted[-1].sampler.image_count) == (15, 15)
+        assert (max(total_of(one, "images") for one in refitted), refitted[-1].sampler.image_count) == (15, 15)
         [again] = explained(seed=1, refit_sampler=True)  # goes on there, and fits no more
         assert again.maps == refitted[-1].maps
     with serving(ServerConfig(data=tmp_path, port=0), small_model) as server, connected(server) as api:
         restarted = explained(seed=1)
-        assert {one.fit_count for one in restarted} == {0}
+        assert {total_of(one, "images") for one in restarted} == {0}
         assert restarted[-1].maps == refitted[-1].maps
         api.galleries.DeleteGallery(DeleteGalleryRequest(name=parent))
         assert not path.exists()

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sample_pictures import png
-from server_harness import Api, api_of, connected, eventually, failure, reason, serving
+from server_harness import Api, api_of, connected, done_of, eventually, failure, reason, serving, total_of
 from small_networks import small
 
 from whymatch.embed import NO_HEAD, DecodeLimits, Geometry, Model, Pooling, linear_head
@@ -32,7 +32,7 @@ from whymatch.explain import (
     similarity_target,
     unit_target,
 )
-from whymatch.server import ServerConfig, differences, streams
+from whymatch.server import ServerConfig, differences, running_difference, streams
 from whymatch.v1 import explain_service_pb2 as pb
 from whymatch.v1.gallery_service_pb2 import DeleteGalleryRequest, DeleteImageRequest, SetHeadRequest
 from whymatch.v1.search_service_pb2 import SearchRequest
@@ -112,7 +112,7 @@ def embedding(model: Model, content: bytes) -> np.ndarray:
 
 def fitted(model: Model, numbers: range = range(COUNT), context: int = CONTEXT):
     *_, last = fit_patches((prepared(model, png(n)).pixels for n in numbers), len(numbers), context)
-    return last.normal
+    return last.result
 
 
 def computed(model, targets, sampler, **setting):
@@ -163,7 +163,7 @@ def test_the_maps_are_those_of_the_library(explain, small_model, kind):
     answer = explain(TOP, {"unit": {"layer": "conv2", "channel": 2}}, seed=7, sampler=kind)
     assert_same(answer.maps, computed(small_model, targets, sampler, seed=7).maps())
     samples = 1 if kind == "mean" else SAMPLES
-    assert (answer.evaluations, answer.planned_evaluations) == (WINDOWS * samples, WINDOWS * samples)
+    assert (done_of(answer), total_of(answer)) == (WINDOWS * samples, WINDOWS * samples)
     assert (answer.complete, answer.seconds_left) == (True, 0)
     assert (answer.model, list(answer.computed_whole)) == (small_model.fingerprint, [])
     assert answer.name.startswith("explanations/")
@@ -194,7 +194,7 @@ def test_the_size_of_batches_changes_no_map(explain):
     first, *rest = [explain(*[TOP] * n, batch_size=size, seed=3) for n, size in ((1, 1), (2, 17), (3, 1000))]
     for other in rest:
         np.testing.assert_allclose(values(other.maps[0]), values(first.maps[0]), atol=1e-5)
-    assert {one.evaluations for one in (first, *rest)} == {WINDOWS * SAMPLES}
+    assert {done_of(one) for one in (first, *rest)} == {WINDOWS * SAMPLES}
 
 
 def test_a_bound_on_the_standard_error_stops_sooner(explain):
@@ -202,8 +202,8 @@ def test_a_bound_on_the_standard_error_stops_sooner(explain):
     bound = 1.6 * max(free.maps[0].standard_errors)  # a quarter of the samples doubles it
     soon = explain(seed=1, sample_count=20, max_standard_error=bound)
     assert soon.complete
-    assert WINDOWS * 5 <= soon.evaluations == soon.planned_evaluations < free.evaluations
-    assert soon.evaluations % WINDOWS == 0
+    assert WINDOWS * 5 <= done_of(soon) == total_of(soon) < done_of(free)
+    assert done_of(soon) % WINDOWS == 0
     assert max(soon.maps[0].standard_errors) <= bound
 
 
@@ -312,30 +312,30 @@ def test_thirty_two_targets_are_explained_together(explain):
     names = ["ant", "bee", "cat", "dog"] * 8
     found = explain(*[{"class_score": name} for name in names], sample_count=1)
     assert [one.target.class_score for one in found.maps] == names
-    assert found.evaluations == WINDOWS
+    assert done_of(found) == WINDOWS
 
 
 # Progress
 
 
 def test_progress_comes_first_then_partial_maps_then_the_final_ones(api, asked, monkeypatch):
-    monkeypatch.setattr(differences, "PARTIAL_S", 0.0)
+    monkeypatch.setattr(running_difference, "PARTIAL_S", 0.0)
     parent = api.fill("progressing", range(COUNT))
     answers = list(api.explain_difference(asked(TOP, TOP, parent=parent, batch_size=30)))
-    fitting = [one for one in answers if one.fit_count]
-    assert [one.fitted_count for one in fitting] == [*range(1, COUNT + 1)]
-    assert {one.fit_count for one in fitting} == {COUNT}
+    fitting = [one for one in answers if total_of(one, "images")]
+    assert [done_of(one, "images") for one in fitting] == [*range(1, COUNT + 1)]
+    assert {total_of(one, "images") for one in fitting} == {COUNT}
     assert answers[: len(fitting)] == fitting
     work = answers[len(fitting) :]
-    done = [one.evaluations for one in work]
+    done = [done_of(one) for one in work]
     assert done == sorted(done)
-    assert {one.planned_evaluations for one in work} == {WINDOWS * SAMPLES}
+    assert {total_of(one) for one in work} == {WINDOWS * SAMPLES}
     assert 0 < done[0] <= 30 <= done[1]
-    assert all(len(one.maps) == 2 for one in work if one.complete or one.evaluations < WINDOWS * SAMPLES)
+    assert all(len(one.maps) == 2 for one in work if one.complete or done_of(one) < WINDOWS * SAMPLES)
     assert [one.complete for one in answers] == [False] * (len(answers) - 1) + [True]
     for one in work[:-1]:
         assert one.evaluations_per_second > 0
-        left = (one.planned_evaluations - one.evaluations) / one.evaluations_per_second
+        left = (total_of(one) - done_of(one)) / one.evaluations_per_second
         assert one.seconds_left == pytest.approx(left)
     assert {one.name for one in answers} == {answers[0].name}
     assert maps(work[0]) != maps(work[-1])
@@ -343,7 +343,7 @@ def test_progress_comes_first_then_partial_maps_then_the_final_ones(api, asked, 
 
 
 def test_partial_maps_do_not_come_with_each_batch(api, asked):
-    answers = [one for one in api.explain_difference(asked(batch_size=6, seed=31)) if one.planned_evaluations]
+    answers = [one for one in api.explain_difference(asked(batch_size=6, seed=31)) if total_of(one)]
     assert len(answers) > 20
     assert sum(len(one.maps) > 0 for one in answers[:-1]) < len(answers) / 2
     assert answers[0].maps
@@ -352,7 +352,7 @@ def test_partial_maps_do_not_come_with_each_batch(api, asked):
 def test_a_long_batch_gives_signs_of_life(api, asked, monkeypatch):
     monkeypatch.setattr(streams, "SIGN_OF_LIFE_S", 0.02)
     answers = list(api.explain_difference(asked(batch_size=1000, sample_count=100, stride_px=1, seed=32)))
-    evaluations = [one.evaluations for one in answers]
+    evaluations = [done_of(one) for one in answers]
     assert any(a == b for a, b in itertools.pairwise(evaluations))
     assert [one.complete for one in answers] == [False] * (len(answers) - 1) + [True]
     assert answers[-1].maps
@@ -365,9 +365,9 @@ def test_a_finished_explanation_answers_at_once(api, asked, explain):
     first = explain(seed=41)
     for request in (asked(seed=41), again(first.name), asked(seed=41, batch_size=7)):
         [answer] = api.explain_difference(request)
-        assert (answer.complete, answer.name, answer.evaluations) == (True, first.name, WINDOWS * SAMPLES)
+        assert (answer.complete, answer.name, done_of(answer)) == (True, first.name, WINDOWS * SAMPLES)
         assert (answer.maps, answer.sampler) == (first.maps, first.sampler)
-        assert (answer.seconds_left, answer.fit_count) == (0, 0)
+        assert (answer.seconds_left, total_of(answer, "images")) == (0, 0)
 
 
 def test_a_finished_explanation_waits_for_the_thread_and_then_has_its_maps(api, asked, explain, monkeypatch):
@@ -375,7 +375,7 @@ def test_a_finished_explanation_waits_for_the_thread_and_then_has_its_maps(api, 
     first = explain(seed=42)
     monkeypatch.setattr(streams, "SIGN_OF_LIFE_S", 0.001)
     busy = api.explain_difference(asked(batch_size=1000, sample_count=1000, stride_px=1, seed=43))
-    eventually(lambda: next(busy).planned_evaluations)
+    eventually(lambda: total_of(next(busy)))
     answers = eventually(lambda: list(api.explain_difference(again(first.name))), lambda found: len(found) > 1)
     busy.cancel()
     assert [one.complete for one in answers] == [False] * (len(answers) - 1) + [True]
@@ -430,13 +430,13 @@ def test_a_call_that_is_cancelled_stops_and_another_goes_on(api, asked, explain,
     whole = explain(TOP, seed=53)
     request = asked(*targets, seed=53, batch_size=3)
     first = api.explain_difference(request)
-    before = eventually(lambda: next(first), lambda one: one.evaluations > 30)
+    before = eventually(lambda: next(first), lambda one: done_of(one) > 30)
     first.cancel()
     answers = list(api.explain_difference(again(before.name) if by_name else request))
-    work = [one for one in answers if one.planned_evaluations]
-    assert before.evaluations < work[0].evaluations
+    work = [one for one in answers if total_of(one)]
+    assert done_of(before) < done_of(work[0])
     assert len(work) < WINDOWS * SAMPLES / 3 - 10
-    assert (work[-1].complete, work[-1].name, work[-1].evaluations) == (True, before.name, WINDOWS * SAMPLES)
+    assert (work[-1].complete, work[-1].name, done_of(work[-1])) == (True, before.name, WINDOWS * SAMPLES)
     assert maps(work[-1])[0] == pytest.approx(maps(whole)[0], abs=1e-6)
 
 
@@ -447,10 +447,10 @@ def test_nothing_is_computed_for_a_call_that_was_cancelled(api, asked):
         """Return how many evaluations there are."""
         nonlocal name
         stream = api.explain_difference(again(name) if name else request)
-        found = eventually(lambda: next(stream), lambda one: one.evaluations > 0)
+        found = eventually(lambda: next(stream), lambda one: done_of(one) > 0)
         stream.cancel()
         name = found.name
-        return found.evaluations
+        return done_of(found)
 
     begin()
     before, started = begin(), time.monotonic()
@@ -461,27 +461,27 @@ def test_nothing_is_computed_for_a_call_that_was_cancelled(api, asked):
 
 
 def test_two_calls_for_one_explanation_get_the_same_maps(api, asked, monkeypatch):
-    monkeypatch.setattr(differences, "SIGN_OF_LIFE_S", 0.02)
+    monkeypatch.setattr(running_difference, "SIGN_OF_LIFE_S", 0.02)
     requests = [asked(seed=54, batch_size=1), asked(seed=54, batch_size=50)]
     with ThreadPoolExecutor(2) as pool:
         one, other = pool.map(lambda request: list(api.explain_difference(request)), requests)
     assert one[-1].maps == other[-1].maps
     assert one[-1].complete
-    assert one[-1].evaluations == WINDOWS * SAMPLES  # not twice
+    assert done_of(one[-1]) == WINDOWS * SAMPLES  # not twice
     waiting = min(one, other, key=lambda answers: sum(len(each.maps) > 0 for each in answers))
-    assert max(each.evaluations for each in waiting[:-1]) > 0  # and it says how far the other one is
+    assert max(done_of(each) for each in waiting[:-1]) > 0  # and it says how far the other one is
 
 
 def test_a_call_that_waits_takes_over_from_one_that_is_cancelled(api, asked):
     first = api.explain_difference(asked(seed=55, batch_size=2))
-    name = eventually(lambda: next(first), lambda one: one.evaluations > 0).name
+    name = eventually(lambda: next(first), lambda one: done_of(one) > 0).name
     second = api.explain_difference(again(name))
     threading.Timer(0.1, first.cancel).start()
     assert list(second)[-1].complete
 
 
 def test_before_its_deadline_a_call_sends_what_there_is_and_another_goes_on(api, asked, monkeypatch):
-    monkeypatch.setattr(differences, "PARTIAL_S", 0.2)
+    monkeypatch.setattr(running_difference, "PARTIAL_S", 0.2)
     monkeypatch.setattr(differences, "LAST_WORDS_S", 1)
     answers = []
     with pytest.raises(grpc.RpcError, match="the deadline came after") as caught:
@@ -491,12 +491,12 @@ def test_before_its_deadline_a_call_sends_what_there_is_and_another_goes_on(api,
     assert last.maps
     assert not last.complete
     assert sum(len(one.maps) > 0 for one in answers) >= 3
-    assert f"the deadline came after {last.evaluations} of {last.planned_evaluations}" in caught.value.details()
+    assert f"the deadline came after {done_of(last)} of {total_of(last)}" in caught.value.details()
     assert last.name in caught.value.details()
     stream = api.explain_difference(again(last.name))
-    onward = eventually(lambda: next(stream).evaluations)
+    onward = eventually(lambda: done_of(next(stream)))
     stream.cancel()
-    assert last.evaluations < onward <= last.evaluations + 2
+    assert done_of(last) < onward <= done_of(last) + 2
 
 
 def test_a_deadline_within_the_first_batch_is_no_fault_of_the_server(api, asked, explain, monkeypatch):
@@ -510,7 +510,7 @@ def test_a_server_that_stops_ends_the_stream_with_partial_maps(small_model, aske
     config = ServerConfig(data=tmp_path / "data", port=0)
     with serving(config, small_model) as server, connected(server) as api:
         stream = api.explain_difference(asked(parent=api.fill("photos", range(4)), **SLOW))
-        eventually(lambda: next(stream).evaluations)
+        eventually(lambda: done_of(next(stream)))
         server.stop()
         answers = []
         with pytest.raises(grpc.RpcError) as caught:
@@ -524,20 +524,20 @@ def test_a_server_that_stops_does_not_wait_for_the_sampler(small_model, asked, t
     with serving(config, small_model) as server, connected(server) as api:
         api.fill("photos", range(100))
         stream = api.explain_difference(asked(window_px=8, context_px=16))
-        assert next(stream).fit_count == 100
+        assert total_of(next(stream), "images") == 100
         server.stop()
         assert failure(lambda: list(stream)) == ("UNAVAILABLE", "SHUTTING_DOWN")
 
 
 def test_searches_are_answered_while_an_explanation_runs(api, asked, photos):
     stream = api.explain_difference(asked(seed=59, **SLOW))
-    before = eventually(lambda: next(stream).evaluations)
+    before = eventually(lambda: done_of(next(stream)))
     for number in range(5):
         started = time.monotonic()
         query = SearchRequest(parent=photos, image={"content": png(60 + number)}, limit=3)
         assert len(api.search(query).matches) == 3
         assert time.monotonic() - started < 1
-    assert eventually(lambda: next(stream).evaluations, lambda done: done > before)
+    assert eventually(lambda: done_of(next(stream)), lambda done: done > before)
     stream.cancel()
 
 
@@ -580,7 +580,7 @@ def test_an_explanation_outlives_its_image(api, asked):
     parent = api.fill("leaving", range(5))
     request = asked(parent=parent, image={"image": image(parent, 4)}, batch_size=3)
     stream = api.explain_difference(request)
-    name = eventually(lambda: next(stream), lambda one: one.evaluations > 0).name
+    name = eventually(lambda: next(stream), lambda one: done_of(one) > 0).name
     stream.cancel()
     api.galleries.DeleteImage(DeleteImageRequest(name=image(parent, 4)))
     assert list(api.explain_difference(again(name, overlays={})))[-1].complete

@@ -6,7 +6,8 @@ import pytest
 
 from whymatch.embed import BadFolder, BadModel, NotAnImage, TrainingFailed, WhymatchError
 from whymatch.index import UnknownLabel
-from whymatch.server.status import CODES, DOMAIN, MAX_MESSAGE_BYTES, code_of, message_of, reason_of, to_status
+from whymatch.server.status import CODES, MAX_MESSAGE_BYTES, code_of, message_of, reason_of
+from whymatch.server.wire.answers_errors import DOMAIN, to_status
 from whymatch.v1 import errors_pb2
 
 PROTO = Path(errors_pb2.__file__).with_name("errors.proto")

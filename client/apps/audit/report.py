@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from whymatch.client.apps import unit_documents
+from whymatch.client.apps import documents
 from whymatch.client.apps.audit.pages import index_page, layer_page, unit_page
 from whymatch.client.apps.layer_choice import spread
 from whymatch.client.apps.unit_cards import fetch_cards
@@ -133,13 +133,13 @@ def _axes(client: Client, layer: str, folder: Path, call: Call) -> Document:
             raise
         return {"axes": [], "no_axes": str(error)}
     axis_plot(found).save(folder / "axes.png")
-    return unit_documents.layer_colors(found)
+    return documents.layer_colors(found)
 
 
 def _selectivity(client: Client, layer: str, call: Call) -> Document:
     """Measure the selectivity of the units of a layer."""
     found = client.units.layer_colors(layer, with_axes=False, progress=call(f"{layer}, selectivity"))
-    return unit_documents.layer_colors(found)
+    return documents.layer_colors(found)
 
 
 def _fields(
@@ -157,7 +157,7 @@ def _fields(
                 layer, channel, image_count=images, progress=call(f"{layer}/{channel}, receptive field")
             )
             field_picture(field).save(folder / f"{channel:04}-field.png")
-            return unit_documents.field(field)
+            return documents.field(field)
 
         found[channel] = _kept(folder / f"{channel:04}-field.json", find)
     return found
@@ -169,7 +169,7 @@ def _write_card(card: UnitCard, folder: Path) -> None:
     card_picture(card).save(folder / f"{channel:04}.png")
     if card.filter:
         (folder / f"{channel:04}-filter.png").write_bytes(card.filter.picture_png)
-    _write(_file(folder, channel), json.dumps(unit_documents.card(card)))
+    _write(_file(folder, channel), json.dumps(documents.card(card)))
 
 
 def _write_filters(channels: Sequence[int], folder: Path) -> bool:
@@ -180,10 +180,6 @@ def _write_filters(channels: Sequence[int], folder: Path) -> bool:
     if pictures:
         picture_sheet(pictures).save(folder / "filters.png")
     return bool(pictures)
-
-
-def _curve(colors: Document) -> list[tuple[float, float]]:
-    return [(point["threshold"], point["share"]) for point in colors["curve"]]
 
 
 def _chosen(count: int, wanted: int | None) -> list[int]:

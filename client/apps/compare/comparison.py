@@ -1,11 +1,12 @@
 """What a comparison of models found: for each model the matches of each query, with their maps."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from whymatch.client.apps.add import Failure
 from whymatch.client.apps.compare.measures import half_share
+from whymatch.client.apps.plain import Document, plain, record
 from whymatch.client.draw.maps import common_scale
 from whymatch.client.results import ColorScale, Model, SimilarityMap
 
@@ -75,17 +76,12 @@ class Side:
         """The mean share of the cells that hold half of a query's map."""
         return _mean(half_share(found.query_map) for found in self._found())
 
-    def document(self) -> dict[str, object]:
+    def document(self) -> Document:
         """Return what is known of the model for `--json`."""
         return {
             "model": self.name,
-            "fingerprint": self.model.fingerprint,
-            "backbone": self.model.backbone,
-            "pooling": self.model.pooling,
-            "dimensions": self.model.dimensions,
-            "precision_at_1": self.precision_at_1,
-            "map_moved": self.map_moved,
-            "half_share": self.half_share,
+            **record(self.model, "fingerprint", "backbone", "pooling", "dimensions"),
+            **record(self, "precision_at_1", "map_moved", "half_share"),
         }
 
     def text(self) -> str:
@@ -114,7 +110,7 @@ class Comparison:
     failures: Sequence[Failure]
     """What could not be read and is not part of it."""
 
-    def document(self) -> dict[str, object]:
+    def document(self) -> Document:
         """Return the comparison for `--json`; these names are promises to other programs."""
         return {
             "images": self.image_count,
@@ -130,16 +126,13 @@ class Comparison:
                 }
                 for number, query in enumerate(self.queries)
             ],
-            "failures": [asdict(failure) for failure in self.failures],
+            "failures": plain(self.failures),
         }
 
 
-def _match(found: Found) -> dict[str, object]:
+def _match(found: Found) -> Document:
     return {
-        "name": found.name,
-        "label": found.label,
-        "score": found.score,
-        "right": found.right,
+        **record(found, "name", "label", "score", "right"),
         "half_share": half_share(found.query_map),
         "map_moved": found.moved,
     }

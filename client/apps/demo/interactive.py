@@ -1,28 +1,27 @@
-"""The demo's InterActive maps: where the neurons of some layers are active, told from above."""
+"""The demo's InterActive maps: where the neurons of some layers are active, supervised from above."""
 
-import html
 from collections.abc import Sequence
+
+from markupsafe import Markup
 
 from whymatch.client import Client
 from whymatch.client.apps.demo.photos import View
 from whymatch.client.apps.layer_choice import blocks
-from whymatch.client.apps.pages import picture
+from whymatch.client.apps.pages import render
 from whymatch.client.errors import InvalidArgument
-from whymatch.client.results import Activeness, InterActiveExplanation, InterActiveSetting, Layer
+from whymatch.client.results import InterActiveExplanation, InterActiveSetting, Layer
 
 SHOWN = "motorcycle, brighter"
 SIZE_PX = 256
 
 
-def active_neurons(client: Client, query: View) -> str:
-    """Weigh a low, a middle and a high layer for `query`, told by the last layer and by the one above."""
+def active_neurons(client: Client, query: View) -> Markup:
+    """Weigh a low, a middle and a high layer for `query`, supervised by the last layer and by the one above."""
     layers = client.model().layers
     names = spread(layers)
     settings = [InterActiveSetting(name, "last") for name in names]
     settings += [InterActiveSetting(name, _next(client, query, layers, name)) for name in names]
-    explanation = client.explain_interactive(
-        query.content, settings, size_px=SIZE_PX, overlays=True, overlay_size_px=480
-    )
+    explanation = client.explain_interactive(query.content, settings, size_px=SIZE_PX, overlays=480)
     return report(query, explanation)
 
 
@@ -42,30 +41,8 @@ def _next(client: Client, query: View, layers: Sequence[Layer], name: str) -> st
     return "next"
 
 
-def report(query: View, explanation: InterActiveExplanation) -> str:
+def report(query: View, explanation: InterActiveExplanation) -> Markup:
     """Show the maps, a row for each supervision."""
     half = len(explanation.results) // 2
-    rows = "".join(_row(query, part) for part in (explanation.results[:half], explanation.results[half:]))
-    return f"""
-<h2>InterActive: which neurons are active</h2>
-<p>No match is needed for these maps. They weigh the neurons of a layer by what the layers above make of them, summed
-over its channels. In the upper row the last layer tells, in the lower one the layer above, which heeds what is striking
-nearby. Each map has its own color scale; red is for, blue against.</p>
-<div class="card"><h3>{html.escape(query.name)}</h3>{rows}
-<p class="soft">The network saw {explanation.input_width_px} x {explanation.input_height_px} pixels; the norm is
-2.</p></div>"""
-
-
-def _row(query: View, results: Sequence[Activeness]) -> str:
-    figures = "".join(
-        f"""<figure>{picture(one.map.overlay_png, "weights of the neurons")}
-<figcaption>{html.escape(one.setting.layer)}, told by {_teller(one.setting.supervision)},
-{one.map.values.shape[0]} x {one.map.values.shape[1]} cells</figcaption></figure>"""
-        for one in results
-    )
-    return f"""<div class="row"><figure>{picture(query.content, "the query")}
-<figcaption>the query</figcaption></figure>{figures}</div>"""
-
-
-def _teller(supervision: str) -> str:
-    return f"the {supervision} layer" if supervision in ("last", "next") else html.escape(supervision)
+    rows = [explanation.results[:half], explanation.results[half:]]
+    return render("demo_interactive", query=query, explanation=explanation, rows=rows)

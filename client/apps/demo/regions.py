@@ -1,19 +1,19 @@
 """The demo's search by region: parts of one picture that find what the whole picture does not."""
 
-import html
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
 from PIL import Image, ImageOps
 
 from whymatch.client import Client
 from whymatch.client.apps.demo.photos import View
-from whymatch.client.apps.pages import picture, scale_bar
+from whymatch.client.apps.pages import render
 from whymatch.client.draw.maps import SMALL_PX, common_scale, fitted_down, lit
 from whymatch.client.draw.outlines import draw_best_box, draw_regions
 from whymatch.client.inputs import Region, Stored
-from whymatch.client.results import Box, ColorScale, Match, MatchExplanation
+from whymatch.client.results import Box, Match, MatchExplanation
 
 CHANGE = "brighter"
 """The queries that are searched by region."""
@@ -51,34 +51,23 @@ class Row:
     explanations: Sequence[MatchExplanation]
 
 
-def region_search(client: Client, gallery: Sequence[View], queries: Sequence[View]) -> str:
+def region_search(client: Client, gallery: Sequence[View], queries: Sequence[View]) -> Markup:
     """Search by regions whose photographs are known, and show two pictures with their regions."""
     chosen = {query.photo: query for query in queries if query.name.endswith(f", {CHANGE}")}
     pictures = {view.name: view.content for view in gallery}
     halves = _search_halves(client, list(chosen.values()))
-    cards = ""
+    parts = [introduction(halves)]
     if set(SHOWN_PAIR) <= set(chosen):
-        cards += _pair_card(client, pictures, *(chosen[photo] for photo in SHOWN_PAIR))
+        parts.append(_pair_card(client, pictures, *(chosen[photo] for photo in SHOWN_PAIR)))
     if SHOWN_PHOTO in chosen:
-        cards += _parts_card(client, pictures, chosen[SHOWN_PHOTO])
-    return introduction(halves) + cards
+        parts.append(_parts_card(client, pictures, chosen[SHOWN_PHOTO]))
+    return Markup().join(parts)
 
 
-def introduction(halves: Sequence[Half]) -> str:
-    """Say what a search by region is, and how many regions found their photograph."""
-    found = sum(half.found == half.photo for half in halves)
-    missed = [f"{half.photo} beside {half.beside} found {half.found}" for half in halves if half.found != half.photo]
-    misses = f" The others: {html.escape('; '.join(missed))}." if missed else ""
-    return f"""
-<h2>Search by region</h2>
-<p>A region of the query alone decides the order of the whole gallery. The score is then the part of the similarity
-that lies in the region, and the percentage says how much of the whole similarity that is.</p>
-<p>To count how well that works, each photograph was put beside the next one, {len(halves) // 2} pictures of two, and
-both halves of each picture were searched with on their own. <b>{found} of {len(halves)} halves found their photo
-first</b>; a whole picture can find only one of its two first.{misses}</p>
-<p>Below, the green frame on the query is the region. The colors on a match say where it is like the region, or like
-the whole picture where there is none; the cells add up to the score. The white frame is the smallest that holds half of
-them.</p>"""
+def introduction(halves: Sequence[Half]) -> Markup:
+    """Introduce the search by region, and say how many regions found their photograph."""
+    missed = [half for half in halves if half.found != half.photo]
+    return render("demo_regions", halves=halves, found=len(halves) - len(missed), missed=missed)
 
 
 def beside(left: View, right: View) -> bytes:
@@ -92,10 +81,9 @@ def beside(left: View, right: View) -> bytes:
     return file.getvalue()
 
 
-def card(title: str, query: bytes, rows: Sequence[Row], pictures: Mapping[str, bytes]) -> str:
+def card(title: str, query: bytes, rows: Sequence[Row], pictures: Mapping[str, bytes]) -> Markup:
     """Show a query with a row for each search; the maps of one row have one scale."""
-    shown = "".join(_row(query, row, pictures) for row in rows)
-    return f'<div class="card"><h3>{html.escape(title)}</h3>{shown}</div>'
+    return render("demo_region_card", title=title, rows=[_drawn(query, row, pictures) for row in rows])
 
 
 def _search_halves(client: Client, views: Sequence[View]) -> list[Half]:
@@ -109,7 +97,7 @@ def _search_halves(client: Client, views: Sequence[View]) -> list[Half]:
     return halves
 
 
-def _pair_card(client: Client, pictures: Mapping[str, bytes], left: View, right: View) -> str:
+def _pair_card(client: Client, pictures: Mapping[str, bytes], left: View, right: View) -> Markup:
     both = beside(left, right)
     rows = [
         _search(client, both, "the whole picture", answers=(left.photo, right.photo)),
@@ -119,7 +107,7 @@ def _pair_card(client: Client, pictures: Mapping[str, bytes], left: View, right:
     return card(f"{left.photo} beside {right.photo}: the three best matches", both, rows, pictures)
 
 
-def _parts_card(client: Client, pictures: Mapping[str, bytes], view: View) -> str:
+def _parts_card(client: Client, pictures: Mapping[str, bytes], view: View) -> Markup:
     searches: list[tuple[str, list[Region]]] = [("the whole picture", [])]
     searches += [(name, [region]) for name, region in SHOWN_PARTS.items()]
     rows = [
@@ -140,28 +128,14 @@ def _search(
     return Row(name, regions, answers, result, explanations)
 
 
-def _row(query: bytes, row: Row, pictures: Mapping[str, bytes]) -> str:
+def _drawn(query: bytes, row: Row, pictures: Mapping[str, bytes]) -> dict[str, object]:
+    """Draw the maps of a row; only its first match is right or wrong, the others are for looking."""
     scale = common_scale(explanation.match_map for explanation in row.explanations)
     outlined = fitted_down(query, SMALL_PX)
     draw_regions(outlined, row.explanations[0].query_map, row.regions)
-    matches = "".join(_match_figure(rank, row, scale, pictures) for rank in range(len(row.matches)))
-    return f"""
-<div class="row"><figure>{picture(outlined, "the query")}<figcaption>{html.escape(row.name)}</figcaption></figure>
-{matches}</div>{scale_bar(scale)}"""
-
-
-def _match_figure(rank: int, row: Row, scale: ColorScale, pictures: Mapping[str, bytes]) -> str:
-    match, match_map = row.matches[rank], row.explanations[rank].match_map
-    drawn = lit(pictures[match.name], match_map, scale)
-    draw_best_box(drawn, match_map)
-    share = f" = {match.region_share:.0%} of {match.image_score:.3f}" if row.regions else ""
-    return f"""<figure>{picture(drawn, "where the match is like the query")}
-<figcaption>{rank + 1}. score <b>{match.score:.3f}</b>{share}{_verdict(rank, match, row.answers)}<br>
-{html.escape(match.name)}</figcaption></figure>"""
-
-
-def _verdict(rank: int, match: Match, answers: Sequence[str]) -> str:
-    """Say whether the first match is right; the others are for looking only."""
-    if rank > 0:
-        return ""
-    return ', <span class="good">right</span>' if match.label in answers else ', <span class="bad">wrong</span>'
+    matches: list[tuple[Match, Image.Image, bool | None]] = []
+    for match, explanation in zip(row.matches, row.explanations, strict=True):
+        drawn = lit(pictures[match.name], explanation.match_map, scale)
+        draw_best_box(drawn, explanation.match_map)
+        matches.append((match, drawn, None if matches else match.label in row.answers))
+    return {"name": row.name, "query": outlined, "by_region": bool(row.regions), "matches": matches, "scale": scale}

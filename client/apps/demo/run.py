@@ -1,6 +1,6 @@
 """`whymatch demo`: the main job on real photographs, from an empty folder to a report with pictures.
 
-A later capability adds a function to `SECTIONS`; it gets the `Demo`, with a live client, and returns its part.
+A new section is a function in `SECTIONS`, which gets the `Demo` with its live client, and a template of its own.
 """
 
 import statistics
@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from markupsafe import Markup
 
 from whymatch.client import Client, NewImage, SearchResult
 from whymatch.client.apps.demo import differences, interactive, labels, photos, points, regions, report, units
@@ -82,8 +84,8 @@ def run(output: Path, *, keep: bool = False) -> Path:
     return path
 
 
-def headline(demo: Demo) -> str:
-    """Say what was done and how it went."""
+def headline(demo: Demo) -> Markup:
+    """Introduce the report with the counts and the times."""
     model = demo.client.model()
     milliseconds = 1000 * statistics.median(answer.search_s for answer in demo.answers)
     return report.headline(
@@ -100,64 +102,64 @@ def headline(demo: Demo) -> str:
     )
 
 
-def matches_with_maps(demo: Demo) -> str:
+def matches_with_maps(demo: Demo) -> Markup:
     """Show some queries with their first three matches and both maps."""
     shown = [answer.query for answer in demo.answers if answer.query.name in SHOWN]
-    results = [demo.client.search(query.content, limit=3, overlays=True, overlay_size_px=300) for query in shown]
+    results = [demo.client.search(query.content, limit=3, overlays=300) for query in shown]
     return report.matches_with_maps(list(zip(shown, results, strict=True)))
 
 
-def instance_pair(demo: Demo) -> str:
+def instance_pair(demo: Demo) -> Markup:
     """Explain the match of the two views of the motorcycle."""
     if "motorcycle_left" not in demo.photos:
-        return ""
+        return Markup()
     left, right = _cameras(demo)
-    explanation = demo.client.explain_match(right.content, left.content, overlays=True, overlay_size_px=480)
+    explanation = demo.client.explain_match(right.content, left.content, overlays=480)
     return report.instance_pair(explanation)
 
 
-def corresponding_places(demo: Demo) -> str:
+def corresponding_places(demo: Demo) -> Markup:
     """Show what in one view of the motorcycle corresponds to a point of the other."""
-    return points.corresponding_places(demo.client, *_cameras(demo)) if "motorcycle_left" in demo.photos else ""
+    return points.corresponding_places(demo.client, *_cameras(demo)) if "motorcycle_left" in demo.photos else Markup()
 
 
-def region_search(demo: Demo) -> str:
+def region_search(demo: Demo) -> Markup:
     """Search by regions of the queries."""
     return regions.region_search(demo.client, demo.gallery, [answer.query for answer in demo.answers])
 
 
-def class_maps(demo: Demo) -> str:
+def class_maps(demo: Demo) -> Markup:
     """Show where one query is like each of its most similar labels."""
     shown = [answer.query for answer in demo.answers if answer.query.name == labels.SHOWN]
-    return "".join(labels.class_maps(demo.client, demo.gallery, query) for query in shown)
+    return Markup().join(labels.class_maps(demo.client, demo.gallery, query) for query in shown)
 
 
-def active_neurons(demo: Demo) -> str:
+def active_neurons(demo: Demo) -> Markup:
     """Show where the neurons of some layers are active for one query."""
     shown = [answer.query for answer in demo.answers if answer.query.name == interactive.SHOWN]
-    return "".join(interactive.active_neurons(demo.client, query) for query in shown)
+    return Markup().join(interactive.active_neurons(demo.client, query) for query in shown)
 
 
-def difference_maps(demo: Demo) -> str:
-    """Show what each part of one query is worth for its best match, for the label and for the class."""
+def difference_maps(demo: Demo) -> Markup:
+    """Show what each part of one query contributes to its best match, to the label and to the class."""
     shown = [answer.query for answer in demo.answers if answer.query.name == differences.SHOWN]
-    return "".join(differences.difference_maps(demo.client, query) for query in shown)
+    return Markup().join(differences.difference_maps(demo.client, query) for query in shown)
 
 
-def leading_units(demo: Demo) -> str:
-    """Show what the channels respond to that lead in the score of one query and its best match."""
+def leading_units(demo: Demo) -> Markup:
+    """Show what the leading channels of the score of one query and its best match respond to."""
     shown = [answer.query for answer in demo.answers if answer.query.name == units.SHOWN]
-    return "".join(units.leading_units(demo.client, query) for query in shown)
+    return Markup().join(units.leading_units(demo.client, query) for query in shown)
 
 
-def misses(demo: Demo) -> str:
+def misses(demo: Demo) -> Markup:
     """Show every query that did not find its photograph first."""
     missed = [(answer.query, answer.result) for answer in demo.answers if not answer.found]
     pictures = {view.name: view.content for view in demo.gallery}
     return report.misses(missed, pictures)
 
 
-SECTIONS: list[Callable[[Demo], str]] = [
+SECTIONS: list[Callable[[Demo], Markup]] = [
     headline,
     matches_with_maps,
     region_search,

@@ -1,11 +1,12 @@
-"""The demo's units: what the channels respond to that lead in a score."""
+"""The demo's units: what the leading channels of a score respond to."""
 
-import html
 from collections.abc import Sequence
+
+from markupsafe import Markup
 
 from whymatch.client import Client
 from whymatch.client.apps.demo.photos import View
-from whymatch.client.apps.pages import picture
+from whymatch.client.apps.pages import render
 from whymatch.client.apps.unit_cards import fetch_cards
 from whymatch.client.draw.unit_words import UnitCard
 from whymatch.client.results import ChannelShare
@@ -14,10 +15,10 @@ SHOWN = "astronaut, brighter"
 CARDS = 3
 PATCH_PX = 96
 LABELED = 9
-"""Of how many top images labels are counted; a label has five images here."""
+"""How many top images to count labels over; a label has five images here."""
 
 
-def leading_units(client: Client, query: View) -> str:
+def leading_units(client: Client, query: View) -> Markup:
     """Show the units of the channels that lead in the score of `query` and its best match."""
     match = client.search(query.content, limit=1)[0]
     explanation = client.explain_match(query.content, client.content(match.name), channel_limit=CARDS)
@@ -28,21 +29,7 @@ def leading_units(client: Client, query: View) -> str:
     return report(query, match.name, list(shares.values()), cards)
 
 
-def report(query: View, match: str, shares: Sequence[ChannelShare], cards: Sequence[UnitCard]) -> str:
+def report(query: View, match: str, shares: Sequence[ChannelShare], cards: Sequence[UnitCard]) -> Markup:
     """Show the cards of the units, with their parts of the score."""
-    figures = "".join(_card(share, card) for share, card in zip(shares, cards, strict=True))
-    return f"""
-<h2>Units: what leads in a score responds to</h2>
-<p>The score of {html.escape(query.name)} and its best match, {html.escape(match)}, is a sum over the channels of the
-network, too. Below are the {len(cards)} that add most to it: the parts of the gallery's images to which each responds
-most, what it looks for, decoded from the weights alone, and how selective it is for colors. <code>whymatch units</code>
-says this, and more, of any unit.</p>{figures}"""
-
-
-def _card(share: ChannelShare, card: UnitCard) -> str:
-    patches = "".join(picture(top.patch(), top.name, size_px=PATCH_PX) for top in card.unit.top_images)
-    decoded = picture(card.filter.picture(), "decoded filter", size_px=PATCH_PX) if card.filter else ""
-    words = "".join(f"<li>{html.escape(line)}</li>" for line in card.lines()[: -len(card.unit.top_images)])
-    return f"""<div class="card"><h3>{html.escape(card.unit.layer)} / {card.unit.channel}: {share} of the score</h3>
-<div class="unit"><div class="patches">{patches}</div><div class="patches">{decoded}</div><ul>{words}</ul></div>
-</div>"""
+    units = list(zip(shares, cards, strict=True))
+    return render("demo_units", query=query, match=match, units=units, size_px=PATCH_PX)

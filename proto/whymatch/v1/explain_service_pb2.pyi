@@ -782,10 +782,7 @@ class ExplainPredictionDifferenceResponse(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
-    FITTED_COUNT_FIELD_NUMBER: _builtins.int
-    FIT_COUNT_FIELD_NUMBER: _builtins.int
-    EVALUATIONS_FIELD_NUMBER: _builtins.int
-    PLANNED_EVALUATIONS_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     EVALUATIONS_PER_SECOND_FIELD_NUMBER: _builtins.int
     SECONDS_LEFT_FIELD_NUMBER: _builtins.int
     MAPS_FIELD_NUMBER: _builtins.int
@@ -797,14 +794,6 @@ class ExplainPredictionDifferenceResponse(_message.Message):
     """`explanations/{explanation}`. The server keeps it for 15 minutes after its last use."""
     model: _builtins.str
     """The fingerprint of the model and the gallery's head."""
-    fitted_count: _builtins.int
-    """Images of the gallery that have been read for the sampler, while that goes on."""
-    fit_count: _builtins.int
-    """How many will be."""
-    evaluations: _builtins.int
-    """Evaluations so far: altered images that went through the network."""
-    planned_evaluations: _builtins.int
-    """Evaluations in all."""
     evaluations_per_second: _builtins.float
     """Evaluations a second, of this call."""
     seconds_left: _builtins.float
@@ -813,6 +802,12 @@ class ExplainPredictionDifferenceResponse(_message.Message):
     """True for the final maps, the last response."""
     multiplied_share: _builtins.float
     """The network's multiplications for the last batch, as a share of those that whole images would have taken."""
+    @_builtins.property
+    def progress(self) -> _shapes_pb2.Progress:
+        """How far it is. While the sampler is made, the `images` of the gallery that have been read for it; afterwards the
+        `evaluations`: altered images that went through the network.
+        """
+
     @_builtins.property
     def maps(self) -> _containers.RepeatedCompositeFieldContainer[Global___PredictionDifference]:
         """The maps as they are now, one for each target in the order of the request; empty if this is only progress. A partial
@@ -832,10 +827,7 @@ class ExplainPredictionDifferenceResponse(_message.Message):
         *,
         name: _builtins.str = ...,
         model: _builtins.str = ...,
-        fitted_count: _builtins.int = ...,
-        fit_count: _builtins.int = ...,
-        evaluations: _builtins.int = ...,
-        planned_evaluations: _builtins.int = ...,
+        progress: _shapes_pb2.Progress | None = ...,
         evaluations_per_second: _builtins.float = ...,
         seconds_left: _builtins.float = ...,
         maps: _abc.Iterable[Global___PredictionDifference] | None = ...,
@@ -844,9 +836,9 @@ class ExplainPredictionDifferenceResponse(_message.Message):
         multiplied_share: _builtins.float = ...,
         computed_whole: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["sampler", b"sampler"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress", "sampler", b"sampler"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "computed_whole", b"computed_whole", "evaluations", b"evaluations", "evaluations_per_second", b"evaluations_per_second", "fit_count", b"fit_count", "fitted_count", b"fitted_count", "maps", b"maps", "model", b"model", "multiplied_share", b"multiplied_share", "name", b"name", "planned_evaluations", b"planned_evaluations", "sampler", b"sampler", "seconds_left", b"seconds_left"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "computed_whole", b"computed_whole", "evaluations_per_second", b"evaluations_per_second", "maps", b"maps", "model", b"model", "multiplied_share", b"multiplied_share", "name", b"name", "progress", b"progress", "sampler", b"sampler", "seconds_left", b"seconds_left"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from whymatch.v1 import errors_pb2 as whymatch_dot_v1_dot_errors__pb2
+from whymatch.v1 import shapes_pb2 as whymatch_dot_v1_dot_shapes__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!whymatch/v1/gallery_service.proto\x12\x0bwhymatch.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18whymatch/v1/errors.proto\"\xd3\x01\n\x07Gallery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x15\n\rindex_factory\x18\x03 \x01(\t\x12\x19\n\x11omit_feature_maps\x18\x04 \x01(\x08\x12\x13\n\x0bimage_count\x18\x05 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\x04head\x18\x07 \x01(\x0b\x32\x11.whymatch.v1.Head\x12\x12\n\ngeneration\x18\x08 \x01(\x03\"\x8e\x01\n\x04Head\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x12\n\ndimensions\x18\x02 \x01(\x05\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x13\n\x0bimage_count\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05model\x18\x06 \x01(\t\"\x8b\x02\n\x05Image\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x32\n\x08metadata\x18\x03 \x03(\x0b\x32 .whymatch.v1.Image.MetadataEntry\x12\x10\n\x08width_px\x18\x04 \x01(\x05\x12\x11\n\theight_px\x18\x05 \x01(\x05\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x16\n\x0e\x63ontent_sha256\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Q\n\x14\x43reateGalleryRequest\x12\x12\n\ngallery_id\x18\x01 \x01(\t\x12%\n\x07gallery\x18\x02 \x01(\x0b\x32\x14.whymatch.v1.Gallery\"!\n\x11GetGalleryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x14ListGalleriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Y\n\x15ListGalleriesResponse\x12\'\n\tgalleries\x18\x01 \x03(\x0b\x32\x14.whymatch.v1.Gallery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14\x44\x65leteGalleryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xd4\x01\n\x0eSetHeadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04none\x18\x02 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12+\n\tcentering\x18\x03 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12+\n\twhitening\x18\x04 \x01(\x0b\x32\x16.whymatch.v1.WhiteningH\x00\x12*\n\x06linear\x18\x05 \x01(\x0b\x32\x18.whymatch.v1.LinearLayerH\x00\x42\x06\n\x04head\"\x1f\n\tWhitening\x12\x12\n\ndimensions\x18\x01 \x01(\x05\"+\n\x0bLinearLayer\x12\x0e\n\x06weight\x18\x01 \x03(\x02\x12\x0c\n\x04\x62ias\x18\x02 \x03(\x02\"c\n\x0fSetHeadResponse\x12\x14\n\x0c\x66itted_count\x18\x01 \x01(\x03\x12\x13\n\x0bimage_count\x18\x02 \x01(\x03\x12%\n\x07gallery\x18\x03 \x01(\x0b\x32\x14.whymatch.v1.Gallery\"\xc4\x01\n\x10\x41\x64\x64ImagesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x10\n\x08image_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\x0c\x12\r\n\x05label\x18\x04 \x01(\t\x12=\n\x08metadata\x18\x05 \x03(\x0b\x32+.whymatch.v1.AddImagesRequest.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa2\x01\n\x11\x41\x64\x64ImagesResponse\x12\x10\n\x08image_id\x18\x01 \x01(\t\x12#\n\x05image\x18\x02 \x01(\x0b\x32\x12.whymatch.v1.ImageH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.whymatch.v1.ErrorH\x00\x12\x11\n\tunchanged\x18\x04 \x01(\x08\x12\x14\n\x0c\x64uplicate_of\x18\x05 \x01(\tB\x08\n\x06result\"\x1f\n\x0fGetImageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"J\n\x11ListImagesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Q\n\x12ListImagesResponse\x12\"\n\x06images\x18\x01 \x03(\x0b\x32\x12.whymatch.v1.Image\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12\x44\x65leteImageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"&\n\x16GetImageContentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"@\n\x17GetImageContentResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t2\x8d\x06\n\x0eGalleryService\x12H\n\rCreateGallery\x12!.whymatch.v1.CreateGalleryRequest\x1a\x14.whymatch.v1.Gallery\x12\x42\n\nGetGallery\x12\x1e.whymatch.v1.GetGalleryRequest\x1a\x14.whymatch.v1.Gallery\x12V\n\rListGalleries\x12!.whymatch.v1.ListGalleriesRequest\x1a\".whymatch.v1.ListGalleriesResponse\x12J\n\rDeleteGallery\x12!.whymatch.v1.DeleteGalleryRequest\x1a\x16.google.protobuf.Empty\x12\x46\n\x07SetHead\x12\x1b.whymatch.v1.SetHeadRequest\x1a\x1c.whymatch.v1.SetHeadResponse0\x01\x12N\n\tAddImages\x12\x1d.whymatch.v1.AddImagesRequest\x1a\x1e.whymatch.v1.AddImagesResponse(\x01\x30\x01\x12<\n\x08GetImage\x12\x1c.whymatch.v1.GetImageRequest\x1a\x12.whymatch.v1.Image\x12M\n\nListImages\x12\x1e.whymatch.v1.ListImagesRequest\x1a\x1f.whymatch.v1.ListImagesResponse\x12\x46\n\x0b\x44\x65leteImage\x12\x1f.whymatch.v1.DeleteImageRequest\x1a\x16.google.protobuf.Empty\x12\\\n\x0fGetImageContent\x12#.whymatch.v1.GetImageContentRequest\x1a$.whymatch.v1.GetImageContentResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!whymatch/v1/gallery_service.proto\x12\x0bwhymatch.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18whymatch/v1/errors.proto\x1a\x18whymatch/v1/shapes.proto\"\xd3\x01\n\x07Gallery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x15\n\rindex_factory\x18\x03 \x01(\t\x12\x19\n\x11omit_feature_maps\x18\x04 \x01(\x08\x12\x13\n\x0bimage_count\x18\x05 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\x04head\x18\x07 \x01(\x0b\x32\x11.whymatch.v1.Head\x12\x12\n\ngeneration\x18\x08 \x01(\x03\"\x8e\x01\n\x04Head\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x12\n\ndimensions\x18\x02 \x01(\x05\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x13\n\x0bimage_count\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05model\x18\x06 \x01(\t\"\x8b\x02\n\x05Image\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x32\n\x08metadata\x18\x03 \x03(\x0b\x32 .whymatch.v1.Image.MetadataEntry\x12\x10\n\x08width_px\x18\x04 \x01(\x05\x12\x11\n\theight_px\x18\x05 \x01(\x05\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x16\n\x0e\x63ontent_sha256\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Q\n\x14\x43reateGalleryRequest\x12\x12\n\ngallery_id\x18\x01 \x01(\t\x12%\n\x07gallery\x18\x02 \x01(\x0b\x32\x14.whymatch.v1.Gallery\"!\n\x11GetGalleryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x14ListGalleriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Y\n\x15ListGalleriesResponse\x12\'\n\tgalleries\x18\x01 \x03(\x0b\x32\x14.whymatch.v1.Gallery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14\x44\x65leteGalleryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xd4\x01\n\x0eSetHeadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04none\x18\x02 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12+\n\tcentering\x18\x03 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12+\n\twhitening\x18\x04 \x01(\x0b\x32\x16.whymatch.v1.WhiteningH\x00\x12*\n\x06linear\x18\x05 \x01(\x0b\x32\x18.whymatch.v1.LinearLayerH\x00\x42\x06\n\x04head\"\x1f\n\tWhitening\x12\x12\n\ndimensions\x18\x01 \x01(\x05\"+\n\x0bLinearLayer\x12\x0e\n\x06weight\x18\x01 \x03(\x02\x12\x0c\n\x04\x62ias\x18\x02 \x03(\x02\"o\n\x0fSetHeadResponse\x12)\n\x08progress\x18\x01 \x01(\x0b\x32\x15.whymatch.v1.ProgressH\x00\x12\'\n\x07gallery\x18\x02 \x01(\x0b\x32\x14.whymatch.v1.GalleryH\x00\x42\x08\n\x06\x61nswer\"\xc4\x01\n\x10\x41\x64\x64ImagesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x10\n\x08image_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\x0c\x12\r\n\x05label\x18\x04 \x01(\t\x12=\n\x08metadata\x18\x05 \x03(\x0b\x32+.whymatch.v1.AddImagesRequest.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa2\x01\n\x11\x41\x64\x64ImagesResponse\x12\x10\n\x08image_id\x18\x01 \x01(\t\x12#\n\x05image\x18\x02 \x01(\x0b\x32\x12.whymatch.v1.ImageH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.whymatch.v1.ErrorH\x00\x12\x11\n\tunchanged\x18\x04 \x01(\x08\x12\x14\n\x0c\x64uplicate_of\x18\x05 \x01(\tB\x08\n\x06result\"\x1f\n\x0fGetImageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"J\n\x11ListImagesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Q\n\x12ListImagesResponse\x12\"\n\x06images\x18\x01 \x03(\x0b\x32\x12.whymatch.v1.Image\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12\x44\x65leteImageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"&\n\x16GetImageContentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"@\n\x17GetImageContentResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t2\x8d\x06\n\x0eGalleryService\x12H\n\rCreateGallery\x12!.whymatch.v1.CreateGalleryRequest\x1a\x14.whymatch.v1.Gallery\x12\x42\n\nGetGallery\x12\x1e.whymatch.v1.GetGalleryRequest\x1a\x14.whymatch.v1.Gallery\x12V\n\rListGalleries\x12!.whymatch.v1.ListGalleriesRequest\x1a\".whymatch.v1.ListGalleriesResponse\x12J\n\rDeleteGallery\x12!.whymatch.v1.DeleteGalleryRequest\x1a\x16.google.protobuf.Empty\x12\x46\n\x07SetHead\x12\x1b.whymatch.v1.SetHeadRequest\x1a\x1c.whymatch.v1.SetHeadResponse0\x01\x12N\n\tAddImages\x12\x1d.whymatch.v1.AddImagesRequest\x1a\x1e.whymatch.v1.AddImagesResponse(\x01\x30\x01\x12<\n\x08GetImage\x12\x1c.whymatch.v1.GetImageRequest\x1a\x12.whymatch.v1.Image\x12M\n\nListImages\x12\x1e.whymatch.v1.ListImagesRequest\x1a\x1f.whymatch.v1.ListImagesResponse\x12\x46\n\x0b\x44\x65leteImage\x12\x1f.whymatch.v1.DeleteImageRequest\x1a\x16.google.protobuf.Empty\x12\\\n\x0fGetImageContent\x12#.whymatch.v1.GetImageContentRequest\x1a$.whymatch.v1.GetImageContentResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,50 +39,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IMAGE_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_ADDIMAGESREQUEST_METADATAENTRY']._loaded_options = None
   _globals['_ADDIMAGESREQUEST_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_GALLERY']._serialized_start=139
-  _globals['_GALLERY']._serialized_end=350
-  _globals['_HEAD']._serialized_start=353
-  _globals['_HEAD']._serialized_end=495
-  _globals['_IMAGE']._serialized_start=498
-  _globals['_IMAGE']._serialized_end=765
-  _globals['_IMAGE_METADATAENTRY']._serialized_start=718
-  _globals['_IMAGE_METADATAENTRY']._serialized_end=765
-  _globals['_CREATEGALLERYREQUEST']._serialized_start=767
-  _globals['_CREATEGALLERYREQUEST']._serialized_end=848
-  _globals['_GETGALLERYREQUEST']._serialized_start=850
-  _globals['_GETGALLERYREQUEST']._serialized_end=883
-  _globals['_LISTGALLERIESREQUEST']._serialized_start=885
-  _globals['_LISTGALLERIESREQUEST']._serialized_end=946
-  _globals['_LISTGALLERIESRESPONSE']._serialized_start=948
-  _globals['_LISTGALLERIESRESPONSE']._serialized_end=1037
-  _globals['_DELETEGALLERYREQUEST']._serialized_start=1039
-  _globals['_DELETEGALLERYREQUEST']._serialized_end=1075
-  _globals['_SETHEADREQUEST']._serialized_start=1078
-  _globals['_SETHEADREQUEST']._serialized_end=1290
-  _globals['_WHITENING']._serialized_start=1292
-  _globals['_WHITENING']._serialized_end=1323
-  _globals['_LINEARLAYER']._serialized_start=1325
-  _globals['_LINEARLAYER']._serialized_end=1368
-  _globals['_SETHEADRESPONSE']._serialized_start=1370
-  _globals['_SETHEADRESPONSE']._serialized_end=1469
-  _globals['_ADDIMAGESREQUEST']._serialized_start=1472
-  _globals['_ADDIMAGESREQUEST']._serialized_end=1668
-  _globals['_ADDIMAGESREQUEST_METADATAENTRY']._serialized_start=718
-  _globals['_ADDIMAGESREQUEST_METADATAENTRY']._serialized_end=765
-  _globals['_ADDIMAGESRESPONSE']._serialized_start=1671
-  _globals['_ADDIMAGESRESPONSE']._serialized_end=1833
-  _globals['_GETIMAGEREQUEST']._serialized_start=1835
-  _globals['_GETIMAGEREQUEST']._serialized_end=1866
-  _globals['_LISTIMAGESREQUEST']._serialized_start=1868
-  _globals['_LISTIMAGESREQUEST']._serialized_end=1942
-  _globals['_LISTIMAGESRESPONSE']._serialized_start=1944
-  _globals['_LISTIMAGESRESPONSE']._serialized_end=2025
-  _globals['_DELETEIMAGEREQUEST']._serialized_start=2027
-  _globals['_DELETEIMAGEREQUEST']._serialized_end=2061
-  _globals['_GETIMAGECONTENTREQUEST']._serialized_start=2063
-  _globals['_GETIMAGECONTENTREQUEST']._serialized_end=2101
-  _globals['_GETIMAGECONTENTRESPONSE']._serialized_start=2103
-  _globals['_GETIMAGECONTENTRESPONSE']._serialized_end=2167
-  _globals['_GALLERYSERVICE']._serialized_start=2170
-  _globals['_GALLERYSERVICE']._serialized_end=2951
+  _globals['_GALLERY']._serialized_start=165
+  _globals['_GALLERY']._serialized_end=376
+  _globals['_HEAD']._serialized_start=379
+  _globals['_HEAD']._serialized_end=521
+  _globals['_IMAGE']._serialized_start=524
+  _globals['_IMAGE']._serialized_end=791
+  _globals['_IMAGE_METADATAENTRY']._serialized_start=744
+  _globals['_IMAGE_METADATAENTRY']._serialized_end=791
+  _globals['_CREATEGALLERYREQUEST']._serialized_start=793
+  _globals['_CREATEGALLERYREQUEST']._serialized_end=874
+  _globals['_GETGALLERYREQUEST']._serialized_start=876
+  _globals['_GETGALLERYREQUEST']._serialized_end=909
+  _globals['_LISTGALLERIESREQUEST']._serialized_start=911
+  _globals['_LISTGALLERIESREQUEST']._serialized_end=972
+  _globals['_LISTGALLERIESRESPONSE']._serialized_start=974
+  _globals['_LISTGALLERIESRESPONSE']._serialized_end=1063
+  _globals['_DELETEGALLERYREQUEST']._serialized_start=1065
+  _globals['_DELETEGALLERYREQUEST']._serialized_end=1101
+  _globals['_SETHEADREQUEST']._serialized_start=1104
+  _globals['_SETHEADREQUEST']._serialized_end=1316
+  _globals['_WHITENING']._serialized_start=1318
+  _globals['_WHITENING']._serialized_end=1349
+  _globals['_LINEARLAYER']._serialized_start=1351
+  _globals['_LINEARLAYER']._serialized_end=1394
+  _globals['_SETHEADRESPONSE']._serialized_start=1396
+  _globals['_SETHEADRESPONSE']._serialized_end=1507
+  _globals['_ADDIMAGESREQUEST']._serialized_start=1510
+  _globals['_ADDIMAGESREQUEST']._serialized_end=1706
+  _globals['_ADDIMAGESREQUEST_METADATAENTRY']._serialized_start=744
+  _globals['_ADDIMAGESREQUEST_METADATAENTRY']._serialized_end=791
+  _globals['_ADDIMAGESRESPONSE']._serialized_start=1709
+  _globals['_ADDIMAGESRESPONSE']._serialized_end=1871
+  _globals['_GETIMAGEREQUEST']._serialized_start=1873
+  _globals['_GETIMAGEREQUEST']._serialized_end=1904
+  _globals['_LISTIMAGESREQUEST']._serialized_start=1906
+  _globals['_LISTIMAGESREQUEST']._serialized_end=1980
+  _globals['_LISTIMAGESRESPONSE']._serialized_start=1982
+  _globals['_LISTIMAGESRESPONSE']._serialized_end=2063
+  _globals['_DELETEIMAGEREQUEST']._serialized_start=2065
+  _globals['_DELETEIMAGEREQUEST']._serialized_end=2099
+  _globals['_GETIMAGECONTENTREQUEST']._serialized_start=2101
+  _globals['_GETIMAGECONTENTREQUEST']._serialized_end=2139
+  _globals['_GETIMAGECONTENTRESPONSE']._serialized_start=2141
+  _globals['_GETIMAGECONTENTRESPONSE']._serialized_end=2205
+  _globals['_GALLERYSERVICE']._serialized_start=2208
+  _globals['_GALLERYSERVICE']._serialized_end=2989
 # @@protoc_insertion_point(module_scope)

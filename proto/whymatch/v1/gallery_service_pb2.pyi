@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from whymatch.v1 import errors_pb2 as _errors_pb2
+from whymatch.v1 import shapes_pb2 as _shapes_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -431,29 +432,29 @@ class SetHeadResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    FITTED_COUNT_FIELD_NUMBER: _builtins.int
-    IMAGE_COUNT_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     GALLERY_FIELD_NUMBER: _builtins.int
-    fitted_count: _builtins.int
-    """How many images it has been fitted to."""
-    image_count: _builtins.int
-    """How many images the gallery has."""
+    @_builtins.property
+    def progress(self) -> _shapes_pb2.Progress:
+        """How many `images` it has been fitted to, of those that the gallery has."""
+
     @_builtins.property
     def gallery(self) -> Global___Gallery:
-        """The gallery with its new head; only in the last response."""
+        """The gallery with its new head; the last response."""
 
     def __init__(
         self,
         *,
-        fitted_count: _builtins.int = ...,
-        image_count: _builtins.int = ...,
+        progress: _shapes_pb2.Progress | None = ...,
         gallery: Global___Gallery | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["gallery", b"gallery"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "gallery", b"gallery", "progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fitted_count", b"fitted_count", "gallery", b"gallery", "image_count", b"image_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "gallery", b"gallery", "progress", b"progress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["progress", "gallery"]  # noqa: Y015
+    _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
 
 Global___SetHeadResponse: _TypeAlias = SetHeadResponse  # noqa: Y015
 

@@ -311,6 +311,38 @@ class OverlayOptions(_message.Message):
 Global___OverlayOptions: _TypeAlias = OverlayOptions  # noqa: Y015
 
 @_typing.final
+class Progress(_message.Message):
+    """How far a call is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTED_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    counted: _builtins.str
+    """What is counted: `images` of a gallery, `evaluations` of the network, `filters` or `units` of a layer. Empty while
+    it is not known yet.
+    """
+    done: _builtins.int
+    """How many are done."""
+    total: _builtins.int
+    """How many there are, or at most."""
+    def __init__(
+        self,
+        *,
+        counted: _builtins.str = ...,
+        done: _builtins.int = ...,
+        total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "done", b"done", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Progress: _TypeAlias = Progress  # noqa: Y015
+
+@_typing.final
 class Unit(_message.Message):
     """A unit of the network, or all units of a feature map."""
 

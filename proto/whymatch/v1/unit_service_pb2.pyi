@@ -21,36 +21,6 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
-class UnitProgress(_message.Message):
-    """How far a call is."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    COUNTED_FIELD_NUMBER: _builtins.int
-    DONE_FIELD_NUMBER: _builtins.int
-    TOTAL_FIELD_NUMBER: _builtins.int
-    counted: _builtins.str
-    """What is counted: `images` of the pass over a gallery, `evaluations` of the network, `filters` or `units`."""
-    done: _builtins.int
-    """How many are done."""
-    total: _builtins.int
-    """How many there are, or at most."""
-    def __init__(
-        self,
-        *,
-        counted: _builtins.str = ...,
-        done: _builtins.int = ...,
-        total: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "done", b"done", "total", b"total"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___UnitProgress: _TypeAlias = UnitProgress  # noqa: Y015
-
-@_typing.final
 class DescribeUnitsRequest(_message.Message):
     """Which units to describe."""
 
@@ -125,7 +95,7 @@ class DescribeUnitsResponse(_message.Message):
     model: _builtins.str
     """The fingerprint of the model."""
     @_builtins.property
-    def progress(self) -> Global___UnitProgress:
+    def progress(self) -> _shapes_pb2.Progress:
         """How far it is."""
 
     @_builtins.property
@@ -135,7 +105,7 @@ class DescribeUnitsResponse(_message.Message):
     def __init__(
         self,
         *,
-        progress: Global___UnitProgress | None = ...,
+        progress: _shapes_pb2.Progress | None = ...,
         unit: Global___UnitDescription | None = ...,
         model: _builtins.str = ...,
     ) -> None: ...
@@ -550,7 +520,7 @@ class DecodeFiltersResponse(_message.Message):
     model: _builtins.str
     """The fingerprint of the model."""
     @_builtins.property
-    def progress(self) -> Global___UnitProgress:
+    def progress(self) -> _shapes_pb2.Progress:
         """How far it is."""
 
     @_builtins.property
@@ -560,7 +530,7 @@ class DecodeFiltersResponse(_message.Message):
     def __init__(
         self,
         *,
-        progress: Global___UnitProgress | None = ...,
+        progress: _shapes_pb2.Progress | None = ...,
         filter: Global___DecodedFilter | None = ...,
         model: _builtins.str = ...,
     ) -> None: ...
@@ -894,7 +864,7 @@ class DescribeLayerColorsResponse(_message.Message):
     model: _builtins.str
     """The fingerprint of the model."""
     @_builtins.property
-    def progress(self) -> Global___UnitProgress:
+    def progress(self) -> _shapes_pb2.Progress:
         """How far it is."""
 
     @_builtins.property
@@ -904,7 +874,7 @@ class DescribeLayerColorsResponse(_message.Message):
     def __init__(
         self,
         *,
-        progress: Global___UnitProgress | None = ...,
+        progress: _shapes_pb2.Progress | None = ...,
         layer: Global___LayerColors | None = ...,
         model: _builtins.str = ...,
     ) -> None: ...
@@ -1195,7 +1165,7 @@ class FindReceptiveFieldResponse(_message.Message):
     model: _builtins.str
     """The fingerprint of the model."""
     @_builtins.property
-    def progress(self) -> Global___UnitProgress:
+    def progress(self) -> _shapes_pb2.Progress:
         """How far it is."""
 
     @_builtins.property
@@ -1205,7 +1175,7 @@ class FindReceptiveFieldResponse(_message.Message):
     def __init__(
         self,
         *,
-        progress: Global___UnitProgress | None = ...,
+        progress: _shapes_pb2.Progress | None = ...,
         field: Global___EmpiricalField | None = ...,
         model: _builtins.str = ...,
     ) -> None: ...
@@ -1374,7 +1344,7 @@ class SegmentUnitsResponse(_message.Message):
     model: _builtins.str
     """The fingerprint of the model and the gallery's head."""
     @_builtins.property
-    def progress(self) -> Global___UnitProgress:
+    def progress(self) -> _shapes_pb2.Progress:
         """How far it is."""
 
     @_builtins.property
@@ -1388,7 +1358,7 @@ class SegmentUnitsResponse(_message.Message):
     def __init__(
         self,
         *,
-        progress: Global___UnitProgress | None = ...,
+        progress: _shapes_pb2.Progress | None = ...,
         segment: Global___UnitSegment | None = ...,
         matches: Global___SegmentMatches | None = ...,
         model: _builtins.str = ...,
@@ -1580,7 +1550,7 @@ class FindMinimalImageResponse(_message.Message):
     model: _builtins.str
     """The fingerprint of the model and, for a match, of the gallery's head."""
     @_builtins.property
-    def progress(self) -> Global___UnitProgress:
+    def progress(self) -> _shapes_pb2.Progress:
         """How far it is."""
 
     @_builtins.property
@@ -1590,7 +1560,7 @@ class FindMinimalImageResponse(_message.Message):
     def __init__(
         self,
         *,
-        progress: Global___UnitProgress | None = ...,
+        progress: _shapes_pb2.Progress | None = ...,
         step: Global___MinimalImageStep | None = ...,
         model: _builtins.str = ...,
     ) -> None: ...

@@ -18,7 +18,6 @@ from whymatch.explain.units import (
     AxisSetting,
     ColorThresholds,
     DescriptionSetting,
-    Progress,
     SelectivitySetting,
     describe_units,
     layer_filters,
@@ -32,7 +31,7 @@ RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 def described(gallery, model, layer, units=(), **setting):
     answers = describe_units(gallery, model, layer, units, DescriptionSetting(**setting), LIMITS)
-    return [one for one in answers if not isinstance(one, Progress)]
+    return [one.result for one in answers if one.result]
 
 
 def spotted(color: tuple[int, int, int], x: int, y: int, size: int = 32) -> bytes:
@@ -130,7 +129,7 @@ def test_the_pass_tells_how_far_it_is(tmp_path):
         add(gallery, model, {f"{n}": png(n) for n in range(20)})
         answers = list(describe_units(gallery, model, "conv1", [0], DescriptionSetting(), LIMITS))
     assert [(one.done, one.total) for one in answers[:-1]] == [(0, 20), (16, 20), (20, 20), (20, 20), (20, 20)]
-    assert answers[-1].tops.image_count == 20
+    assert answers[-1].result.tops.image_count == 20
 
 
 def planted() -> Model:
@@ -193,7 +192,7 @@ def test_an_image_that_is_deleted_meanwhile_leaves_its_place(tmp_path):
     with gallery_of(tmp_path, model) as gallery:
         add(gallery, model, {f"{n}": png(n) for n in range(3)})
         answers = describe_units(gallery, model, "conv1", [0, 1], DescriptionSetting(with_patches=True), LIMITS)
-        first = next(one for one in answers if not isinstance(one, Progress))
+        first = next(one.result for one in answers if one.result)
         gallery.delete(first.tops.images[0].image.name)
-        second = next(answers)
+        second = next(answers).result
     assert len(second.tops.images) == 3

@@ -42,7 +42,7 @@ def steps(prediction, pixels=None, segments=SEGMENTS):
 
 def test_the_one_part_that_matters_is_left():
     prediction = Sees([0, 0, 0, 0, 1, 0, 0, 0, 0], bound=1)
-    last = steps(prediction)[-1].step
+    last = steps(prediction)[-1].result
     assert last.is_minimal
     assert sorted(last.removed) == [0, 1, 2, 3, 5, 6, 7, 8]
     assert (last.pixels[SEGMENTS == 4] == 255).all()
@@ -51,7 +51,7 @@ def test_the_one_part_that_matters_is_left():
 
 def test_what_costs_least_goes_first_and_it_ends_when_nothing_can_go():
     prediction = Sees([5, 4, 3, 2, 1, 6, 7, 8, 9], bound=35)  # 45 in all
-    found = [one.step for one in steps(prediction) if one.step]
+    found = [one.result for one in steps(prediction) if one.result]
     assert [one.removed[-1] for one in found[1:-1]] == [4, 3, 2, 1]
     assert [one.value for one in found] == [45, 44, 42, 39, 35, 35]
     assert [one.is_minimal for one in found] == [False] * 5 + [True]
@@ -59,7 +59,7 @@ def test_what_costs_least_goes_first_and_it_ends_when_nothing_can_go():
 
 def test_a_part_that_speaks_against_goes_before_all_others():
     prediction = Sees([1, 1, 1, 1, -3, 1, 1, 1, 1], bound=5)
-    found = [one.step for one in steps(prediction) if one.step]
+    found = [one.result for one in steps(prediction) if one.result]
     assert found[1].removed == (4,)
     assert found[1].value > found[0].value
 
@@ -70,7 +70,7 @@ def test_a_part_whose_loss_ends_the_prediction_stays_though_it_costs_least():
             values, holds = super().__call__(pixels)
             return values, holds & (pixels[:, 4, 4, 0] == 255)  # the first square
 
-    found = steps(Needs([0.1, 1, 1, 1, 1, 1, 1, 1, 1], bound=0))[-1].step
+    found = steps(Needs([0.1, 1, 1, 1, 1, 1, 1, 1, 1], bound=0))[-1].result
     assert 0 not in found.removed
     assert len(found.removed) == 8
 
@@ -78,21 +78,21 @@ def test_a_part_whose_loss_ends_the_prediction_stays_though_it_costs_least():
 def test_progress_counts_evaluations_and_never_more_than_planned():
     prediction = Sees([1] * 9, bound=3)
     found = steps(prediction)
-    assert found[-1].evaluations == prediction.evaluations == found[-1].planned
-    assert all(one.evaluations <= one.planned for one in found)
-    assert found[0].planned == 1 + 44
-    assert found[0].step.removed == ()
+    assert found[-1].done == prediction.evaluations == found[-1].total
+    assert all(one.done <= one.total for one in found)
+    assert found[0].total == 1 + 44
+    assert found[0].result.removed == ()
 
 
 def test_one_part_alone_is_minimal_at_once():
     [only] = steps(Sees([1] * 9, bound=1), segments=np.zeros((24, 24), np.int32))
-    assert only.step.is_minimal
+    assert only.result.is_minimal
 
 
 def test_an_image_without_a_part_to_spare_is_minimal_as_it_is():
     found = steps(Sees([1] * 9, bound=9))
-    assert [one.step.removed for one in found if one.step] == [(), ()]
-    assert found[-1].step.is_minimal
+    assert [one.result.removed for one in found if one.result] == [(), ()]
+    assert found[-1].result.is_minimal
 
 
 def test_a_prediction_that_does_not_hold_is_refused():
@@ -106,10 +106,12 @@ def test_the_minimal_image_of_a_scene_keeps_what_its_class_needs():
     prediction = TopClass(model, pixels)
     segments = segments_of(pixels, "slic", 12)
     *_, last = find_minimal_image(pixels, segments, fill(pixels, "gray", model), prediction)
-    assert model.class_scores(last.step.pixels[None])[0].argmax() == model.class_scores(pixels[None].copy())[0].argmax()
-    for one in set(range(segments.max() + 1)) - set(last.step.removed):  # nothing more can go
-        without = np.where((segments == one)[..., None], fill(pixels, "gray", model), last.step.pixels)
-        assert not prediction(without[None])[1][0] or len(last.step.removed) == segments.max()
+    assert (
+        model.class_scores(last.result.pixels[None])[0].argmax() == model.class_scores(pixels[None].copy())[0].argmax()
+    )
+    for one in set(range(segments.max() + 1)) - set(last.result.removed):  # nothing more can go
+        without = np.where((segments == one)[..., None], fill(pixels, "gray", model), last.result.pixels)
+        assert not prediction(without[None])[1][0] or len(last.result.removed) == segments.max()
 
 
 def test_the_best_match_stays_the_same(tmp_path):
@@ -121,9 +123,9 @@ def test_the_best_match_stays_the_same(tmp_path):
         assert prediction.name not in ("3.png", "twin.png")  # an image is no match of itself
         segments = segments_of(pixels, "slic", 24)
         *_, last = find_minimal_image(pixels, segments, fill(pixels, "blur", model), prediction)
-        values, holds = prediction(last.step.pixels[None].copy())
+        values, holds = prediction(last.result.pixels[None].copy())
         assert holds[0]
-        assert values[0] == pytest.approx(last.step.value, abs=1e-6)
+        assert values[0] == pytest.approx(last.result.value, abs=1e-6)
 
 
 def test_predictions_that_cannot_be_say_so(tmp_path):

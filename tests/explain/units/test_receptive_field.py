@@ -146,9 +146,9 @@ def picture(seed: int = 0, height: int = 24, width: int = 28) -> np.ndarray:
 def measured(model: Model, layer: str, images: list, *, unit: int = 0, **settings: float) -> EmpiricalField:
     *steps, last = find_empirical_field(model, layer, unit, images, OccluderSetting(**settings))
     assert [step.done for step in steps] == sorted({step.done for step in steps})
-    assert last.field
-    assert last.done == last.planned == last.field.evaluations
-    return last.field
+    assert last.result
+    assert last.done == last.total == last.result.evaluations
+    return last.result
 
 
 def corner_unit() -> Model:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from benchmarks.cluttered import SHARED, has_shared
+from benchmarks.quality_cluttered import SHARED, has_shared
 from benchmarks.report import Figure
 from whymatch.embed import Array, DecodeLimits, Model, Prepared, load_model
 from whymatch.explain import (
@@ -45,9 +45,9 @@ def _of_network(name: str, file: str) -> list[Figure]:
     files = sorted((SHARED / "images" / "imagenet1k_sample").glob("*.jp*g"))
     gallery = [model.prepare(path.read_bytes(), DecodeLimits()) for path in files[::20]]
     *_, fit = fit_patches([one.pixels for one in gallery], len(gallery), SETTING.context_px)
-    assert fit.normal
+    assert fit.result
     k = SETTING.window_px
-    sampler, told = ConditionalSampler(fit.normal, k, SETTING.seed), MeanSampler(fit.normal, k)
+    sampler, told = ConditionalSampler(fit.result, k, SETTING.seed), MeanSampler(fit.result, k)
     useful, scores = [], []
     for image in _photos(model):
         difference, partial = _explained(model, image, sampler)

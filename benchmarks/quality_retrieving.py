@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.cluttered import SHARED, WEIGHTS, find_photos, has_shared
+from benchmarks.quality_cluttered import SHARED, WEIGHTS, find_photos, has_shared
 from benchmarks.report import Figure
 from whymatch.embed import Array, load_model
 from whymatch.explain import Box

@@ -14,10 +14,10 @@ from whymatch.embed import (
     Array,
     DecodeLimits,
     Features,
-    Fit,
     Head,
     Model,
     Prepared,
+    Progress,
     fit_centering,
     fit_whitening,
     load_model,
@@ -88,13 +88,13 @@ def fit_head(kind: str, features: Iterable[Features]) -> Head:
     """Return `no head`, `centering` or `whitening`, fitted to the photographs."""
     pooled = np.array([one.pooled for one in features])
     fits = {
-        "no head": lambda: iter([Fit(0, NO_HEAD)]),
+        "no head": lambda: iter([Progress("vectors", 0, 0, NO_HEAD)]),
         "centering": lambda: fit_centering([pooled]),
         "whitening": lambda: fit_whitening([pooled], pooled.shape[1], DIMENSIONS),
     }
     *_, last = fits[kind]()
-    assert last.head
-    return last.head
+    assert last.result
+    return last.result
 
 
 def prepare(model: Model, pairs: list[Pair]) -> dict[Path, Prepared]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.baselines import center_prior, has_sliding_window, sliding_window_map, with_pooling
-from benchmarks.cluttered import Pair, draw_pairs, fit_head, load_shared_model, prepare
+from benchmarks.quality_baselines import center_prior, has_sliding_window, sliding_window_map, with_pooling
+from benchmarks.quality_cluttered import Pair, draw_pairs, fit_head, load_shared_model, prepare
 from benchmarks.report import Figure, seconds
 from whymatch.embed import Array, Features, Model, Pooling, Prepared
 from whymatch.explain import similarity_map
