@@ -1,9 +1,8 @@
-"""InterActive (Xie et al., "Inter-Layer Activeness Propagation"): how active neurons are, told from above."""
+"""InterActive (Xie et al., "Inter-Layer Activeness Propagation"): active neurons, supervised by a later layer."""
 
 import functools
 import itertools
 import math
-import operator
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +13,8 @@ from torch import fx, nn
 from torch.nn import functional
 
 from whymatch.embed.errors import BadLayer
-from whymatch.embed.layers import RELUS, Layer, Layers, Reader, too_small, window_of
+from whymatch.embed.layers import Layer, Layers, Reader
+from whymatch.embed.operations import RELUS, WITHOUT_WRITING, is_too_small, window_of
 from whymatch.embed.pooling import Array
 
 Aggregation = Literal["average", "max"]
@@ -29,7 +29,7 @@ class InterActiveSetting:
     supervision: str = "last"
     """T: `last`, the last layer before the class scores; `next`, the one that reads t; or the name of a later layer."""
     norm: float = 2.0
-    """p, at least 1; infinity heeds only the largest response of T."""
+    """p, at least 1; infinity counts only the largest response of T."""
 
     def __post_init__(self) -> None:
         if not self.norm >= 1:
@@ -82,7 +82,7 @@ class InterActive:
     def weigh(self, inputs: torch.Tensor, settings: Sequence[InterActiveSetting]) -> list[list[Activeness]]:
         """Return the activeness of each input for each setting.
 
-        inputs: (B, 3, h, w), normalized as the network wants them. Its images do not touch each other.
+        inputs: (B, 3, h, w), normalized for the network. Its images do not affect each other.
 
         Raises:
             BadLayer: a layer is not there, or cannot be supervised so, or the inputs are too small for it.
@@ -99,13 +99,13 @@ class InterActive:
         """Return x (B, C, H, W) and gamma (B, C or 1, H, W) for each setting, float32.
 
         One pass forward, up to the last layer that is asked for, and one backward for each pair of T and p, down to the
-        lowest of the readers that it tells.
+        lowest of the readers that it supervises.
         """
         plans = [self._plan(setting) for setting in settings]
         if not plans:
             return []
-        readers = {reader.node for plan in plans for reader, _ in plan.told}
-        wanted = {plan.layer.node for plan in plans} | {target for plan in plans for _, target in plan.told}
+        readers = {reader.node for plan in plans for reader, _ in plan.supervised}
+        wanted = {plan.layer.node for plan in plans} | {target for plan in plans for _, target in plan.supervised}
         with torch.inference_mode(False), torch.enable_grad():
             values = _Forward(self.layers.module, readers).values(inputs.clone(), readers | wanted)
             scores = _scores(values, plans)
@@ -127,8 +127,8 @@ class InterActive:
         readers = list(self.layers.readers(layer.node))
         if not readers:
             raise BadLayer(
-                f"{setting.layer!r} is the last layer, which nothing reads that could tell how active it is; take an "
-                f"earlier one, for example {self.layers.all[-2].name}"
+                f"{setting.layer!r} is the last layer, and no layer above can supervise it; take an earlier one, for "
+                f"example {self.layers.all[-2].name}"
                 if layer is self.layers.all[-1]
                 else f"what reads {setting.layer!r} is neither a convolution nor a pooling; take another layer"
             )
@@ -140,12 +140,12 @@ class InterActive:
         if setting.supervision == "next":
             return _Plan(setting, layer, [(reader, self._response_of(reader, setting)) for reader in readers])
         target = self.layers.last if setting.supervision == "last" else self.layers.find(setting.supervision)
-        told = [(reader, target.node) for reader in readers if self.layers.leads_to(reader.node, target.node)]
-        if not told:
+        supervised = [(reader, target.node) for reader in readers if self.layers.leads_to(reader.node, target.node)]
+        if not supervised:
             raise BadLayer(
                 f"{setting.supervision!r} does not come after {setting.layer!r}; take a later layer, or `next`"
             )
-        return _Plan(setting, layer, told)
+        return _Plan(setting, layer, supervised)
 
     def _response_of(self, reader: Reader, setting: InterActiveSetting) -> fx.Node:
         response = self.layers.response_of(reader)
@@ -161,8 +161,8 @@ class InterActive:
 class _Plan:
     setting: InterActiveSetting
     layer: Layer
-    told: list[tuple[Reader, fx.Node]]
-    """What reads the layer, and which T tells it how active it is."""
+    supervised: list[tuple[Reader, fx.Node]]
+    """The readers of the layer, each with the layer T that supervises it."""
 
 
 Score = tuple[fx.Node, float, fx.Node]
@@ -205,7 +205,7 @@ class _Forward(fx.Interpreter):
         layer = self.fetch_attr(target)
         if isinstance(layer, RELUS):
             return functional.relu6(*args) if isinstance(layer, nn.ReLU6) else functional.relu(*args)
-        if isinstance(layer, nn.Conv2d) and too_small(args[0], layer):
+        if isinstance(layer, nn.Conv2d) and is_too_small(args[0], layer):
             rows, columns = args[0].shape[2:]
             raise BadLayer(
                 f"the image leaves {target} a map of {rows} x {columns} cells, less than its kernel of "
@@ -215,25 +215,22 @@ class _Forward(fx.Interpreter):
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         kwargs = {name: value for name, value in kwargs.items() if name != "inplace"}
-        return super().call_function(_NOT_IN_PLACE.get(target, target), args, kwargs)
+        return super().call_function(WITHOUT_WRITING.get(target, target), args, kwargs)
 
     def call_method(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return super().call_method(target.removesuffix("_"), args, kwargs)
 
 
-_NOT_IN_PLACE = {operator.iadd: operator.add, functional.relu_: functional.relu, torch.relu_: torch.relu}
-
-
 def _scores(values: Mapping[fx.Node, torch.Tensor], plans: Sequence[_Plan]) -> dict[Score, torch.Tensor]:
     """Return d ln f / d z, its sign turned; z is what a reader adds up before its ReLU."""
-    told: dict[tuple[fx.Node, float], set[fx.Node]] = {}
+    supervised: dict[tuple[fx.Node, float], set[fx.Node]] = {}
     for plan in plans:
-        for reader, target in plan.told:
-            told.setdefault((target, plan.setting.norm), set()).add(reader.node)
+        for reader, target in plan.supervised:
+            supervised.setdefault((target, plan.setting.norm), set()).add(reader.node)
     scores: dict[Score, torch.Tensor] = {}
-    for number, ((target, norm), readers) in enumerate(told.items(), start=1):
+    for number, ((target, norm), readers) in enumerate(supervised.items(), start=1):
         sums = [values[node] for node in readers]
-        slopes = torch.autograd.grad(_norm(values[target], norm).sum(), sums, retain_graph=number < len(told))
+        slopes = torch.autograd.grad(_norm(values[target], norm).sum(), sums, retain_graph=number < len(supervised))
         scores |= {(target, norm, node): slope.float() for node, slope in zip(readers, slopes, strict=True)}
     return scores
 
@@ -247,8 +244,10 @@ def _norm(responses: torch.Tensor, p: float) -> torch.Tensor:
 def _gamma(plan: _Plan, values: Mapping[fx.Node, torch.Tensor], scores: Mapping[Score, torch.Tensor]) -> torch.Tensor:
     """Sum the scores of all neurons that read a neuron: (B, C or 1, H, W)."""
     norm, responses = plan.setting.norm, values[plan.layer.node]
-    told = [(reader, scores[target, norm, reader.node] * _active(reader, values)) for reader, target in plan.told]
-    gamma = functools.reduce(torch.add, [_spread(score, reader, responses) for reader, score in told])
+    scored = [
+        (reader, scores[target, norm, reader.node] * _active(reader, values)) for reader, target in plan.supervised
+    ]
+    gamma = functools.reduce(torch.add, [_spread(score, reader, responses) for reader, score in scored])
     if not gamma.sum().isfinite():
         raise BadLayer(f"the weights overflow with a norm of {norm:g}; take a smaller one, or inf")
     return gamma

@@ -1,4 +1,4 @@
-"""What a model makes of one image of which windows are replaced: class scores, pooled vectors, responses of layers."""
+"""Outputs of a model for one image with windows replaced: class scores, pooled vectors, responses of layers."""
 
 import difflib
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class PooledVector:
-    """What the model pools of the image, beta (C,)."""
+    """The pooled vector of the image, beta (C,)."""
 
 
 @dataclass(frozen=True)
@@ -39,23 +39,23 @@ class Responses:
 
 
 End: TypeAlias = ClassScores | PooledVector | Responses
-"""Something that the network makes of an image, as a vector."""
+"""An output of the network for an image, as a vector."""
 
 
 class Alterations:
     """Runs one model on one image with windows of other contents.
 
-    Each window is replaced for itself, with all else as it is, and only what it changes is computed (`Incremental`).
+    Each window is replaced alone, and only what it changes is computed (`Incremental`).
     """
 
     def __init__(self, model: Model, pixels: NDArray[np.uint8], ends: Sequence[End]) -> None:
         """Run the model on the unchanged image.
 
         pixels: (h, w, 3), as `Model.prepare` makes them.
-        ends: what is wanted of each altered image.
+        ends: the outputs to compute for each altered image.
 
         Raises:
-            NoClassScores: scores are wanted, but the network has none.
+            NoClassScores: class scores are among the ends, and the network has none.
             BadLayer: no layer has that name, or it has no such cell.
         """
         self._model = model
@@ -68,7 +68,7 @@ class Alterations:
             for end, node in self._ends:
                 _check(end, base[node])
             self.plain = [self._read(end, _unchanged(base[node])) for end, node in self._ends]
-            """What each end is for the unchanged image, (1, n) float32."""
+            """Each end of the unchanged image, (1, n) float32."""
 
     @property
     def multiplied_share(self) -> float:
@@ -97,13 +97,13 @@ class Alterations:
             return [self._read(end, values[node]) for end, node in self._ends]
 
     def gradient(self, activation: Callable[[list[torch.Tensor]], torch.Tensor]) -> Array:
-        """Return how steep a number made of the ends is in each pixel of the unchanged image, (h, w) float32.
+        """Return the gradient of a scalar function of the ends at each pixel of the unchanged image, (h, w) float32.
 
         The largest absolute derivative among the channels (Simonyan et al., "Deep inside convolutional networks"), for
         pixels of 0 to 255.
 
         Raises:
-            BadLayer: layers are pooled that InterActive weighs, which no gradient passes.
+            BadLayer: InterActive weighs the pooled layers, and it has no gradient.
         """
         terms = self._model.tap.terms if self._model.tap and self._pools_tap else ()
         if any(isinstance(term, InterActiveSetting) for term in terms):
@@ -152,7 +152,7 @@ class NetworkGraph:
         self.module = fx.GraphModule({name: part for each in named for name, part in each}, graph)
 
     def node(self, end: End) -> fx.Node:
-        """Return the node that gives an end."""
+        """Return the node whose output is an end."""
         if isinstance(end, Responses):
             return self._layer(end.layer)
         if isinstance(end, PooledVector):
@@ -186,7 +186,7 @@ def _node(output: object) -> fx.Node:
 
 
 class _Recorder(fx.Interpreter):
-    """Runs a network and keeps what some nodes give."""
+    """Runs a network and keeps the outputs of some nodes."""
 
     def __init__(self, module: fx.GraphModule, wanted: set[fx.Node]) -> None:
         super().__init__(module)
@@ -205,12 +205,12 @@ class _Recorder(fx.Interpreter):
 
 
 def _unchanged(value: torch.Tensor) -> Value:
-    """Return what the unchanged image gives as if a window had been replaced by itself."""
+    """Return an output for the unchanged image as if a window had been replaced by itself."""
     return whole_maps(value, value, windows=1) if value.ndim == 4 else value
 
 
 def _check(end: End, value: object) -> None:
-    """Raise BadLayer if a layer cannot give what is wanted of it."""
+    """Raise BadLayer if a layer lacks the channels or the cell that an end names."""
     if not isinstance(end, Responses):
         return
     shape = value.shape if isinstance(value, torch.Tensor) else ()

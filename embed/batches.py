@@ -1,4 +1,4 @@
-"""A flow of images on their way to a network: decoded in threads ahead of it, in batches of one input size."""
+"""Batches of images of one input size, decoded in threads ahead of the network."""
 
 import os
 from collections import defaultdict, deque
@@ -15,9 +15,9 @@ Key = TypeVar("Key")
 Batch: TypeAlias = list[tuple[Key, Prepared]]
 
 AHEAD_BYTES = 16 * 2**20
-"""Of images that are decoded before the network asks for them."""
+"""Size of the images decoded ahead of the network."""
 WAITING_BYTES = 64 * 2**20
-"""Of images of unusual sizes that wait for others of theirs; then the most common size goes as it is."""
+"""Size of the images that wait for others of their input size; beyond it the largest group goes as it is."""
 
 
 def prepared_batches(
@@ -28,10 +28,11 @@ def prepared_batches(
     batch_size: int = 16,
     waiting_bytes: int = WAITING_BYTES,
 ) -> Iterator[tuple[Batch[Key], dict[Key, WhymatchError]]]:
-    """Yield images, ready for the network, in batches of one size, and why others since then cannot be read.
+    """Yield batches of prepared images of one size, each with the errors of images that were unreadable meanwhile.
 
-    images: files by a key, in no order that would be kept; read as fast as they are wanted.
-    waiting_bytes: of images of unusual sizes that wait for others of theirs; then the most common size goes as it is.
+    images: files by a key, read on demand; batches do not keep their order.
+    waiting_bytes: size of the images that wait for others of their input size; beyond it the largest group goes as
+        it is.
     """
     waiting = max(batch_size, waiting_bytes // _input_bytes(model))
     sizes: defaultdict[tuple[int, ...], Batch[Key]] = defaultdict(list)
@@ -58,7 +59,7 @@ def prepared_batches(
 def _decoded(
     model: Model, images: Iterable[tuple[Key, bytes]], limits: DecodeLimits
 ) -> Iterator[tuple[Key, Prepared | WhymatchError]]:
-    """Yield images in their order, decoded ahead; an image that cannot be read is its error."""
+    """Yield images in their order, decoded ahead; for an unreadable image its error."""
     ahead: deque[tuple[Key, Future[Prepared]]] = deque()
     most = max(2, AHEAD_BYTES // _input_bytes(model))
     with ThreadPoolExecutor(os.cpu_count(), "flow", initializer=yield_to_the_network) as pool:

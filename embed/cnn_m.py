@@ -1,4 +1,4 @@
-"""CNN-M of Chatfield et al., "Return of the devil in the details", whose units the paper on colors looks at."""
+"""CNN-M of Chatfield et al., "Return of the devil in the details", whose units the paper on colors studies."""
 
 import torch
 from torch import nn

@@ -5,7 +5,7 @@ Each error that a caller can cause has a `reason`, the name that programs see; `
 
 
 class WhymatchError(Exception):
-    """Something the caller can mend; the message says how."""
+    """An error that the caller can fix; the message says how."""
 
     reason = "INTERNAL"
 
@@ -65,7 +65,7 @@ class BadModel(WhymatchError):
 
 
 class BadLayer(WhymatchError):
-    """A layer, or what is to supervise it, cannot be used as asked."""
+    """A layer, or its supervision, cannot be used as asked."""
 
     reason = "BAD_LAYER"
 
@@ -89,6 +89,6 @@ class BadFolder(WhymatchError):
 
 
 class TrainingFailed(WhymatchError):
-    """A run of training cannot begin or go on; the message says why, and what is kept."""
+    """A training run cannot begin or go on; the message says why, and what is kept."""
 
     reason = "TRAINING_FAILED"

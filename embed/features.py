@@ -1,4 +1,4 @@
-"""What a model makes of one image."""
+"""The features of one image: its feature map, pooled vector and embedding."""
 
 import math
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ class Features:
     pooled: Array
     """beta, (C,) float32."""
     pooling: Pooling
-    """How beta was made of alpha."""
+    """How beta is pooled from alpha."""
     placement: Placement
     """Where the pixels of the image went."""
     head: Head = NO_HEAD
-    """How the embedding is made of beta."""
+    """The map from beta to the embedding."""
 
     @property
     def embedding(self) -> Array:
@@ -47,13 +47,13 @@ class Features:
         return self.head.project(shares, 1 / self._cells) / self._length
 
     def spread(self, vector: Array) -> Array:
-        """Return contributions() . vector, (H, W) float32, faster than by making the contributions."""
+        """Return contributions() . vector, (H, W) float32, faster than through the contributions."""
         back, constant = self.head.pull_back(vector)
         spread = self.pooling.spread(self.feature_map, self.pooled, back)
         return (spread + np.float32(constant / self._cells)) / self._length
 
     def part(self, weights: Array) -> Array:
-        """Return the sum of contributions(), each cell times its weight (H, W), (D,) float32, without making them."""
+        """Return the sum of contributions(), each cell times its weight (H, W): (D,) float32, without these."""
         part = self.pooling.part(self.feature_map, self.pooled, weights)
         return self.head.project(part, float(weights.sum()) / self._cells) / self._length
 

@@ -1,4 +1,4 @@
-"""A linear head: what stands between the pooled vector of an image and its embedding."""
+"""A linear head: the map from the pooled vector of an image to its embedding."""
 
 import hashlib
 import threading
@@ -17,7 +17,7 @@ from whymatch.embed.progress import Progress
 HeadKind = Literal["none", "centering", "whitening", "linear"]
 
 MAX_DIMENSIONS = 4096
-"""Of an embedding behind a given layer."""
+"""Of an embedding that a given layer makes."""
 RIDGE = 1e-4
 """Added to the variance of each direction, as a part of the largest: no direction is enlarged more than 100 times."""
 FLAT = 1e-10
@@ -31,7 +31,7 @@ IMAGES_PER_DIMENSION = 4
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A linear map of the pooled vector: P beta + b, where b = -P m if a mean m is taken off.
+    """A linear map of the pooled vector: P beta + b, where b = -P m if it subtracts a mean m.
 
     It keeps a sum over cells a sum over cells: with contributions a that sum to beta, P a_xy + b / (H W) sums to
     P beta + b.
@@ -116,9 +116,9 @@ def linear_head(weight: Array, bias: Array | None, channels: int) -> Head:
 
 
 def fit_centering(batches: Iterable[Array]) -> Iterator[Progress[Head]]:
-    """Fit a head that takes off the mean, beta - m; yields how many vectors have been seen, and last the head.
+    """Fit a head that subtracts the mean, beta - m; yields how many vectors have been seen, and last the head.
 
-    batches: pooled vectors (n, C) float32, some at a time.
+    batches: pooled vectors (n, C) float32.
 
     Raises:
         TooFewImages: no two vectors differ.
@@ -138,7 +138,7 @@ def fit_whitening(batches: Iterable[Array], channels: int, dimensions: int | Non
     Yields how many vectors have been seen, and last the head.
     The ridge is 1e-4 of the largest variance: directions that hardly vary are rounding and would drown the others.
 
-    batches: pooled vectors (n, channels) float32, some at a time.
+    batches: pooled vectors (n, channels) float32.
     dimensions: how many directions to keep; by default 128, or fewer if there are few vectors: one for each four.
 
     Raises:
@@ -170,7 +170,7 @@ def _check_differ(moments: Moments, kind: HeadKind) -> None:
     if not moments.count or moments.variance <= FLAT * float((moments.mean**2).sum()):
         raise TooFewImages(
             f"{kind} needs at least two images that differ; the gallery has "
-            + (f"{moments.count} that the model cannot tell apart" if moments.count > 1 else str(moments.count))
+            + (f"{moments.count} that are the same to the model" if moments.count > 1 else str(moments.count))
         )
 
 

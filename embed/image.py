@@ -29,7 +29,7 @@ UPRIGHT = {
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """What an image may cost before it is decoded."""
+    """The largest image that is decoded."""
 
     max_bytes: int = 32 * 2**20
     """Largest file; 32 MiB holds what cameras and phones write."""

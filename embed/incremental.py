@@ -1,7 +1,6 @@
-"""Runs a network again and again on one image of which only a window changes, and computes only what that changes."""
+"""Runs a network on variants of one image in which only a window changes, and computes only what that changes."""
 
 import functools
-import operator
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -10,24 +9,24 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from whymatch.embed.layers import CONCATENATIONS, is_pool, pool_of, window_of
 from whymatch.embed.map_patches import Patches, Span, whole_maps
-
-SAME_EVERYWHERE = (
-    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh),
-    *(nn.BatchNorm2d, nn.Dropout, nn.Dropout2d, nn.Identity),
+from whymatch.embed.operations import (
+    ARITHMETIC,
+    is_adaptive_average,
+    is_global_mean,
+    is_pool,
+    is_same_everywhere,
+    is_zero_padded_convolution,
+    joins_channels,
+    layer_of,
+    picks_channels,
+    pool_of,
+    window_of,
+    writes_into_input,
 )
-"""Layers that do the same at every place, whatever lies beside it."""
-SAME_EVERYWHERE_FUNCTIONS = (
-    *(functional.relu, functional.relu6, functional.hardswish, functional.silu, functional.gelu, functional.dropout),
-    *(functional.relu_, torch.relu, torch.relu_, torch.sigmoid, torch.tanh),
-    *("relu", "relu_", "sigmoid", "tanh", "contiguous"),
-)
-SUMS = (operator.add, torch.add, operator.sub, torch.sub, operator.mul, torch.mul, operator.truediv)
-
 
 Value: TypeAlias = Any
-"""What a node gives: `Patches` of a map, or a tensor without places, for all windows and samples."""
+"""The output of a node: `Patches` of a map, or a tensor without places, for all windows and samples."""
 
 
 class Incremental:
@@ -41,8 +40,8 @@ class Incremental:
     def __init__(self, module: fx.GraphModule, inputs: torch.Tensor, ends: Collection[fx.Node]) -> None:
         """Run the network once.
 
-        inputs: (1, 3, h, w), the unchanged image as the network wants it.
-        ends: the nodes whose values are wanted.
+        inputs: (1, 3, h, w), the unchanged image, normalized for the network.
+        ends: the nodes whose values `run` returns.
         """
         self._interpreter = fx.Interpreter(module)
         self._module = module
@@ -54,7 +53,7 @@ class Incremental:
         """Of convolutions and linear layers in the last run."""
         self._windows = self._evaluations = 1
         self.base: dict[fx.Node, Any] = {}
-        """What each node gives for the unchanged image."""
+        """The output of each node for the unchanged image."""
         self._kept = set(self._nodes)
         values: dict[fx.Node, Any] = {}
         for node in self._nodes:
@@ -75,7 +74,7 @@ class Incremental:
         """Return the values of the ends for windows with other contents.
 
         tops, lefts: the first row and column of each window.
-        contents: (windows, samples, 3, k, k), as the network wants them.
+        contents: (windows, samples, 3, k, k), normalized for the network.
         """
         side = contents.shape[-1]
         values: dict[fx.Node, Value] = {}
@@ -101,7 +100,7 @@ class Incremental:
         return found
 
     def _value(self, node: fx.Node, inputs: Mapping[fx.Node, Value]) -> Value:
-        """Return what a node makes of its changed inputs; None stands for an unchanged one."""
+        """Return the output of a node for its changed inputs; None stands for an unchanged one."""
         maps = [each for each in inputs.values() if isinstance(each, Patches)]
         if not all(each.is_whole for each in maps):
             if len(maps) == len(inputs) and (followed := self._followed(node, maps)) is not None:
@@ -114,24 +113,24 @@ class Incremental:
         return whole_maps(result, self.base[node], windows=self._windows)
 
     def _followed(self, node: fx.Node, maps: list[Patches]) -> Value:
-        """Return what a node makes of changes alone, None if that cannot be said."""
-        layer, first, base = self._called(node), maps[0], self.base[node]
+        """Return the output of a node from the changed parts alone, None if these are not enough."""
+        layer, first, base = layer_of(self._module, node), maps[0], self.base[node]
         if len(maps) > 1:
             alike = len({(each.base.ndim, each.base.shape[-2:]) for each in maps}) == 1
             return self._joined(node, maps) if alike and _joins(node, first) else None
         if _slides(node, layer):
             return self._slid(node, layer or pool_of(node), first)
-        if _is_global_mean(node, layer, base):
+        if is_global_mean(node, layer, base):
             return first.mean().to(first.values.dtype).reshape(-1, *base.shape[1:])
         if _keeps_cells(node, layer, first, base):
             return replace(first, values=first.values.clone(), base=base)
-        if _is_same_everywhere(node, layer, first):
+        if _is_computed_by_place(node, layer, first):
             values = self._computed(node, {node.all_input_nodes[0]: first.values})
             return replace(first, values=values, base=base)
         return None
 
     def _slid(self, node: fx.Node, layer: nn.Module, maps: Patches) -> Patches:
-        """Return what a convolution or a pooling makes of changes."""
+        """Return the output of a convolution or a pooling for the changed part."""
         base = self.base[node]
         kernel, stride, padding, dilation = window_of(layer)
         rows, columns = (
@@ -160,8 +159,8 @@ class Incremental:
 
     def _computed(self, node: fx.Node, inputs: Mapping[fx.Node, Any]) -> Any:
         """Run a node."""
-        layer = self._called(node)
-        if _writes(node, layer):
+        layer = layer_of(self._module, node)
+        if writes_into_input(node, layer):
             kept = self._kept.intersection(node.all_input_nodes)
             inputs = {source: value.clone() if source in kept else value for source, value in inputs.items()}
         args, kwargs = fx.map_arg((node.args, node.kwargs), lambda source: inputs[source])
@@ -170,12 +169,12 @@ class Incremental:
         return result
 
     def _pass_on(self, node: fx.Node, values: dict[fx.Node, Any]) -> None:
-        """Let those that read after a layer what it wrote into read what it wrote."""
-        if _writes(node, self._called(node)):
+        """Where a node wrote into its input, let later readers of that input read the result."""
+        if writes_into_input(node, layer_of(self._module, node)):
             values[node.all_input_nodes[0]] = values[node]
 
     def _not_to_write_into(self) -> set[fx.Node]:
-        """Return the inputs, the ends, what several read, and what is the same memory, as behind nn.Identity."""
+        """Return the nodes to leave as they are: inputs, ends, those with several readers, and what shares memory."""
         kept: set[fx.Node] = set()
         for node in self._nodes:
             same = (source for source in node.all_input_nodes if _is_same_memory(self.base[source], self.base[node]))
@@ -186,9 +185,6 @@ class Incremental:
     def _count(self, layer: nn.Module | None, result: torch.Tensor) -> None:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             self.multiplications += result.numel() * layer.weight[0].numel()
-
-    def _called(self, node: fx.Node) -> nn.Module | None:
-        return self._module.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
 def _leading_to(ends: Collection[fx.Node]) -> list[fx.Node]:
@@ -201,14 +197,6 @@ def _leading_to(ends: Collection[fx.Node]) -> list[fx.Node]:
     return [node for node in graph.nodes if node in wanted]
 
 
-def _writes(node: fx.Node, layer: nn.Module | None) -> bool:
-    """Say whether a node writes its output into its input."""
-    if layer:
-        return bool(getattr(layer, "inplace", False))
-    name = str(getattr(node.target, "__name__", node.target))
-    return bool(node.kwargs.get("inplace")) or (name.endswith("_") and not name.endswith("__"))
-
-
 def _is_same_memory(first: object, second: object) -> bool:
     if not isinstance(first, torch.Tensor) or not isinstance(second, torch.Tensor):
         return False
@@ -217,10 +205,8 @@ def _is_same_memory(first: object, second: object) -> bool:
 
 def _slides(node: fx.Node, layer: nn.Module | None) -> bool:
     """Say whether a node is a convolution or pooling that reads zeros, or nothing, beyond the edges of a map."""
-    if type(layer) is nn.Conv2d:
-        return layer.padding_mode == "zeros"
     if not is_pool(node, layer):
-        return False
+        return is_zero_padded_convolution(layer)
     pool = layer or pool_of(node)
     if isinstance(pool, nn.MaxPool2d):
         return not pool.return_indices
@@ -248,33 +234,16 @@ def _with_border(base: torch.Tensor, layer: nn.Module, size: Sequence[int]) -> t
     return functional.pad(base, border, value=fill).contiguous(memory_format=torch.channels_last)
 
 
-def _is_global_mean(node: fx.Node, layer: nn.Module | None, base: object) -> bool:
-    """Say whether a node takes the mean over all places."""
-    if not isinstance(base, torch.Tensor):
-        return False
-    if isinstance(layer, nn.AdaptiveAvgPool2d) or node.target is functional.adaptive_avg_pool2d:
-        return base.shape[2:] == (1, 1)
-    axes = [value for value in (*node.args[1:2], node.kwargs.get("dim")) if value is not None]
-    return node.target in ("mean", torch.mean) and axes in ([[2, 3]], [(2, 3)], [[-2, -1]], [(-2, -1)])
-
-
-def _is_same_everywhere(node: fx.Node, layer: nn.Module | None, maps: Patches) -> bool:
-    if _joins(node, maps) or node.target in SAME_EVERYWHERE_FUNCTIONS or isinstance(layer, SAME_EVERYWHERE):
-        return True
-    if node.target is torch.unsqueeze:
-        return node.args[1:] == (1,) and maps.base.ndim == 3
-    index = node.args[1] if node.target is operator.getitem and maps.base.ndim == 4 else None
-    return isinstance(index, tuple) and len(index) == 2 and index[0] == slice(None) and index[1] is not None
+def _is_computed_by_place(node: fx.Node, layer: nn.Module | None, maps: Patches) -> bool:
+    """Say whether each place of the output is computed from that place of the input, in the same way everywhere."""
+    return _joins(node, maps) or is_same_everywhere(node, layer) or picks_channels(node, maps.base.ndim)
 
 
 def _keeps_cells(node: fx.Node, layer: nn.Module | None, maps: Patches, base: torch.Tensor) -> bool:
     """Say whether a node averages a map over cells as many as it has, as VGG does with images of the usual size."""
-    is_adaptive = isinstance(layer, nn.AdaptiveAvgPool2d) or node.target is functional.adaptive_avg_pool2d
-    return is_adaptive and maps.base.shape == base.shape
+    return is_adaptive_average(node, layer) and maps.base.shape == base.shape
 
 
 def _joins(node: fx.Node, maps: Patches) -> bool:
-    """Say whether a node adds maps, or does likewise place by place, or puts their channels one behind the other."""
-    if node.target in CONCATENATIONS:
-        return [*node.args[1:], *node.kwargs.values()] == [1] and maps.base.ndim == 4
-    return node.target in SUMS
+    """Say whether a node does arithmetic with maps, or puts their channels one behind the other."""
+    return node.target in ARITHMETIC or joins_channels(node, maps.base.ndim)

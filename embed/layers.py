@@ -2,32 +2,22 @@
 
 import difflib
 import itertools
-import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.nn import functional
 
 from whymatch.embed.errors import BadLayer, NoReluLayers
+from whymatch.embed.operations import ADDITIONS, CONCATENATIONS, is_identity, is_pool, is_relu, layer_of, pool_of
 from whymatch.embed.subgraph import module_outputs
 from whymatch.embed.trunk import SCORES, Trunk, without_numbers
-
-RELUS = (nn.ReLU, nn.ReLU6)
-RELU_FUNCTIONS = (functional.relu, functional.relu6, functional.relu_, torch.relu, torch.relu_)
-POOLS = (nn.MaxPool2d, nn.AvgPool2d)
-POOL_FUNCTIONS = (functional.max_pool2d, functional.avg_pool2d, torch.max_pool2d)
-SAME = (nn.Dropout, nn.Dropout2d, nn.Identity)
-"""Layers that change nothing once training is over."""
-CONCATENATIONS = (torch.cat, torch.concat)
-SAME_FUNCTIONS = (functional.dropout, functional.dropout2d)
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer with a response: what a ReLU lets through, and what pooling or concatenating such responses gives."""
+    """A layer with a response: the output of a ReLU, or of pooling or concatenating such outputs."""
 
     name: str
     """In the paper's style for VGG and AlexNet (`conv-4-3`, `pool-4`, `fc-6`), else the name of the module."""
@@ -102,7 +92,7 @@ class Layers:
             layer = self.called(user)
             if isinstance(layer, nn.Conv2d) or is_pool(user, layer):
                 yield Reader(user, layer or pool_of(user), first)
-            elif _is_same(user, layer):
+            elif is_identity(user, layer):
                 yield from self.readers(user, first)
             elif user.target in CONCATENATIONS:
                 before = itertools.takewhile(lambda each: each is not node, user.all_input_nodes)
@@ -116,9 +106,9 @@ class Layers:
         while len(node.users) == 1:
             (node,) = node.users
             layer = self.called(node)
-            if _is_relu(node, layer):
+            if is_relu(node, layer):
                 return node
-            if not isinstance(layer, nn.BatchNorm2d) and node.target not in (operator.add, torch.add):
+            if not isinstance(layer, nn.BatchNorm2d) and node.target not in ADDITIONS:
                 return None
         return None
 
@@ -132,14 +122,14 @@ class Layers:
 
     def called(self, node: fx.Node) -> nn.Module | None:
         """Return the module that a node calls."""
-        return self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+        return layer_of(self.module, node)
 
     def _find_responses(self) -> set[fx.Node]:
         responses: set[fx.Node] = set()
         for node in self.nodes:
             layer = self.called(node)
-            passes_on = is_pool(node, layer) or _is_same(node, layer) or node.target in CONCATENATIONS
-            if _is_relu(node, layer) or (passes_on and responses.issuperset(node.all_input_nodes)):
+            passes_on = is_pool(node, layer) or is_identity(node, layer) or node.target in CONCATENATIONS
+            if is_relu(node, layer) or (passes_on and responses.issuperset(node.all_input_nodes)):
                 responses.add(node)
         return responses
 
@@ -171,30 +161,6 @@ class Layers:
         return None
 
 
-Pair = tuple[int, int]
-
-
-def window_of(layer: nn.Module) -> tuple[Pair, Pair, Pair, Pair]:
-    """Return kernel, stride, padding (above, left) and dilation of a convolution or pooling, of rows and columns."""
-    kernel = _pair(layer.kernel_size)
-    dilation = _pair(getattr(layer, "dilation", 1))
-    padding: Any = layer.padding
-    if padding == "same":
-        padding = tuple(step * (length - 1) // 2 for step, length in zip(dilation, kernel, strict=True))
-    return kernel, _pair(layer.stride), _pair(0 if padding == "valid" else padding), dilation
-
-
-def too_small(responses: torch.Tensor, layer: nn.Conv2d) -> bool:
-    """Say whether a map (B, C, H, W) is smaller than the kernel of the convolution that is to read it."""
-    sides, (kernel, _, padding, dilation) = responses.shape[2:], window_of(layer)
-    spans = zip(sides, kernel, padding, dilation, strict=True)
-    return any(side + 2 * pad < step * (length - 1) + 1 for side, length, pad, step in spans)
-
-
-def _pair(value: Any) -> Pair:
-    return value if isinstance(value, tuple) else (value, value)
-
-
 def _with_top(trunk: Trunk) -> fx.GraphModule:
     """Return the graph of a trunk and what lies above it; all parameters are the trunk's own."""
     if not trunk.top:
@@ -209,7 +175,7 @@ def _with_top(trunk: Trunk) -> fx.GraphModule:
 
 
 def shapes_of(module: fx.GraphModule, height: int, width: int) -> dict[fx.Node, torch.Size]:
-    """Return the shape of what each node gives for one input, without computing any; empty for what is no tensor."""
+    """Return the shape of each node's output for one input, without computing values; empty if it is not a tensor."""
     recorder = _Recorder(without_numbers(module))
     recorder.run(torch.zeros(1, 3, height, width, device="meta"))
     return dict(zip(module.graph.nodes, recorder.shapes, strict=True))  # a copy's nodes may have other names
@@ -224,25 +190,6 @@ class _Recorder(fx.Interpreter):
         result = super().run_node(n)
         self.shapes.append(result.shape if isinstance(result, torch.Tensor) else torch.Size())
         return result
-
-
-def _is_relu(node: fx.Node, layer: nn.Module | None) -> bool:
-    return isinstance(layer, RELUS) or node.target in (*RELU_FUNCTIONS, "relu", "relu_")
-
-
-def is_pool(node: fx.Node, layer: nn.Module | None) -> bool:
-    """Say whether a node is an average or maximum pooling with a sliding window."""
-    return isinstance(layer, POOLS) or node.target in POOL_FUNCTIONS
-
-
-def _is_same(node: fx.Node, layer: nn.Module | None) -> bool:
-    return isinstance(layer, SAME) or node.target in SAME_FUNCTIONS
-
-
-def pool_of(node: fx.Node) -> nn.Module:
-    """Return the layer that a call of a pooling function amounts to."""
-    kind: Callable[..., nn.Module] = nn.AvgPool2d if node.target is functional.avg_pool2d else nn.MaxPool2d
-    return kind(*node.args[1:], **node.kwargs)
 
 
 def _paper_names(layers: Layers) -> dict[fx.Node, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from whymatch.embed.layers import Pair
+from whymatch.embed.operations import Pair
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Span:
 
     @functools.cached_property
     def length(self) -> int:
-        """How many are computed for each window: as many as for that which changes most."""
+        """How many are computed for each window: those of the window that changes most."""
         return max(stop - start for start, stop in zip(self.starts, self.stops, strict=True))
 
     @functools.cached_property
@@ -75,7 +75,7 @@ class Patches:
         return self.base.float().mean((-2, -1)) + change / (self.rows.size * self.columns.size)
 
     def at(self, row: int, column: int) -> torch.Tensor:
-        """Return what the maps have at one place, (windows * samples, C)."""
+        """Return the values of the maps at one place, (windows * samples, C)."""
         return self._from(row, column, (1, 1))[..., 0, 0]
 
     def tiles(
@@ -83,8 +83,8 @@ class Patches:
     ) -> torch.Tensor:
         """Return a part of the maps for each window, from rows `tops` and columns `lefts` on, of one size.
 
-        base: the unchanged map behind a border, of so many rows above and columns on the left; rows and columns count
-            from the border's edge.
+        base: the unchanged map with a border; `tops` and `lefts` count from the edge of the border.
+        border: rows of the border above the map, and columns on its left.
         """
         own_tops, own_lefts = ([first + border[axis] for first in span.firsts] for axis, span in enumerate(self._spans))
         height, width = self.values.shape[-2:]

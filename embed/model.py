@@ -28,7 +28,7 @@ from whymatch.embed.taps import Tap, parse_tap
 from whymatch.embed.trunk import Trunk, cut_trunk, output_shape, side_for_top, stride_and_min_side
 
 VERSION = 1
-"""Of decoding, resizing and all else between a file and its vector: a change that changes vectors counts it up."""
+"""Of decoding, resizing and all else between a file and its vector; raised by each change that changes vectors."""
 Precision = Literal["float32", "bfloat16"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -107,7 +107,7 @@ class Model:
     def prepare(self, content: bytes, limits: DecodeLimits, *, size: tuple[int, int] | None = None) -> Prepared:
         """Decode an image file and lay it onto the network's input. Raises the errors of `decode_image`.
 
-        size: width and height of the input, if it shall not be what the geometry makes of the image's own.
+        size: width and height of the input; by default the geometry derives them from those of the image.
         """
         image = decode_image(content, limits)
         placement = self.geometry.placement(*image.size)
@@ -145,7 +145,7 @@ class Model:
 
     @property
     def scorer(self) -> fx.GraphModule:
-        """What makes class scores of feature maps. Raises NoClassScores."""
+        """The function from feature maps to class scores. Raises NoClassScores."""
         if self.trunk.scorer is None:
             raise NoClassScores(
                 f"{self.backbone} has no class scores here: its weights lack its classifier, or that cannot be "
@@ -154,7 +154,7 @@ class Model:
         return self.trunk.scorer
 
     def inputs(self, pixels: NDArray[np.uint8] | Array) -> torch.Tensor:
-        """Return pixels (B, h, w, 3), 0 to 255, as the network wants them: (B, 3, h, w), normalized."""
+        """Return the inputs of the network, (B, 3, h, w), normalized, for pixels (B, h, w, 3), 0 to 255."""
         mean, std = (
             torch.tensor(values, dtype=torch.float32, device=self.device) * 255 for values in (self.mean, self.std)
         )
@@ -199,7 +199,7 @@ def load_model(
         file names, or `bundled`.
     weights: its weights file; by default what the library itself would download.
     pooling, size_px, mean, std: by default what the weights were trained with.
-    tap: which layers to pool instead of the last, and how to weigh them; `parse_tap` reads it.
+    tap: the layers to pool instead of the last, and how to weigh them; `parse_tap` reads it.
 
     Raises:
         BadModel, BadLayer: the message says what does not fit.

@@ -1,4 +1,4 @@
-"""A model as one safetensors file: the weights of a network and, as metadata, all that else its vectors need.
+"""A model as one safetensors file: the weights of a network and, as metadata, all else that determines its vectors.
 
 `whymatch train` writes such files. The metadata is text:
 
@@ -10,7 +10,7 @@
     classes    the names of the classes of the network's own classifier, a JSON list
     training   how it was made, JSON; for the reader alone
 
-Files of other programs have less of it; what is missing, the network's name and the command line decide.
+Files of other programs have less of it; the network's name and the command line supply what is missing.
 """
 
 import json
@@ -30,7 +30,7 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """The metadata of a model file; None is what the file does not say."""
+    """The metadata of a model file; None where the file says nothing."""
 
     backbone: str | None = None
     mean: Triple | None = None
@@ -45,7 +45,7 @@ def read_model_file(path: Path) -> tuple[ModelFacts, dict[str, torch.Tensor]]:
     """Read the metadata and the weights of a safetensors file.
 
     Raises:
-        BadModel: it is no safetensors file, or its metadata says something that cannot be.
+        BadModel: it is not a safetensors file, or its metadata is invalid.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -1,4 +1,4 @@
-"""Mean and covariance of vectors that come some at a time."""
+"""Mean and covariance of vectors that come in batches."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ Wide = NDArray[np.float64]
 
 
 class Moments:
-    """Mean and covariance of vectors, taken in one pass: sums of what is left after the mean of the first batch."""
+    """Mean and covariance of vectors, taken in one pass: sums of the differences to the mean of the first batch."""
 
     def __init__(self, *, products: bool) -> None:
         self.count = 0
@@ -39,7 +39,7 @@ class Moments:
 
     @property
     def covariance(self) -> Wide:
-        """Of each two channels, (C, C)."""
+        """Of each pair of channels, (C, C)."""
         assert self._products is not None
         left = self._sum / self.count
         return self._products / self.count - np.outer(left, left)

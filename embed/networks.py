@@ -41,7 +41,7 @@ class Network:
     pooling: Pooling = Pooling()
     """How the vectors that it was trained for are pooled."""
     classes: tuple[str, ...] = ()
-    """Names of the classes of its own classifier, where its weights file says them."""
+    """Names of the classes of its own classifier, where its weights file names them."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ class Network:
 
     @property
     def classifier(self) -> Classifier | None:
-        """What scores its classes, if it was trained."""
+        """The layer that scores its classes, if it was trained."""
         found = classifier_of(self.module)
         return found if found and f"{found.name}.weight" in self.loaded else None
 
@@ -189,12 +189,13 @@ def _state_of(loaded: object, path: Path) -> Mapping[str, torch.Tensor]:
             loaded = loaded[key]
     if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise BadModel(f"{str(path)!r} holds no dictionary of tensors; save `model.state_dict()`")
+    # DataParallel puts `module.` before each name.
     return {str(name).removeprefix("module."): tensor for name, tensor in loaded.items()}
 
 
 def _with_state(network: Network, state: Mapping[str, torch.Tensor]) -> Network:
     """Load what fits; a class head of another size is left out, and `trunk.py` insists on the rest."""
-    wanted = network.module.state_dict()  # with its metadata, which MNASNet asks for
+    wanted = network.module.state_dict()  # with its metadata, which MNASNet requires
     fitting = {name: tensor for name, tensor in state.items() if name in wanted and tensor.shape == wanted[name].shape}
     wanted.update(fitting)
     network.module.load_state_dict(wanted)

@@ -1,7 +1,7 @@
 """Element-wise torch arithmetic on the calling thread alone.
 
 torch is ten times as fast as NumPy at half precision and powers, but from 32,768 elements on it starts a team of
-threads, one for each thread that calls it. Beside a network that wants every core, each such team waits for its slowest
+threads, one for each thread that calls it. Beside a network that uses every core, each such team waits for its slowest
 member: a millisecond and more for what takes ten microseconds.
 """
 

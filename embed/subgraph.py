@@ -1,4 +1,4 @@
-"""Parts of a network that has been followed: what lies between two of its nodes, as a function of its own."""
+"""Parts of a traced network: what lies between two of its nodes, as a function of its own."""
 
 from torch import fx
 
@@ -6,7 +6,7 @@ from torch import fx
 def section(traced: fx.GraphModule, start: fx.Node, end: fx.Node) -> fx.GraphModule | None:
     """Return the function of one node's output to that of a later one; its parameters are the network's own.
 
-    None if the later one hangs on others, too: on the network's input, or on a shortcut around `start`.
+    None if the later one depends on others, too: on the network's input, or on a shortcut around `start`.
     """
     graph = fx.Graph()
     copies = {start: graph.placeholder("inputs")}

@@ -1,4 +1,4 @@
-"""What can be pooled instead of the last feature map: responses of other layers, as they are or weighed."""
+"""A tap names the layers whose responses a model pools instead of its last feature map, as they are or weighed."""
 
 from dataclasses import dataclass
 from itertools import starmap
@@ -15,7 +15,7 @@ LEAST_COHERENCE = 1e-3
 
 @dataclass(frozen=True)
 class Tap:
-    """Makes a feature map of the responses of one or several layers."""
+    """Makes the feature map to pool from the responses of one or several layers."""
 
     text: str
     """`LAYER[,SUPERVISION[,NORM]]`, several joined by `+`: `layer3` as it is, `layer3,last,2` by InterActive."""

@@ -13,14 +13,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from whymatch.embed.classifier import Classifier
 from whymatch.embed.errors import BadModel
 from whymatch.embed.networks import Network
+from whymatch.embed.operations import is_pool_to_fixed_size, layer_of
 from whymatch.embed.subgraph import section
 
 Module = TypeVar("Module", bound=nn.Module)
 
-SPATIAL_POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 SCORES = "scores"
 """Name of the ReLU behind the class scores."""
-SPATIAL_POOL_FUNCTIONS = (nn.functional.adaptive_avg_pool2d, nn.functional.adaptive_max_pool2d)
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,10 @@ class Trunk:
     top_sha256: str = ""
     """Hash of its parameters."""
     classifier: Classifier | None = None
-    """What scores the classes, if `top` ends in it."""
+    """The layer that scores the classes, if `top` ends in it."""
     scorer: fx.GraphModule | None = None
     """A function of feature maps to class scores (B, classes) before softmax: all of the network behind the feature
-    map. None if the weights lack a part of it, or it cannot be followed."""
+    map. None if the weights lack a part of it, or it cannot be traced."""
 
 
 def cut_trunk(network: Network) -> Trunk:
@@ -127,7 +126,7 @@ def _channels(module: nn.Module, network: Network) -> int:
 
 
 class _Tracer(fx.Tracer):
-    """Follows a network down to torch's own layers and to the special convolutions that timm derives from them."""
+    """Traces a network down to torch's own layers and to the special convolutions that timm derives from them."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, (nn.Conv2d, nn.BatchNorm2d)) or super().is_leaf_module(m, module_qualified_name)
@@ -177,7 +176,7 @@ def _is_loaded(scorer: fx.GraphModule, network: Network) -> bool:
 
 def _feature_node(traced: fx.GraphModule, network: Network) -> fx.Node:
     nodes = list(traced.graph.nodes)
-    pools = [node for node in nodes if _is_spatial_pool(node, traced)]
+    pools = [node for node in nodes if is_pool_to_fixed_size(node, layer_of(traced, node))]
     if not pools:
         raise BadModel(f"{network.name} pools no feature map before its classifier; {_TAKE_A_CNN}")
     classifier = [node for node in nodes if node.op == "call_module" and str(node.target).startswith("classifier.")]
@@ -232,14 +231,6 @@ def _name_of(node: fx.Node) -> str:
     if node.op == "call_module":
         return str(node.target)
     return next(reversed(node.meta.get("nn_module_stack") or {}), node.name)
-
-
-def _is_spatial_pool(node: fx.Node, traced: fx.GraphModule) -> bool:
-    if node.op == "call_module":
-        return isinstance(traced.get_submodule(str(node.target)), SPATIAL_POOLS)
-    if node.op == "call_method":
-        return node.target == "mean" and [2, 3] in node.args
-    return node.op == "call_function" and node.target in SPATIAL_POOL_FUNCTIONS
 
 
 def _require_weights(module: nn.Module, network: Network) -> None:

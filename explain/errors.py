@@ -10,7 +10,7 @@ class BadRegion(WhymatchError):
 
 
 class EmptyRegion(WhymatchError):
-    """The regions together are nothing that the network sees."""
+    """The regions weigh no cell: the network does not see them, or they cancel out."""
 
     reason = "EMPTY_REGION"
 
@@ -22,7 +22,7 @@ class NoLabeledPairs(WhymatchError):
 
 
 class BadTarget(WhymatchError):
-    """What is to be explained is not there."""
+    """The target of an explanation does not exist."""
 
     reason = "BAD_TARGET"
 

@@ -1,4 +1,4 @@
-"""InterActive as an explanation: which places of an image the neurons of a layer should be listened to at."""
+"""InterActive as an explanation: where in an image a layer's neurons are active, as a later layer weighs them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ STRIDE = 32
 
 @dataclass(frozen=True, eq=False)
 class WeightMap:
-    """What the neurons at each place weigh: the sum of gamma over the channels."""
+    """The weight of the neurons at each place: the sum of gamma over the channels."""
 
     values: Array
     """(H, W) float32, at the layer's own resolution; their unit has no meaning."""
@@ -80,8 +80,8 @@ def explain_interactive(
 def reweighted_scores(model: Model, pixels: NDArray[np.uint8], *, norm: float = 2.0) -> tuple[Array, Array]:
     """Return the class scores of images, and those after InterActive weighed their last layer: (B, classes) float32.
 
-    The responses x of the last layer before the scores, told by the scores, become x gamma, scaled to keep their length
-    over all cells, and go through the classifier again (section 4.4 of the paper).
+    The responses x of the last layer before the scores, supervised by the scores, become x gamma, scaled to keep their
+    length over all cells, and go through the classifier again (section 4.4 of the paper).
 
     pixels: (B, h, w, 3).
 

@@ -11,7 +11,7 @@ from whymatch.explain.similarity import SimilarityMap
 
 TINY = float(np.finfo(np.float32).tiny)
 AT_ONCE = 2**22
-"""Numbers in memory at once where all pairs are looked at."""
+"""Numbers in memory at once while all pairs are computed."""
 Bounds: TypeAlias = tuple[float, float, float, float]
 """Left, top, right and bottom, in pixels of the upright original."""
 

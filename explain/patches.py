@@ -1,4 +1,4 @@
-"""Patches of images, and the normal distribution that they are held to have (Zintgraf, Cohen, Welling).
+"""Patches of images, and the normal distribution fitted to them (Zintgraf, Cohen, Welling).
 
 Pixels are (h, w, 3) with values of 0 to 255; the values of a patch lie in the order row, column, channel.
 """
@@ -17,7 +17,7 @@ Pixels = NDArray[np.uint8]
 Wide = NDArray[np.float64]
 
 PATCHES = 25_000
-"""Patches that a normal is fitted to, about, as in the paper."""
+"""About how many patches a normal is fitted to, as in the paper."""
 BATCH = 512
 """Patches whose products are summed at once."""
 
@@ -77,7 +77,7 @@ def fit_patches(
 
     Yields how many images have been seen, and last the normal.
 
-    images: (h, w, 3) each, of any sizes; those with a side shorter than a patch are passed over.
+    images: (h, w, 3) each, of any sizes; those with a side shorter than a patch are skipped.
     image_count: how many images come.
 
     Raises:

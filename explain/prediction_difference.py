@@ -1,7 +1,7 @@
-"""Prediction difference: what each part of an image is worth for a prediction, by taking it as unknown.
+"""Prediction difference: how much each part of an image supports a prediction, found by treating it as unknown.
 
 Zintgraf, Cohen, Welling, "A New Method to Visualize Deep Neural Networks": each window of k x k pixels is replaced by
-samples of what it might hold, and the pixels are worth what their windows are worth on average (algorithm 1).
+samples of its possible contents, and the value of a pixel is the mean over the windows on it (algorithm 1).
 """
 
 import functools
@@ -30,12 +30,12 @@ ROUND = 5
 
 @dataclass(frozen=True)
 class PredictionDifferenceSetting:
-    """How to take parts of an image as unknown."""
+    """How to treat parts of an image as unknown."""
 
     window_px: int = 10
     """k: a window has k x k pixels of the network's input."""
     context_px: int = 14
-    """l: the window is told from the rest of an l x l patch around it."""
+    """l: the window is predicted from the rest of an l x l patch around it."""
     sample_count: int = 20
     """S: how many samples replace each window."""
     stride_px: int = 4
@@ -79,15 +79,15 @@ class PredictionDifferenceSetting:
 
 @dataclass(frozen=True, eq=False)
 class DifferenceMap:
-    """What each pixel of the network's input is worth for a target."""
+    """The prediction difference of each pixel of the network's input for a target."""
 
     target: Target
     plain: float
-    """z(x), what the target is for the unchanged image."""
+    """z(x), the target's value for the unchanged image."""
     values: Array
     """(h, w) float32: weight of evidence in bits, or activation difference in the target's own unit."""
     standard_errors: Array | None
-    """(h, w) float32, of the sampling; None while no window has two samples, for one says nothing of it."""
+    """(h, w) float32, of the sampling; None until a window has two samples."""
     placement: Placement
     """Where the pixels of the input lie in the image."""
 
@@ -135,12 +135,12 @@ class PredictionDifference:
 
     @property
     def planned(self) -> int:
-        """Evaluations in all; fewer than there might have been, once a bound on the standard error stopped them."""
+        """Evaluations in all; those done, once the bound on the standard error has stopped them."""
         return self.done if self._stopped else len(self._order) * self._samples
 
     @property
     def is_complete(self) -> bool:
-        """Whether every window has all samples that it shall have."""
+        """Whether every window has all its samples."""
         return self.done == self.planned
 
     def steps(self) -> Iterator[int]:
@@ -158,12 +158,12 @@ class PredictionDifference:
         """Return the maps as they are now.
 
         A partial map takes the windows that have not been evaluated yet for a mean of those near them, values and
-        standard errors alike; what that is off is not in its standard errors.
+        standard errors alike; the error of this is not in the standard errors.
         """
         return [self._map(number) for number in range(len(self._targets))]
 
     def sensitivities(self) -> list[Array]:
-        """Return the sensitivity map of each target, (h, w) float32: how steep it is in each pixel, without a sign."""
+        """Return the sensitivity map of each target, (h, w) float32: the size of its gradient at each pixel."""
         return [
             self._alterations.gradient(functools.partial(_sloped, target.slope, number))
             for number, target in zip(self._end_numbers, self._targets, strict=True)
@@ -174,7 +174,7 @@ class PredictionDifference:
         del self._alterations, self._sampler
 
     def _values(self, ends: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Return what each target is for each image, (B,)."""
+        """Return the value of each target for each image, (B,)."""
         return [target.of(ends[number]) for number, target in zip(self._end_numbers, self._targets, strict=True)]
 
     def _evaluate(self, windows: NDArray[np.intp], first: int, count: int) -> None:

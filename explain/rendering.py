@@ -111,7 +111,7 @@ def _tinted(picture: Image.Image, values: Array, scale: ColorScale) -> Image.Ima
 
 
 def _faded(picture: Image.Image) -> Image.Image:
-    """What the network does not see: gray and pale."""
+    """Return a picture gray and pale, as what the network does not see is drawn."""
     return Image.blend(picture.convert("L").convert("RGB"), Image.new("RGB", picture.size, "white"), 0.7)
 
 

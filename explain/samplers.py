@@ -1,7 +1,7 @@
-"""What a window of an image might hold if unknown: the samplers of prediction difference (Zintgraf, Cohen, Welling).
+"""The samplers of prediction difference: possible contents of an unknown window (Zintgraf, Cohen, Welling).
 
-The conditional sampler holds the l x l patch around a k x k window to be normal. For the values A of the window and the
-values B around it, A given x_B has
+The conditional sampler assumes that the l x l patch around a k x k window is normal. For the values A of the window and
+the values B around it, A given x_B has
 
     mean  mu_A + G (x_B - mu_B),  G = S_AB S_BB^-1,  and covariance  S_AA - G S_BA.
 
@@ -27,11 +27,11 @@ ROUNDING = 1 / 12
 
 
 class Sampler(Protocol):
-    """Draws what a window might hold."""
+    """Draws possible contents of a window."""
 
     @property
     def kind(self) -> SamplerKind:
-        """What the draws are told by."""
+        """`conditional`, `marginal` or `mean`."""
 
     def draw(self, pixels: Pixels, top: int, left: int, count: int) -> Array:
         """Return (count, k, k, 3) float32 of 0 to 255 for the window whose first pixel is at (top, left).
@@ -83,7 +83,7 @@ class MarginalSampler:
         self._others, self._window_px, self._seed = others, window_px, seed
 
     def draw(self, pixels: Pixels, top: int, left: int, count: int) -> Array:
-        """Return (count, k, k, 3) float32; see `Sampler`. Of `pixels` nothing is used."""
+        """Return (count, k, k, 3) float32; see `Sampler`. `pixels` is not used."""
         chosen = np.random.default_rng([self._seed, top, left]).integers(len(self._others), size=count)
         rows, columns = slice(top, top + self._window_px), slice(left, left + self._window_px)
         return self._others[chosen, rows, columns].astype(np.float32)

@@ -15,12 +15,12 @@ Function = Callable[[torch.Tensor], torch.Tensor]
 """Of vectors (B, n) to numbers (B,), float32."""
 
 IMAGENET_IMAGES = 1_281_167
-"""N of a classifier whose training set nobody names: that of ImageNet."""
+"""N of a classifier whose training set is unknown: that of ImageNet."""
 BITS = "bits"
 TEMPERATURE = 0.05
 """T of the softmax over the similarities of neighbors: one that is 0.05 more similar counts e times as much."""
 EVIDENCE_NEIGHBORS = 100
-"""How many leading neighbors that softmax is over."""
+"""How many nearest neighbors that softmax includes."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,18 @@ class Target:
     name: str
     """What of its kind it is: a class, a layer with a channel, an image or a label."""
     measure: str
-    """What z's differences are in, for the weight of evidence `bits`. Maps of one measure can be compared."""
+    """The unit of z's differences, `bits` for the weight of evidence. Maps of one measure can be compared."""
     end: End
-    """What of the network it is made of."""
+    """The output of the network that it is a function of."""
     of: Function
-    """z of the vectors that the end gives."""
+    """z as a function of the end's vectors."""
     slope: Function
     """The number whose gradient is the sensitivity map: z, or for a probability the score behind it."""
     laplace: Laplace | None = None
     """For a probability, whose map is the weight of evidence; a map of anything else is the activation difference."""
 
     def difference(self, plain: float, means: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what windows are worth, from z(x) and the means of z over the samples of each window (n,).
+        """Return the prediction differences (n,) of windows, from z(x) and the means of z over each one's samples (n,).
 
         Weight of evidence log2 odds(c|x) - log2 odds(c|x without w) of a probability (equation 3), in bits, else the
         activation difference z(x) - E z(x without w) (equation 7). Positive supports.
@@ -104,7 +104,7 @@ def class_probability_target(
 
 
 def class_score_target(model: Model, class_name: str, scores: Array) -> Target:
-    """Return the score of a class before softmax; see `class_probability`. Raises BadTarget."""
+    """Return the score of a class before softmax; see `class_probability_target`. Raises BadTarget."""
     number = find_class(model.classes, class_name, scores)
     return Target(model.classes[number], "score", ClassScores(), _entry(number), _entry(number))
 

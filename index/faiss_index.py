@@ -25,9 +25,9 @@ EXACT_UP_TO = 200_000
 CANDIDATES = 10
 """An approximate search finds this many times the limit, for the gallery to score exactly."""
 MAX_SIZE = 2**20
-"""Largest number in a factory string; FAISS would try to allocate whatever it is told."""
+"""Largest number in a factory string; FAISS would try to allocate any."""
 TRAINING_VECTORS = 39
-"""FAISS wants this many vectors for each centroid that it trains."""
+"""FAISS requires this many vectors for each centroid that it trains."""
 PRODUCT_FROM, PRODUCT_UP_TO = 4, 8
 """From four queries on a matrix product beats comparing each; FAISS itself waits for 250 of 512 dimensions. With more
 than eight it takes longer for each."""
@@ -129,7 +129,7 @@ class FaissIndex:
             self._index, self._kind, self._shortlist = index, kind, shortlist
 
     def give_up(self) -> None:
-        """Be flat from the next rebuild on: what the factory asks for cannot be built."""
+        """Be flat from the next rebuild on: the index of the factory cannot be built."""
         self._factory, self._trained_from = FLAT, 0
 
     def save(self, generation: int) -> None:
@@ -178,7 +178,7 @@ class FaissIndex:
 
 
 def _try(factory: str, dimensions: int) -> int:
-    """Return how many vectors a factory wants before it is built. Raises BadIndexFactory where it cannot work."""
+    """Return how many vectors a factory requires before it is built. Raises BadIndexFactory where it cannot work."""
     sizes = [int(size) for size in re.findall(r"\d+", factory)]
     if any(not 1 <= size <= MAX_SIZE for size in sizes) or re.search(r"HNSW1\b", factory):
         raise _bad_factory(factory, dimensions, f"its numbers must be from 1 to {MAX_SIZE}, of HNSW from 2")
@@ -232,7 +232,7 @@ def _inverted_lists(index: Any) -> Any:
 
 
 def _training_vectors(index: Any) -> int:
-    """Return how many vectors an empty index wants to be trained with."""
+    """Return how many vectors the training of an empty index requires."""
     lists = _inverted_lists(index)
     codes = 0 if isinstance(index, faiss.IndexIVFFlat) else 256
     return TRAINING_VECTORS * max(lists.nlist if lists is not None else 0, codes)

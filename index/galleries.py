@@ -32,7 +32,7 @@ class Galleries:
     """
 
     def __init__(self, path: Path, model: Model) -> None:
-        """Take a data directory, made if it is missing, for this process alone.
+        """Open a data directory, made if it is missing, for this process alone.
 
         Raises:
             ReadOnlyStorage, StorageInUse.

@@ -23,7 +23,7 @@ from whymatch.index.records import (
 from whymatch.index.store import Store, StoredFeatures
 
 Fitting: TypeAlias = Callable[[Iterable[Array], int], Iterator[Progress[Head]]]
-"""Fits a head to pooled vectors (n, C), given some at a time, and C; see `fit_centering`."""
+"""Fits a head to pooled vectors (n, C), given in batches, and C; see `fit_centering`."""
 
 
 class Gallery:

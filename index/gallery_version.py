@@ -1,4 +1,4 @@
-"""A version of a gallery's embeddings: what its images are to one head, and the index that finds them."""
+"""A version of a gallery's embeddings: those of its images through one head, and the index that finds them."""
 
 import itertools
 import logging
@@ -39,7 +39,7 @@ class GalleryVersion:
         self._index_is_current = True
         self._saved_generation = -1
 
-    # Questions.
+    # Queries.
 
     def count(self) -> int:
         """Return how many images there are."""

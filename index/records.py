@@ -1,4 +1,4 @@
-"""What is said about images on the way into a gallery and out of it, and the names they may have."""
+"""Records of images and galleries, as they come in and go out, and the names they may have."""
 
 import re
 import unicodedata
@@ -106,7 +106,7 @@ class GalleryFacts:
 
 
 def check_gallery_name(name: str) -> None:
-    """Raise BadName unless a gallery can be called so."""
+    """Raise BadName if a gallery cannot have that name."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
         raise BadName(
             f"{_shown(name)} cannot name a gallery; take 1 to 63 lower-case letters, digits, `-` and `_`, "
@@ -115,7 +115,7 @@ def check_gallery_name(name: str) -> None:
 
 
 def check_image_name(name: str) -> None:
-    """Raise BadName unless an image can be called so."""
+    """Raise BadName if an image cannot have that name."""
     if not name or name in (".", "..") or not _is_printable(name) or "/" in name or "\\" in name or _too_long(name):
         raise BadName(
             f"{_shown(name)} cannot name an image; take 1 to {MAX_NAME_BYTES} bytes of printable text without `/` "
@@ -130,7 +130,7 @@ def check_label(label: str) -> None:
 
 
 def check_metadata(metadata: Mapping[str, str]) -> None:
-    """Raise BadRequest if metadata is too much."""
+    """Raise BadRequest if there is too much metadata."""
     size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
     if len(metadata) > MAX_METADATA_KEYS or size > MAX_METADATA_BYTES:
         raise BadRequest(

@@ -12,9 +12,9 @@ from whymatch.embed import Array
 from whymatch.index.vector_index import Ids
 
 PART = 2**23
-"""Numbers that are worth a thread of their own; it starts a millisecond late."""
+"""Numbers from which a thread of their own saves time; it starts a millisecond late."""
 THREADS = min(4, os.cpu_count() or 1)
-"""As many scan for one query; more would wait for memory."""
+"""Threads that scan for one query; more would wait for memory."""
 _scanners = ThreadPoolExecutor(THREADS, "scan", faiss.omp_set_num_threads, (1,))
 
 

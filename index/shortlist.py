@@ -20,7 +20,7 @@ LONGEST_PAUSE = 64
 """Queries that go by without a shortlist where it keeps being too short."""
 LEVELS = 255
 ALIGNED = 16
-"""FAISS compares bytes ten times as fast if a vector has a multiple of so many."""
+"""FAISS compares bytes ten times as fast if the length of a vector is a multiple of this."""
 MARGIN = 0.05
 """Of the range of values that is left for vectors to come, on either side."""
 AT_A_TIME = 4096
@@ -29,7 +29,7 @@ SLACK = 1e-4
 
 
 def pays(count: int, dimensions: int) -> bool:
-    """Say whether so many vectors are worth copying."""
+    """Say whether copies of that many vectors save time."""
     return count >= LENGTH * SHARE and count * dimensions >= PAYS_FROM
 
 

@@ -73,7 +73,7 @@ CREATE INDEX images_by_content ON images (content_id);
 {HEADS}
 """
 MIGRATIONS = {1: HEADS}
-"""What makes the next format of a format."""
+"""The statements that turn a format into the next one."""
 IMAGE = """
 SELECT images.id, name, label, metadata, width_px, height_px, size_bytes, sha256, create_time
 FROM images JOIN contents ON contents.id = content_id
@@ -269,7 +269,7 @@ class Store:
                 if path.name not in known:
                     path.unlink()
 
-    # Questions.
+    # Queries.
 
     def find(self, name: str) -> StoredImage | None:
         """Return an image, None if there is none of that name."""

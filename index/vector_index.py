@@ -1,4 +1,4 @@
-"""What a gallery asks of a vector index: FAISS is the first to answer, one on another machine can be the second."""
+"""The protocol between a gallery and its vector index: FAISS implements it, an index on another machine can, too."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -32,7 +32,7 @@ class VectorIndex(Protocol):
         """
 
     def stale(self, count: int) -> bool:
-        """Whether it is worth building anew for the `count` vectors that are still wanted."""
+        """Whether it is worth building anew for the `count` vectors that are left."""
 
     def rebuild(self, count: int, vectors: Iterable[tuple[Ids, Array]]) -> None:
         """Replace everything by `count` vectors, given a batch at a time, while the old ones go on being found."""

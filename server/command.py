@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +13,9 @@ from whymatch.server.config import GeometryMode, LogLevel, PoolingKind, Precisio
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-def main() -> None:
-    """Run the command."""
-    app(prog_name="whymatch serve")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; by default with the arguments of the process."""
+    app(arguments, prog_name="whymatch serve")
 
 
 def finite(value: float) -> float:
@@ -52,8 +53,9 @@ def serve(
         str | None,
         typer.Option(
             metavar="SPEC",
-            help="[BACKBONE=]MODEL[:POOLING], and perhaps @LAYERS: bundled:max, resnet50, vgg16=vgg.pth, "
-            "run/model.safetensors, resnet50@layer3,last. Stands for --backbone, --weights and --pooling.",
+            help="[BACKBONE=]MODEL[:POOLING][@LAYERS]: bundled:max, resnet50, vgg16=vgg.pth, run/model.safetensors, "
+            "resnet50@layer3,last. LAYERS are pooled instead of the last one. Stands for --backbone, --weights and "
+            "--pooling.",
         ),
     ] = ServerConfig.model,
     backbone: Annotated[

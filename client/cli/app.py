@@ -4,6 +4,7 @@ Slow packages are imported by the command that needs them, so that `whymatch --h
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,40 +50,39 @@ def options(
     """Options of `whymatch` itself."""
 
 
-@app.command(
+passed_on = partial(
+    app.command,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     add_help_option=False,
 )
+"""A command of another room, which reads its arguments itself."""
+
+
+@passed_on()
 def serve(context: typer.Context) -> None:
     """Run the server; `whymatch serve --help` lists its options."""
-    run_room("whymatch.server", context)
+    run_room("serve", context.args)
 
 
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    add_help_option=False,
-)
+@passed_on()
 def train(context: typer.Context) -> None:
     """Train a network on your images; `whymatch train --help` lists the options."""
-    run_room("whymatch.embed.training", context)
+    run_room("train", context.args)
 
 
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    add_help_option=False,
-)
+@passed_on()
 def evaluate(context: typer.Context) -> None:
     """Measure how well models find images of the same label; `whymatch evaluate --help` lists the options."""
-    run_room("whymatch.index.evaluation", context)
+    run_room("evaluate", context.args)
 
 
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    add_help_option=False,
-)
-def benchmark(context: typer.Context) -> None:
-    """Repeat the experiments of a paper on your images; `whymatch benchmark --help` lists them."""
-    run_room("whymatch.explain.interactive_study", context)
+@passed_on()
+def study(context: typer.Context) -> None:
+    """Repeat the experiments of a paper on your images; `whymatch study --help` lists them."""
+    run_room("study", context.args)
+
+
+passed_on("benchmark", hidden=True)(study)  # its name before 0.1.0
 
 
 @app.command()

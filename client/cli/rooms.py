@@ -1,19 +1,26 @@
-"""Commands that live in other rooms, which the client may not import."""
+"""Commands of other rooms, which the client may not import: it looks them up by name when one is called."""
 
+import importlib
 import importlib.util
-import runpy
 import sys
+from collections.abc import Sequence
 
 import typer
 
+COMMANDS = {
+    "serve": "whymatch.server.command",
+    "train": "whymatch.embed.training.command",
+    "evaluate": "whymatch.index.evaluation.command",
+    "study": "whymatch.explain.interactive_study.command",
+}
+"""The module whose `main` runs a command."""
 SERVER_PACKAGES = ("faiss", "grpc_health", "grpc_reflection", "safetensors", "torch", "torchvision")
 
 
-def run_room(module: str, context: typer.Context) -> None:
-    """Hand a command and its arguments to another room, which the client may not import."""
+def run_room(command: str, arguments: Sequence[str]) -> None:
+    """Run a command of another room."""
     require_server()
-    sys.argv = [f"whymatch {context.info_name}", *context.args]
-    runpy.run_module(module, run_name="__main__")
+    importlib.import_module(COMMANDS[command]).main(arguments)
 
 
 def require_server() -> None:

@@ -29,7 +29,7 @@ class BatchSetting:
     """Side of a view."""
     seed: int
     images_per_label: int = 0
-    """Draw so many images of each label; 0 takes images as they come, each once before any comes again."""
+    """Images to draw of each label; 0 takes images as they come, each once before any comes again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Batches:
         views: ViewSetting,
     ) -> None:
         self.unreadable: dict[str, str] = {}
-        """What is wrong with files, by path; filled as they are met."""
+        """Why files cannot be read, by path; filled as they are met."""
         self._images = images
         self._settings = settings
         self._views = views

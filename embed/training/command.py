@@ -1,15 +1,15 @@
 """`whymatch train`: flags to a recipe, and its progress. What takes long to import waits until the flags are right."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import rich.progress
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+from whymatch.embed.terminal import MODEL_HELP, exit_on, progress_bar
 
 if TYPE_CHECKING:
     from whymatch.embed import Progress
@@ -20,12 +20,10 @@ PoolingKind = Literal["average", "max", "gem"]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-MODEL_HELP = "[BACKBONE=]MODEL[:POOLING]; MODEL is bundled, a torchvision or timm network, or a weights file"
 
-
-def main() -> None:
-    """Run the command."""
-    app(prog_name="whymatch train")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; by default with the arguments of the process."""
+    app(arguments, prog_name="whymatch train")
 
 
 @app.command()
@@ -37,48 +35,63 @@ def train(
     ],
     output: Annotated[Path, typer.Option(metavar="DIR", file_okay=False, help="Folder of the run.")] = Path("run"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output, if there is one.")] = False,
-    include: Annotated[str, typer.Option(metavar="PATTERN", help="Only files with such names: train__*")] = "*",
+    include: Annotated[str, typer.Option(metavar="PATTERN", help="Only files whose names match: train__*")] = "*",
     loss: Annotated[
-        Loss, typer.Option(help="What is learned: labels, or what a --teacher sees, at its end or in each --stage.")
+        Loss,
+        typer.Option(help="What to learn: labels, or the responses of a --teacher, at its end or in each --stage."),
     ] = "proxy",
-    model: Annotated[str, typer.Option(metavar="MODEL", help=f"Where to begin: {MODEL_HELP}.")] = "bundled",
+    model: Annotated[
+        str, typer.Option(metavar="MODEL", help=f"Where to begin: [BACKBONE=]MODEL[:POOLING]; {MODEL_HELP}.")
+    ] = "bundled",
     scratch: Annotated[str, typer.Option(metavar="NETWORK", help="Begin with random weights of this network.")] = "",
-    pooling: Annotated[PoolingKind | None, typer.Option(help="By default that of the model.")] = None,
+    pooling: Annotated[
+        PoolingKind | None, typer.Option(help="Pooling of the trained model; by default that of --model.")
+    ] = None,
     size_px: Annotated[int, typer.Option(min=0, help="Side of the views to train on; 0: the model's size.")] = 0,
     model_size_px: Annotated[int, typer.Option(min=0, help="Input size to use the trained model with.")] = 0,
-    steps: Annotated[int, typer.Option(min=1, help="Batches to learn from.")] = 1000,
+    steps: Annotated[int, typer.Option(min=1, help="Number of batches.")] = 1000,
     batch_size: Annotated[int, typer.Option(min=2, help="Images in a batch.")] = 64,
-    images_per_label: Annotated[int, typer.Option(min=2, help="Of each label in a batch.")] = 4,
+    images_per_label: Annotated[int, typer.Option(min=2, help="Images of each label in a batch.")] = 4,
     learning_rate: Annotated[
-        float, typer.Option(min=0, help="At its highest; triplets and pairs want a lower one, 3e-5.")
+        float, typer.Option(min=0, help="Its peak; the triplet and contrastive losses require a lower one, 3e-5.")
     ] = 2e-4,
-    warmup_steps: Annotated[int, typer.Option(min=0, help="Until the learning rate is at its highest.")] = 50,
-    weight_decay: Annotated[float, typer.Option(min=0, help="Of AdamW.")] = 0.05,
-    margin: Annotated[float, typer.Option(min=0, help="Between labels, as a difference of cosines.")] = 0.2,
+    warmup_steps: Annotated[int, typer.Option(min=0, help="Steps until the learning rate is at its peak.")] = 50,
+    weight_decay: Annotated[float, typer.Option(min=0, help="Weight decay of AdamW.")] = 0.05,
+    margin: Annotated[float, typer.Option(min=0, help="Margin between labels, in units of the cosine.")] = 0.2,
     smallest_part: Annotated[float, typer.Option(min=0.01, max=1, help="Least share of an image in a view.")] = 0.25,
     light: Annotated[float, typer.Option(min=0, max=0.9, help="How much brightness and colors vary.")] = 0.1,
     teacher: Annotated[str, typer.Option(metavar="MODEL", help="The model to learn from.")] = "",
-    teacher_size_px: Annotated[int, typer.Option(min=32, help="Side of the views that it sees.")] = 160,
+    teacher_size_px: Annotated[int, typer.Option(min=32, help="Side of the teacher's views.")] = 160,
     teacher_padding: Annotated[
-        Literal["torchvision", "tensorflow"], typer.Option(help="Whose padding the teacher's weights expect.")
+        Literal["torchvision", "tensorflow"], typer.Option(help="The padding that the teacher's weights require.")
     ] = "torchvision",
     class_names: Annotated[
-        str, typer.Option(metavar="FILE", help="Its classes, one a line; teaches its probabilities, too.")
+        str,
+        typer.Option(
+            metavar="FILE", help="The teacher's classes, one per line; the student learns their probabilities, too."
+        ),
     ] = "",
     compact_classifier: Annotated[
-        bool, typer.Option("--compact-classifier", help="Store the classifier's weights in a byte each.")
+        bool, typer.Option("--compact-classifier", help="Store each of the classifier's weights in a byte.")
     ] = False,
     mix: Annotated[float, typer.Option(min=0, max=1, help="Share of images mixed with another one.")] = 0.5,
     stages: Annotated[
-        list[str], typer.Option("--stage", metavar="STUDENT=TEACHER", help="The last modules of a stage; for each.")
+        list[str],
+        typer.Option(
+            "--stage", metavar="STUDENT=TEACHER", help="The last modules of a stage; repeat it for each stage."
+        ),
     ] = [],  # noqa: B006
     stages_read: Annotated[
-        Literal["teacher", "student"], typer.Option(help="Whose stage below a stage reads while it learns.")
+        Literal["teacher", "student"], typer.Option(help="Whose output a stage reads during training.")
     ] = "teacher",
-    checkpoint: Annotated[list[int], typer.Option(metavar="STEP", help="Write a model file here, too.")] = [],  # noqa: B006
-    save_every: Annotated[int, typer.Option(min=1, help="Steps that a kill may cost.")] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
-    precision: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Of the arithmetic.")] = "float32",
+    checkpoint: Annotated[
+        list[int], typer.Option(metavar="STEP", help="Write a model file after this step, too.")
+    ] = [],  # noqa: B006
+    save_every: Annotated[
+        int, typer.Option(min=1, help="Steps between saved states; a killed run loses at most these.")
+    ] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
+    precision: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Precision of the arithmetic.")] = "float32",
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:
     """Train an embedding network on a folder of labeled images, or from a teacher on any images.
@@ -102,15 +115,9 @@ def _train(chosen: dict[str, object], *, output: Path, resume: bool, checkpoint:
     from whymatch.embed import WhymatchError
     from whymatch.embed.training.recipe import Recipe, prepare
 
-    try:
+    with exit_on(WhymatchError, OSError, stopped=f"stopped; go on with --resume --output {output}"):
         run = prepare(Recipe(**chosen), output, checkpoints=checkpoint, **how)  # type: ignore[arg-type]
         return _with_progress(run, resume)
-    except (WhymatchError, OSError) as err:
-        print(f"whymatch: {err}", file=sys.stderr)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        print(f"stopped; go on with --resume --output {output}", file=sys.stderr)
-        raise typer.Exit(1) from None
 
 
 def _with_progress(run: "Run", resume: bool) -> Path:
@@ -124,20 +131,12 @@ def _with_progress(run: "Run", resume: bool) -> Path:
 
 @contextmanager
 def _bar(run: "Run", console: Console) -> Iterator[Callable[["Progress[Pace]"], None]]:
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}, {task.fields[rate]:.0f} images/s"),
-        TimeRemainingColumn(),
-    )
-    with rich.progress.Progress(*columns, console=console) as bars:
-        bar = bars.add_task("training", total=run.schedule.steps, loss=float("nan"), rate=0.0)
+    with progress_bar(run.schedule.steps, "training", console=console) as bar:
 
         def show(progress: "Progress[Pace]") -> None:
             assert progress.result
             pace = progress.result
-            bars.update(bar, completed=progress.done, loss=pace.loss, rate=pace.images_per_s)
+            bar.reach(progress.done, f"loss {pace.loss:.3f}, {pace.images_per_s:.0f} images/s")
 
         yield show
 

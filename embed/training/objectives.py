@@ -1,4 +1,4 @@
-"""What a run makes small: a loss on the labels of its images, or the distance from a teacher."""
+"""What a run minimizes: a loss on the labels of its images, or the distance from a teacher."""
 
 from abc import abstractmethod
 from typing import Literal
@@ -18,7 +18,7 @@ MetricLoss = Literal["triplet", "proxy", "contrastive"]
 
 
 class Objective(nn.Module):
-    """A loss, with parameters of its own if it needs some; they are thrown away after the run."""
+    """A loss, perhaps with parameters of its own, which are thrown away after the run."""
 
     pace = 1.0
     """Learning rate of its parameters, relative to the network's."""

@@ -1,4 +1,4 @@
-"""A recipe: all that decides the outcome of a run of training, and how a run is made of it."""
+"""A recipe: all that determines the outcome of a training run, and the way from it to a run."""
 
 import hashlib
 import re
@@ -66,7 +66,7 @@ class Recipe:
     teacher_size_px: int = 160
     """Side of what the teacher sees; the student sees the same, resized to `size_px`. In stages both see `size_px`."""
     teacher_padding: Literal["torchvision", "tensorflow"] = "torchvision"
-    """Where the teacher's convolutions of stride 2 pad; weights that were trained with TensorFlow want the latter."""
+    """Where the teacher's convolutions of stride 2 pad; weights trained with TensorFlow require the latter."""
     class_names: str = ""
     """A file of the names of the teacher's classes, one a line; then the student learns its probabilities, too."""
     compact_classifier: bool = False
@@ -155,7 +155,7 @@ def _teacher(recipe: Recipe) -> Teacher:
 
 
 def _require_classifier(recipe: Recipe, learner: Learner) -> None:
-    """Refuse class names that the student's own classifier could not learn, and its file could not mean."""
+    """Refuse class names if their number is not that of the student's own classes."""
     names = len(_class_names(recipe))
     classes = learner.classifier.classes if learner.classifier is not None else 0
     if names and names != classes:
@@ -192,7 +192,7 @@ def _facts(recipe: Recipe, network: Network) -> ModelFacts:
 
 
 def _settings(recipe: Recipe, images: Sequence[LabeledImage]) -> dict[str, Any]:
-    """Return what a model file says of its making: files by name, for where they lie is nobody else's business."""
+    """Return the training facts for a model file; paths without their folders, which are private."""
     settings = asdict(recipe) | {"folders": [Path(folder).name for folder in recipe.folders]}
     for name in ("model", "teacher", "class_names"):
         settings[name] = re.sub(r"[^=]*/", "", settings[name])

@@ -1,4 +1,4 @@
-"""One run of training: the loop, its checkpoints, and the way back after a kill."""
+"""One training run: the loop, its checkpoints, and resuming after a kill."""
 
 import json
 import math
@@ -54,7 +54,7 @@ class Pace:
 
 @dataclass(eq=False)
 class Run:
-    """A run of training in a folder of its own."""
+    """A training run in a folder of its own."""
 
     folder: Path
     network: Network
@@ -65,7 +65,7 @@ class Run:
     batches: Batches
     schedule: Schedule
     settings: Mapping[str, Any]
-    """All that decides the outcome, ready for JSON; a run goes on with the same only."""
+    """All that determines the outcome, ready for JSON; a run resumes only with the same."""
     seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     device: str = "cpu"

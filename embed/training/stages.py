@@ -19,21 +19,21 @@ Reads = Literal["teacher", "student"]
 
 
 class Stages(Objective):
-    """Each stage of the student gives what the teacher's gives, of the same input.
+    """Each stage of the student learns to predict the output of the teacher's stage from the same input.
 
     The sum of
         stages   mean_c( mean (s_c - t_c)^2 / (v_c + 0.1 mean_c v_c) ) for each stage, v_c the variance of t_c
         image    1 - cos(mean s - m, mean t - m), means over the cells of the last stage, m the batch's mean of mean t
         classes  KL(teacher's class probabilities || student's)
-    with s_c and t_c a channel of the student's and the teacher's response; where the student has more, they shall be 0.
+    with s_c and t_c a channel of the student's and the teacher's response; t_c is 0 where only the student has it.
 
-    A stage reads what the teacher's stage below gives, so that it need not wait for its own to be good, and thousands
+    A stage reads the output of the teacher's stage below: it need not wait for its own to be good, and thousands
     of places of an image are as many examples; at the end of training it should read the student's, errors and all.
     """
 
     FLOOR = 0.1
     CELLS = 16384
-    """A stage learns from so many cells of a batch, if it reads the teacher's; more of the same image add little."""
+    """Cells of a batch that a stage learns from, if it reads the teacher's; more of the same image add little."""
 
     def __init__(
         self, learner: Learner, teacher: Teacher, pairs: Sequence[tuple[str, str]], *, reads: Reads, mix: float
@@ -79,7 +79,7 @@ class Stages(Objective):
         return terms
 
     def _responses(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """Return what each stage of the teacher gives, (B, C, H, W)."""
+        """Return the output of each stage of the teacher, (B, C, H, W)."""
         pieces = []
         with torch.no_grad():
             for some in torch.split(pixels, TOGETHER):
@@ -132,7 +132,7 @@ def _cut(trunk: nn.Module, names: Sequence[str]) -> list[fx.GraphModule]:
 
 
 def _as_wide_as(maps: torch.Tensor, target: torch.Tensor, name: str) -> torch.Tensor:
-    """Append channels of zeros to what the teacher gives, until it has as many as the student."""
+    """Append channels of zeros to the teacher's output, until it has as many as the student's."""
     (_, ours, *grid), (_, theirs, *wanted) = maps.shape, target.shape
     if grid != wanted:
         cells = " x ".join(map(str, wanted)), " x ".join(map(str, grid))

@@ -11,7 +11,7 @@ TOGETHER = 16
 
 
 class Teacher:
-    """Answers the pixels that the student sees with feature maps."""
+    """Makes feature maps of the pixels that the student sees."""
 
     def __init__(self, model: Model, classifier: Classifier | None) -> None:
         """Prepare to teach. `classifier` is that of its pooled vectors, if the student is to learn the classes."""

@@ -1,4 +1,4 @@
-"""Runs benchmarks of explanations: `python -m whymatch.explain.interactive_study`, or `whymatch benchmark`."""
+"""Repeats the InterActive paper's experiments: `python -m whymatch.explain.interactive_study`, or `whymatch study`."""
 
 from whymatch.explain.interactive_study.command import main
 

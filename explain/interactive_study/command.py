@@ -1,8 +1,8 @@
-"""`whymatch benchmark interactive`: describe the images, classify, print. Data goes to stdout, talk to stderr."""
+"""`whymatch study interactive`: describe the images, classify, print. Data goes to stdout, talk to stderr."""
 
 import json as json_text
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +10,7 @@ import typer
 
 from whymatch.embed import Aggregation, Array, Model, WhymatchError, find_images, load_named_model
 from whymatch.embed.model import Precision
+from whymatch.embed.terminal import MODEL_HELP, exit_on, plot_file, progress_bar, short
 from whymatch.explain.interactive import INTERACTIVE_PX
 from whymatch.explain.interactive_study.descriptors import Descriptor, Variant, default_layers, variants
 from whymatch.explain.interactive_study.experiment import Plan, Results, measure, plan_of
@@ -19,20 +20,17 @@ from whymatch.explain.interactive_study.report import document, notes, tables
 from whymatch.explain.interactive_study.settings import settings_of
 from whymatch.explain.interactive_study.split import Split, draw_split
 from whymatch.explain.interactive_study.store import Store, describe_images
-from whymatch.index.evaluation.command import plot_file
-from whymatch.index.evaluation.progress import progress_bar
-from whymatch.index.evaluation.report import short
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
-def main() -> None:
-    """Run the command."""
-    app(prog_name="whymatch benchmark")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; by default with the arguments of the process."""
+    app(arguments, prog_name="whymatch study")
 
 
 @app.callback()
-def benchmark() -> None:
+def study() -> None:
     """Repeat the experiments of a paper on your images."""
 
 
@@ -58,34 +56,37 @@ def interactive(
         Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="Images; each folder is a class.")
     ],
     output: Annotated[
-        Path, typer.Option(metavar="DIR", file_okay=False, help="Keeps the descriptors, so that a killed run goes on.")
-    ] = Path("benchmark-output"),
+        Path,
+        typer.Option(
+            metavar="DIR", file_okay=False, help="Folder of the descriptors, from which a killed run resumes."
+        ),
+    ] = Path("study-output"),
     model: Annotated[
         str,
         typer.Option(
             metavar="MODEL",
-            help="[BACKBONE=]MODEL; MODEL is bundled, a torchvision or timm network, or a weights file.",
+            help=f"[BACKBONE=]MODEL; {MODEL_HELP}.",
         ),
     ] = "bundled",
-    include: Annotated[str, typer.Option(metavar="PATTERN", help="Only files with such names: train__*")] = "*",
+    include: Annotated[str, typer.Option(metavar="PATTERN", help="Only files whose names match: train__*")] = "*",
     train_per_class: Annotated[int, typer.Option(min=1, help="Images of each class to learn from.")] = 30,
-    test_per_class: Annotated[int, typer.Option(min=1, help="At most so many others of each class to test on.")] = 50,
-    seed: Annotated[int, typer.Option(min=0, help="Of the drawing of images.")] = 0,
+    test_per_class: Annotated[int, typer.Option(min=1, help="At most this many others of each class to test on.")] = 50,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of drawing the images.")] = 0,
     inputs: Annotated[
         Literal["unwarped", "warped", "both"],
         typer.Option("--input", help="Images in their own shape, or squeezed into a square."),
     ] = "unwarped",
     size_px: Annotated[
-        int, typer.Option(min=32, max=4096, help="Un-warped inputs have about the square of it in pixels.")
+        int, typer.Option(min=32, max=4096, help="Un-warped inputs have about this number squared of pixels.")
     ] = INTERACTIVE_PX,
     warped_size_px: Annotated[int, typer.Option(min=32, max=4096, help="Side of warped inputs.")] = 224,
     layers: Annotated[
         str,
         typer.Option(metavar="LAYER,...", help="Names of layers.", show_default="the paper's for VGG, else about six"),
     ] = "",
-    norms_: Annotated[str, typer.Option("--norms", metavar="P,...", help="Of the weighed descriptors.")] = "1,2",
-    aggregation: Annotated[Aggregation, typer.Option(help="Of the weighed descriptors over the cells.")] = "average",
-    precision: Annotated[Precision, typer.Option(help="Of the network's arithmetic.")] = "float32",
+    norms_: Annotated[str, typer.Option("--norms", metavar="P,...", help="Norms of the weighed descriptors.")] = "1,2",
+    aggregation: Annotated[Aggregation, typer.Option(help="How weighed descriptors pool the cells.")] = "average",
+    precision: Annotated[Precision, typer.Option(help="Precision of the network's arithmetic.")] = "float32",
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda or cuda:N.")] = "cpu",
     plot: Annotated[
         Path | None,
@@ -106,7 +107,7 @@ def interactive(
     sizes: dict[InputKind, int] = {"unwarped": size_px, "warped": warped_size_px}
     drawn = {"train_per_class": train_per_class, "test_per_class": test_per_class, "seed": seed}
     folder = folder.resolve()
-    try:
+    with exit_on(WhymatchError, OSError, FloatingPointError, stopped="stopped; run the same again to go on"):
         split = draw_split(find_images([folder], include=include), **drawn)
         loaded = load_named_model(model, device=device, precision=precision)
         plan = plan_of(loaded.layers, names(layers) or default_layers(loaded.layers), compared)
@@ -124,12 +125,6 @@ def interactive(
             save_accuracies(results, plot, title=title)
         if histogram:
             save_histograms(_mean_responses(stores, plan), histogram, title=title)
-    except (WhymatchError, OSError, FloatingPointError) as err:
-        print(f"whymatch: {err}", file=sys.stderr)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        print("stopped; run the same again to go on", file=sys.stderr)
-        raise typer.Exit(1) from None
 
 
 def _run(models: Mapping[InputKind, Model], stores: Mapping[InputKind, Store], plan: Plan, split: Split) -> Results:
@@ -138,11 +133,11 @@ def _run(models: Mapping[InputKind, Model], stores: Mapping[InputKind, Store], p
     for kind, store in stores.items():
         missing = sum(len(store.chunk(number)) for number in store.missing)
         if missing:
-            with progress_bar(missing, f"describing: {kind}") as advance:
-                describe_images(models[kind], store, plan.descriptors, advance)
+            with progress_bar(missing, f"describing: {kind}") as bar:
+                describe_images(models[kind], store, plan.descriptors, bar.advance)
     classified = int((~split.training).sum()) * plan.classifiers * len(stores)
-    with progress_bar(classified, "classifying") as advance:
-        return measure(stores, split, plan, advance)
+    with progress_bar(classified, "classifying") as bar:
+        return measure(stores, split, plan, bar.advance)
 
 
 def _mean_responses(stores: Mapping[InputKind, Store], plan: Plan) -> dict[str, Array]:

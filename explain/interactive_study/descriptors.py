@@ -46,7 +46,7 @@ class Descriptor:
 
     @property
     def name(self) -> str:
-        """Unique among the descriptors of a benchmark."""
+        """Unique among the descriptors of a study."""
         return f"{self.layer}: {self.variant.name}"
 
 
@@ -62,7 +62,7 @@ def variants(norms: Sequence[float] = (1.0, 2.0), aggregation: Aggregation = "av
 def allows(layers: Layers, layer: Layer, variant: Variant) -> bool:
     """Say whether a layer has a variant.
 
-    `next` needs a ReLU or a pooling behind all that reads the layer, and `last` that the last layer comes of it.
+    `next` requires a ReLU or a pooling behind every reader of the layer, `last` that the last layer depends on it.
     """
     try:
         if variant.supervision:
@@ -106,7 +106,7 @@ def describe(model: Model, pixels: NDArray[np.uint8], descriptors: Sequence[Desc
     """
     weighed = [(each, each.variant) for each in descriptors if each.variant.supervision]
     settings = [InterActiveSetting(each.layer, variant.supervision or "", variant.norm) for each, variant in weighed]
-    batch = np.stack([pixels])  # a copy, for torch wants memory that it may write to
+    batch = np.stack([pixels])  # a copy, as torch requires writable memory
     results = model.weigh(batch, settings)[0] if settings else []
     responses = {each.layer: result.responses for (each, _), result in zip(weighed, results, strict=True)}
     unweighed = {each.layer: None for each in descriptors if each.layer not in responses}

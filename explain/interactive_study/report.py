@@ -1,4 +1,4 @@
-"""What `whymatch benchmark interactive` says: the paper's tables, and a JSON document for other programs."""
+"""The output of `whymatch study interactive`: the paper's tables, and a JSON document for other programs."""
 
 import math
 from collections.abc import Sequence

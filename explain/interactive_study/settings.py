@@ -1,4 +1,4 @@
-"""What decides the descriptors on disk: others must not be mixed with them."""
+"""The settings that determine the descriptors on disk: those of other settings must not be mixed with them."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -7,11 +7,11 @@ from whymatch.embed import Model
 from whymatch.explain.interactive_study.experiment import Plan
 
 FORMAT = 1
-"""Of the descriptors on disk: a change that changes them counts it up."""
+"""Of the descriptors on disk; raised by each change that changes them."""
 
 
 def settings_of(model: Model, plan: Plan, images: Mapping[str, object]) -> dict[str, object]:
-    """Return everything that decides the descriptors, ready for JSON.
+    """Return everything that determines the descriptors, ready for JSON.
 
     images: how they were drawn, and their fingerprint.
     """

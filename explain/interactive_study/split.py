@@ -60,7 +60,7 @@ class Split:
 def draw_split(images: Sequence[LabeledImage], *, train_per_class: int, test_per_class: int, seed: int) -> Split:
     """Draw images to learn from of each class, and of the rest some to test on; a class does not change the others.
 
-    test_per_class: at most so many.
+    test_per_class: at most this many.
 
     Raises:
         BadFolder: there is one class only, or one has too few images.

@@ -1,4 +1,4 @@
-"""Descriptors on disk, a file for every few images, so that a killed benchmark goes on."""
+"""Descriptors on disk, a file for every few images, so that a killed study goes on."""
 
 import json
 import zipfile
@@ -15,7 +15,7 @@ from whymatch.index.evaluation.embedding import Advance
 
 SETTINGS, REASONS = "settings.json", "reasons"
 IMAGES_AT_A_TIME = 32
-"""In a file; so many may be lost when a benchmark is killed."""
+"""In a file; a killed study loses at most one file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Store:
 
     folder: Path
     settings: Mapping[str, object]
-    """All that decides the descriptors, ready for JSON."""
+    """All that determines the descriptors, ready for JSON."""
     paths: Sequence[Path]
     """Of the images."""
     images_at_a_time: int = IMAGES_AT_A_TIME

@@ -37,11 +37,13 @@ class AxisSetting:
     """Of the first guesses; the same one finds the same axes."""
 
     def check(self) -> None:
-        """Raise ValueError for settings that are none."""
+        """Raise ValueError for invalid settings."""
         if self.bin_deg < 1 or 180 % self.bin_deg:
             raise ValueError(f"bins of {self.bin_deg} degrees do not fill 180; take a divisor of 180")
         if not 1 <= self.min_components <= self.max_components:
-            raise ValueError(f"{self.min_components} to {self.max_components} components are none; take at least 1")
+            raise ValueError(
+                f"{self.min_components} to {self.max_components} components are not a range; take at least 1"
+            )
         if not self.min_spread_deg > 0:
             raise ValueError(f"a least spread of {self.min_spread_deg} degrees makes needles; take more than 0")
 
@@ -109,7 +111,7 @@ def find_axes(angles_deg: Sequence[float], settings: AxisSetting = DEFAULT_AXES)
 
     Raises:
         TooFewUnits: there are not enough for the fewest components.
-        ValueError: settings or angles that are none.
+        ValueError: invalid settings, or angles that are not finite.
     """
     *_, axes = search_axes(angles_deg, settings)
     assert axes

@@ -25,7 +25,7 @@ KEPT_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class DescriptionSetting:
-    """What to say of units."""
+    """What a description of units includes."""
 
     top_count: int | None = None
     """How many top images; None for `TOP_IMAGES`, or as many as the gallery has."""
@@ -42,7 +42,7 @@ class UnitDescription:
 
     layer: str
     tops: UnitTops
-    """The top images that were asked for, as far as the unit responds to so many."""
+    """Its top images; fewer than asked for where it responds to fewer."""
     boxes: tuple[Box, ...]
     """What the unit sees of each of them, in pixels of the original; a box without area where it sees padding alone."""
     field: ReceptiveField

@@ -1,6 +1,5 @@
-"""Projects what is looked for in the output of a layer to its inputs: transposed filters, upsampling, factors."""
+"""Projects what units look for from a layer's output to its inputs: transposed filters, upsampling, factors."""
 
-import operator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,8 +8,17 @@ from torch import fx, nn
 from torch.nn import functional
 
 from whymatch.embed import BadLayer
-from whymatch.embed.incremental import SUMS
-from whymatch.embed.layers import is_pool, pool_of, window_of
+from whymatch.embed.operations import (
+    ADDITIONS,
+    ARITHMETIC,
+    DIVISIONS,
+    MULTIPLICATIONS,
+    SUBTRACTIONS,
+    is_pointwise,
+    is_pool,
+    pool_of,
+    window_of,
+)
 from whymatch.explain.units.layer_map import LayerMap
 
 
@@ -46,7 +54,7 @@ def inverted(found: LayerMap, node: fx.Node, pattern: Pattern) -> list[tuple[fx.
     """Return what is looked for in each input of a node; what has no pixels in it is left out.
 
     Raises:
-        BadLayer: the node is no layer that can be inverted so.
+        BadLayer: the node cannot be inverted so.
     """
     layer, source = found.called(node), node.all_input_nodes[0]
     if type(layer) is nn.Conv2d:
@@ -55,7 +63,7 @@ def inverted(found: LayerMap, node: fx.Node, pattern: Pattern) -> list[tuple[fx.
         return [(source, _through_pool(layer or pool_of(node), pattern))]
     if isinstance(layer, nn.BatchNorm2d):
         return [(source, pattern.times(_factor_of(layer)))]
-    if found.is_pointwise(node):
+    if is_pointwise(node, layer):
         return [(source, pattern)]
     if found.joins_channels(node):
         return _split(found, node, pattern)
@@ -132,14 +140,14 @@ def _summands(found: LayerMap, node: fx.Node) -> list[tuple[fx.Node, float]]:
     nodes = [each for each in pair if isinstance(each, fx.Node) and each.op != "get_attr"]
     alike = all(found.shapes[each] == found.shapes[node] for each in nodes)
     numbers = [each for each in pair if isinstance(each, int | float)]
-    if node.target in SUMS and alike and nodes and not node.kwargs:
-        if node.target in (operator.add, torch.add, operator.sub, torch.sub):
-            is_difference = node.target in (operator.sub, torch.sub)
+    if node.target in ARITHMETIC and alike and nodes and not node.kwargs:
+        if node.target in (*ADDITIONS, *SUBTRACTIONS):
+            is_difference = node.target in SUBTRACTIONS
             signs = (1.0, -1.0 if is_difference else 1.0)
             return [(each, sign) for each, sign in zip(pair, signs, strict=True) if each in nodes]
-        if node.target in (operator.mul, torch.mul) and numbers:
+        if node.target in MULTIPLICATIONS and numbers:
             return [(nodes[0], float(numbers[0]))]
-        if node.target is operator.truediv and pair[1] in numbers:
+        if node.target in DIVISIONS and pair[1] in numbers:
             return [(nodes[0], 1 / numbers[0])]
     called = found.called(node)
     kind = type(called).__name__ if called else getattr(node.target, "__name__", node.target)

@@ -1,6 +1,5 @@
 """A layer of a model's network in the graph of all of it, and the shapes of the maps, without computing any."""
 
-import operator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -9,11 +8,8 @@ from torch import fx, nn
 
 from whymatch.embed import BadLayer, Model
 from whymatch.embed.alterations import NetworkGraph, Responses
-from whymatch.embed.incremental import SAME_EVERYWHERE, SAME_EVERYWHERE_FUNCTIONS
-from whymatch.embed.layers import CONCATENATIONS, shapes_of
-
-POINTWISE = (*SAME_EVERYWHERE, nn.LocalResponseNorm)
-"""Layers in which a place of the output hangs on that place of the input alone."""
+from whymatch.embed.layers import shapes_of
+from whymatch.embed.operations import joins_channels, layer_of, picks_channels
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +22,7 @@ class LayerMap:
     node: fx.Node
     """What gives the layer's map."""
     shapes: dict[fx.Node, torch.Size]
-    """Of what each node of the network gives for one input; empty for what is no tensor."""
+    """Of each node's output for one input; empty if it is not a tensor."""
 
     @property
     def units(self) -> int:
@@ -41,25 +37,15 @@ class LayerMap:
 
     def called(self, node: fx.Node) -> nn.Module | None:
         """Return the module that a node calls."""
-        return self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
-
-    def is_pointwise(self, node: fx.Node) -> bool:
-        """Say whether a node changes each value for itself, or by those of other channels at its place."""
-        return isinstance(self.called(node), POINTWISE) or node.target in SAME_EVERYWHERE_FUNCTIONS
+        return layer_of(self.module, node)
 
     def joins_channels(self, node: fx.Node) -> bool:
         """Say whether a node puts the channels of maps one behind the other."""
-        axis = [*node.args[1:], *node.kwargs.values()]
-        return node.target in CONCATENATIONS and axis == [1] and len(self.shapes[node]) == 4
+        return joins_channels(node, len(self.shapes[node]))
 
     def picks_channels(self, node: fx.Node) -> bool:
-        """Say whether a node takes some channels of a map, or takes a single one for a map again."""
-        if node.target in (torch.unsqueeze, "unsqueeze"):
-            return node.args[1:] == (1,) and len(self.shapes[node]) == 4
-        index = (
-            node.args[1] if node.target is operator.getitem and len(self.shapes[node.all_input_nodes[0]]) == 4 else 0
-        )
-        return isinstance(index, tuple) and len(index) == 2 and index[0] == slice(None) and index[1] is not None
+        """Say whether a node takes some channels of a map, or makes a single one a map again."""
+        return bool(node.all_input_nodes) and picks_channels(node, len(self.shapes[node.all_input_nodes[0]]))
 
 
 def find_layer_map(model: Model, layer: str, height_px: int, width_px: int) -> LayerMap:

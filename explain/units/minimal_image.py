@@ -1,7 +1,7 @@
-"""Minimal images: what is left of an image when all that its prediction can do without is removed (Zhou et al.).
+"""Minimal images: what remains of an image without all that its prediction does not need (Zhou et al.).
 
-The image is divided into parts. Each time that part is removed which costs least of the prediction's value, among those
-without which the prediction still holds; when there is no such part, the image is minimal.
+The image is divided into parts. Of the parts without which the prediction still holds, each step removes the one that
+lowers its value least; when there is no such part, the image is minimal.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,14 +24,14 @@ BLURRED = 8
 
 
 class Prediction(Protocol):
-    """Something that a model says of an image."""
+    """A prediction of a model for images."""
 
     @property
     def name(self) -> str:
         """What is predicted."""
 
     def __call__(self, pixels: Pixels) -> tuple[Array, NDArray[np.bool_]]:
-        """Return how strongly each of some images (B, h, w, 3) is predicted to be that, (B,), and whether it holds."""
+        """Return the value of the prediction for images (B, h, w, 3), (B,), and whether it holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +41,11 @@ class MinimalImageStep:
     removed: tuple[int, ...]
     """The parts that are gone, in the order in which they went; none at first."""
     value: float
-    """How strongly the prediction is made of what is left."""
+    """The value of the prediction for what is left."""
     pixels: Pixels
     """(h, w, 3), what is left."""
     is_minimal: bool
-    """Whether the prediction would hold without no other part."""
+    """True if removing any further part breaks the prediction."""
 
 
 def find_minimal_image(

@@ -18,7 +18,7 @@ class OccluderSetting:
     """How to occlude images, and what of the map to take for the receptive field."""
 
     side_px: int = 11
-    """An occluder has so many rows and columns of random values, as in the paper."""
+    """Rows and columns of an occluder, which has random values, as in the paper."""
     stride_px: int = 3
     """Pixels from one occluder to the next, as in the paper: some 5,000 occluders on 227 x 227 pixels."""
     threshold: float = 0.5

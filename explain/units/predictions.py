@@ -1,4 +1,4 @@
-"""What a model predicts of an image, to be held against altered ones: its class, or its best match in a gallery."""
+"""Predictions of a model for an image, to compare with altered ones: its class, or its best match in a gallery."""
 
 from hashlib import sha256
 

@@ -1,4 +1,4 @@
-"""What pixels of its input a unit can see at most, from the geometry of the layers below it."""
+"""The pixels of its input that a unit can see, from the geometry of the layers below it."""
 
 import functools
 from collections.abc import Sequence
@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from torch import fx, nn
-from torch.nn import functional
 
 from whymatch.embed import BadLayer, Model, Placement
-from whymatch.embed.incremental import SUMS
-from whymatch.embed.layers import is_pool, pool_of, window_of
+from whymatch.embed.operations import (
+    ARITHMETIC,
+    is_adaptive_average,
+    is_pointwise,
+    is_pool,
+    is_zero_padded_convolution,
+    pool_of,
+    window_of,
+)
 from whymatch.explain.regions import Box
 from whymatch.explain.units.layer_map import LayerMap, find_layer_map
 
@@ -109,7 +115,7 @@ def find_receptive_field(model: Model, layer: str, height_px: int, width_px: int
         sources = [source for source in node.all_input_nodes if source in seen]
         if node.op == "placeholder":
             seen[node] = Sight(), Sight()
-        elif sources:  # what hangs on no pixel, as a parameter does, sees none
+        elif sources:  # what depends on no pixel, such as a parameter, sees none
             seen[node] = _seen(found, node, sources, [seen[source] for source in sources])
     sights = seen[found.node]
     whole_from = sights if isinstance(sights, str) else None
@@ -128,7 +134,7 @@ def _seen(found: LayerMap, node: fx.Node, sources: Sequence[fx.Node], seen: Sequ
     sights = [each for each in seen if not isinstance(each, str)]
     if len(sights) < len(seen):
         return next(each for each in seen if isinstance(each, str))
-    if is_pool(node, layer) or (type(layer) is nn.Conv2d and layer.padding_mode == "zeros"):
+    if is_pool(node, layer) or is_zero_padded_convolution(layer):
         rows, columns = zip(*window_of(layer or pool_of(node)), strict=True)
         return sights[0][0].through(*rows), sights[0][1].through(*columns)
     alike = {
@@ -142,9 +148,9 @@ def _seen(found: LayerMap, node: fx.Node, sources: Sequence[fx.Node], seen: Sequ
 
 
 def _keeps_places(found: LayerMap, node: fx.Node, layer: nn.Module | None) -> bool:
-    """Say whether each place of the output hangs on that place of the inputs alone."""
-    if isinstance(layer, nn.AdaptiveAvgPool2d) or node.target is functional.adaptive_avg_pool2d:
+    """Say whether each place of the output depends on that place of the inputs alone."""
+    if is_adaptive_average(node, layer):
         return found.shapes[node] == found.shapes[node.all_input_nodes[0]]  # as VGG with images of the usual size
-    if found.joins_channels(node) or found.picks_channels(node) or found.is_pointwise(node):
+    if found.joins_channels(node) or found.picks_channels(node) or is_pointwise(node, layer):
         return True
-    return node.target in SUMS
+    return node.target in ARITHMETIC

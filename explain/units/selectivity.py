@@ -47,7 +47,7 @@ class ColorSelectivity:
     value: float | None
     """S_p, of 0 to 1; None for a dead unit, which has no patches."""
     is_gray: bool
-    """Whether the patches have no color, so that S_p only tells black, gray and white apart."""
+    """Whether the patches have no color, so that S_p only distinguishes black, gray and white."""
     histogram: Wide
     """(K,), the share of pixels in each category, largest first; sums to 1."""
     centers: Wide
@@ -87,7 +87,7 @@ def color_selectivity(
     patches: of its top images, (h, w, 3) sRGB, of any sizes; each pixel counts the same. A dead unit has none.
 
     Raises:
-        ValueError: settings that are none, or patches of another shape or without pixels.
+        ValueError: invalid settings, or patches of another shape or without pixels.
     """
     _check(patches, settings)
     if not patches:

@@ -13,25 +13,25 @@ import typer
 
 from whymatch.embed import Array, WhymatchError, load_named_model
 from whymatch.embed.model import Precision
+from whymatch.embed.terminal import MODEL_HELP, exit_on, plot_file, progress_bar, short
 from whymatch.index.evaluation import histogram
 from whymatch.index.evaluation.embedding import Advance, Unreadable, embed_images
 from whymatch.index.evaluation.metrics import RECALL_AT, retrieval_quality
-from whymatch.index.evaluation.plot import SUFFIXES, save_plot
-from whymatch.index.evaluation.progress import progress_bar
-from whymatch.index.evaluation.report import Row, document, short, table
+from whymatch.index.evaluation.plot import save_plot
+from whymatch.index.evaluation.report import Row, document, table
 from whymatch.index.evaluation.trial import Trial, find_trial
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-def main() -> None:
-    """Run the command."""
-    app(prog_name="whymatch evaluate")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; by default with the arguments of the process."""
+    app(arguments, prog_name="whymatch evaluate")
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A model, or the baseline: something that makes vectors of image files."""
+    """A model, or the baseline: a function from image files to vectors."""
 
     name: str
     fingerprint: str | None
@@ -51,15 +51,6 @@ def ranks(text: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def plot_file(path: Path | None) -> Path | None:
-    """Refuse a plot that could not be saved, before the work."""
-    if path and path.suffix not in SUFFIXES:
-        raise typer.BadParameter(f"{str(path)!r} must end in one of {', '.join(SUFFIXES)}")
-    if path and not path.parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {str(path.parent)!r}")
-    return path
-
-
 @app.command()
 def evaluate(
     folder: Annotated[
@@ -69,9 +60,8 @@ def evaluate(
         list[str],
         typer.Option(
             metavar="MODEL",
-            help="[BACKBONE=]MODEL[:POOLING], and perhaps @LAYERS; MODEL is bundled, a torchvision or timm network, "
-            "or a weights file; LAYERS are pooled instead of the last: layer3, or layer3,last,2 by InterActive. "
-            "May be repeated.",
+            help=f"[BACKBONE=]MODEL[:POOLING][@LAYERS]; {MODEL_HELP}. LAYERS are pooled instead of the last layer: "
+            "layer3 as it is, or layer3,last,2 weighed by InterActive. May be repeated.",
         ),
     ] = ["bundled"],  # noqa: B006
     queries: Annotated[
@@ -84,10 +74,10 @@ def evaluate(
             show_default="each image of FOLDER searches the others",
         ),
     ] = None,
-    include: Annotated[str, typer.Option(metavar="PATTERN", help="Only files with such names: train__*")] = "*",
+    include: Annotated[str, typer.Option(metavar="PATTERN", help="Only files whose names match: train__*")] = "*",
     include_queries: Annotated[
         str | None,
-        typer.Option(metavar="PATTERN", help="Only queries with such names: val__*", show_default="as --include"),
+        typer.Option(metavar="PATTERN", help="Only queries whose names match: val__*", show_default="as --include"),
     ] = None,
     recall_at: Annotated[
         str, typer.Option(metavar="K,...", help="Recall: how often one of the first K images has the query's label.")
@@ -95,7 +85,7 @@ def evaluate(
     baseline: Annotated[
         bool, typer.Option("--baseline/--no-baseline", help="Measure color histograms beside the models.")
     ] = True,
-    precision: Annotated[Precision, typer.Option(help="Of the networks' arithmetic.")] = "float32",
+    precision: Annotated[Precision, typer.Option(help="Precision of the networks' arithmetic.")] = "float32",
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda or cuda:N.")] = "cpu",
     plot: Annotated[
         Path | None,
@@ -109,7 +99,7 @@ def evaluate(
     itself. Unreadable images are left out, and listed at the end.
     """
     recall = ranks(recall_at)
-    try:
+    with exit_on(WhymatchError, OSError, FloatingPointError, stopped="stopped"):
         trial = find_trial(folder, queries, include=include, include_queries=include_queries)
         candidates = [_model(name, device, precision) for name in model]
         if baseline:
@@ -120,12 +110,6 @@ def evaluate(
             print(f"{path} was left out: {reason}", file=sys.stderr)
         if plot:
             save_plot(rows, plot, title=folder.resolve().name)
-    except (WhymatchError, OSError, FloatingPointError) as err:
-        print(f"whymatch: {err}", file=sys.stderr)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        raise typer.Exit(1) from None
 
 
 def _model(name: str, device: str, precision: Precision) -> Candidate:
@@ -144,19 +128,19 @@ def _measure(
     unreadable: Unreadable = {}
     for candidate in candidates:
         started = time.perf_counter()
-        with progress_bar(len(trial.images), f"embedding: {short(candidate.name)}") as advance:
-            vectors, bad = candidate.embed(trial.paths, advance)
+        with progress_bar(len(trial.images), f"embedding: {short(candidate.name)}") as bar:
+            vectors, bad = candidate.embed(trial.paths, bar.advance)
         unreadable |= bad
         trial = trial.without(bad)
         trial.check()
-        with progress_bar(int(trial.asking.sum()), f"searching: {short(candidate.name)}") as advance:
+        with progress_bar(int(trial.asking.sum()), f"searching: {short(candidate.name)}") as bar:
             quality = retrieval_quality(
                 vectors,
                 trial.labels,
                 queries=trial.queries,
                 gallery=trial.gallery,
                 recall_at=recall_at,
-                advance=advance,
+                advance=bar.advance,
             )
         seconds = time.perf_counter() - started
         rows.append(Row(candidate.name, candidate.fingerprint, vectors.shape[1], len(vectors), quality, seconds))

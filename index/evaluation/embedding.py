@@ -11,9 +11,9 @@ from whymatch.embed import Array, BadFolder, Embedder, Model, WhymatchError
 
 T = TypeVar("T")
 Advance = Callable[[int], None]
-"""Is told how many images were done since it was last called."""
+"""Called with the number of images done since the last call."""
 Unreadable = dict[Path, str]
-"""Why, by the image's path."""
+"""The reasons, by the path of the image."""
 
 IN_FLIGHT = 128
 """Images between file and vector: enough for full batches of several shapes, few enough to hold in memory."""

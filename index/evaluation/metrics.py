@@ -63,8 +63,8 @@ def retrieval_quality(
 
     vectors: (n, D) float32, of length 1 or zero.
     labels: n.
-    queries, gallery: (n,), which of the images are what; by default all are both, which is leave one out. A query that
-        has nothing to find stays in the gallery, but is left out as a query.
+    queries, gallery: (n,), which images are queries and which the gallery; by default all are both, which is leave one
+        out. A query that has nothing to find stays in the gallery, but is left out as a query.
     advance: called now and then with the number of queries done since.
 
     Raises:

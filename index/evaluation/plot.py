@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from whymatch.embed.terminal import short
 from whymatch.index.evaluation.histogram import NAME as BASELINE
-from whymatch.index.evaluation.report import Row, short
+from whymatch.index.evaluation.report import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SUFFIXES = (".pdf", ".png", ".svg")
 BASELINE_COLOR = "0.7"
 """Gray: what the colored bars should be above."""
 

@@ -1,13 +1,11 @@
-"""What `whymatch evaluate` says: a table, and a JSON document, whose names are promises to other programs."""
+"""The output of `whymatch evaluate`: a table, and a JSON document, whose names are promises to other programs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from whymatch.embed.terminal import short
 from whymatch.index.evaluation.embedding import Unreadable
 from whymatch.index.evaluation.metrics import Quality
-
-LONGEST_NAME = 40
-"""Characters of a model's name in tables and pictures; JSON has all of it."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +15,7 @@ class Row:
     model: str
     """As the command line names it."""
     fingerprint: str | None
-    """None for the baseline, which is no model."""
+    """None for the baseline, which is not a model."""
     dimensions: int
     images: int
     """Embedded: gallery and queries."""
@@ -72,8 +70,3 @@ def table(rows: Sequence[Row], single: Sequence[str]) -> str:
     if single:
         lines.append(f"labels without another image to find, which are no queries: {len(single)}")
     return "\n".join(lines)
-
-
-def short(model: str) -> str:
-    """Return the end of a name that is too long for a table, which tells paths apart."""
-    return model if len(model) <= LONGEST_NAME else "…" + model[-LONGEST_NAME + 1 :]

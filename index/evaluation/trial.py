@@ -73,7 +73,7 @@ def find_trial(
     include, include_queries: patterns of file names in the gallery and of queries, by default the same.
 
     Raises:
-        BadFolder: a folder is missing, has no image, or its images cannot be told apart by labels.
+        BadFolder: a folder is missing or has no image, or its labels leave nothing to measure.
     """
     gallery = find_images([folder.resolve()], include=include)
     asking = find_images([(queries or folder).resolve()], include=include_queries or include)

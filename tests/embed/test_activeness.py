@@ -260,9 +260,9 @@ def test_images_of_a_batch_do_not_touch_each_other():
 def test_settings_do_not_touch_each_other():
     weigher = interactive(Branches())
     settings = [
-        InterActiveSetting(layer, told, p)
+        InterActiveSetting(layer, supervision, p)
         for layer in ("conv", "small")
-        for told in ("last", "next")
+        for supervision in ("last", "next")
         for p in (1.0, 2.0)
     ]
     [together] = weigher.weigh(inputs(), settings)

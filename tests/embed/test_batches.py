@@ -28,7 +28,7 @@ def test_images_of_rare_sizes_do_not_pile_up():
     assert sizes[0] == 1  # before a second one of its size has come
 
 
-def test_what_is_no_image_is_told_and_the_others_go_on(model):
+def test_a_broken_image_is_reported_and_the_others_go_on(model):
     images = [(1, png(1)), (2, b"no image"), (3, png(3)), (4, b"")]
     found = list(prepared_batches(model, images, DecodeLimits()))
     assert [key for batch, _ in found for key, _ in batch] == [1, 3]
@@ -37,7 +37,7 @@ def test_what_is_no_image_is_told_and_the_others_go_on(model):
     assert isinstance(errors[2], NotAnImage)
 
 
-def test_nothing_but_broken_images_is_told_too(model):
+def test_broken_images_alone_are_reported_too(model):
     [(batch, broken)] = prepared_batches(model, [("x", b"no image")], DecodeLimits())
     assert not batch
     assert set(broken) == {"x"}

@@ -83,13 +83,13 @@ def split_of(photos: Path, train_per_class: int = 3, test_per_class: int = 50, s
     return draw_split(images, train_per_class=train_per_class, test_per_class=test_per_class, seed=seed)
 
 
-def benchmark(photos: Path, *arguments: object, output: str = "output") -> Result:
+def study(photos: Path, *arguments: object, output: str = "output") -> Result:
     flags = ("interactive", photos, "--output", photos.parent / output, *QUICK, *arguments)
     return CliRunner(env={"COLUMNS": "200"}).invoke(app, list(map(str, flags)))
 
 
 def document(photos: Path, *arguments: object, output: str = "output"):
-    result = benchmark(photos, *arguments, "--json", output=output)
+    result = study(photos, *arguments, "--json", output=output)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
@@ -299,7 +299,7 @@ def test_norms_are_a_list(text, numbers):
 
 
 def test_the_command_prints_both_tables(photos):
-    result = benchmark(photos, "--input", "both")
+    result = study(photos, "--input", "both")
     assert result.exit_code == 0, result.output
     first, second, facts = result.stdout.strip().split("\n\n")
     header, *rows = first.splitlines()
@@ -313,7 +313,7 @@ def test_the_command_prints_both_tables(photos):
 
 def test_what_a_layer_does_not_allow_is_a_dash(photos, model):
     flags = ("--layers", f"features.2,features.5,{model.layers.last.name}")
-    result = benchmark(photos, *flags)
+    result = study(photos, *flags)
     rows = result.stdout.split("\n\n")[0].splitlines()[-6:]
     assert [row.split()[-1] == "-" for row in rows] == [False, False, True, True, True, True]
     assert f"not concatenated, for they do not have all variants: {model.layers.last.name}" in result.stderr
@@ -323,15 +323,15 @@ def test_what_a_layer_does_not_allow_is_a_dash(photos, model):
 
 
 def test_a_second_run_describes_nothing_again_and_says_the_same(photos):
-    first, second = benchmark(photos), benchmark(photos)
+    first, second = study(photos), study(photos)
     assert first.stdout == second.stdout
     assert "describing: unwarped" in first.stderr
     assert "describing" not in second.stderr
 
 
 def test_other_settings_are_refused_before_the_work(photos):
-    assert benchmark(photos).exit_code == 0
-    result = benchmark(photos, "--seed", 1, "--layers", "features.2", "--norms", "2")
+    assert study(photos).exit_code == 0
+    result = study(photos, "--seed", 1, "--layers", "features.2", "--norms", "2")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "other settings (descriptors, images, layers, seed; see settings.json" in result.stderr
 
@@ -342,7 +342,7 @@ def test_unreadable_images_are_left_out_and_reported_at_the_end(photos):
     found = document(photos)
     assert found["training_images"] + found["test_images"] == 12
     assert [Path(one["path"]).name for one in found["skipped"]] == ["bad.png", "gone.png"]
-    assert "bad.png was left out: the 8 bytes are not an image" in benchmark(photos).stderr
+    assert "bad.png was left out: the 8 bytes are not an image" in study(photos).stderr
 
 
 def test_json_says_how_each_accuracy_was_measured(photos):
@@ -366,7 +366,7 @@ def test_json_says_how_each_accuracy_was_measured(photos):
 
 def test_plot_and_histogram_are_pictures(photos):
     plot, histogram = photos.parent / "$plot.png", photos.parent / "histogram.png"
-    result = benchmark(photos, "--plot", plot, "--histogram", histogram)
+    result = study(photos, "--plot", plot, "--histogram", histogram)
     assert result.exit_code == 0, result.output
     for path in (plot, histogram):
         with Image.open(path) as image:
@@ -388,14 +388,14 @@ def test_plot_and_histogram_are_pictures(photos):
     ],
 )
 def test_what_cannot_be_done_is_said_before_the_work(photos, flags, code, said):
-    result = benchmark(photos, *flags)
+    result = study(photos, *flags)
     assert (result.exit_code, result.stdout) == (code, "")
     assert said in result.stderr
     assert not (photos.parent / "output").exists()
 
 
 def test_the_installed_command_is_the_same(photos):
-    command = [sys.executable, "-m", "whymatch.client", "benchmark", "interactive", photos, "--json", *QUICK]
+    command = [sys.executable, "-m", "whymatch.client", "study", "interactive", photos, "--json", *QUICK]
     done = subprocess.run(
         [*map(str, command), "--output", photos.parent / "output"],
         capture_output=True,

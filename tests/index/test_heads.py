@@ -402,8 +402,8 @@ TOO_FEW = {
     "no image to whiten": ([], whitening(), "two images that differ; the gallery has 0"),
     "one image": ([1], centering, "two images that differ; the gallery has 1"),
     "one image to whiten": ([1], whitening(1), "two images that differ; the gallery has 1"),
-    "the same image": ([1, 1, 1], centering, "has 3 that the model cannot tell apart"),
-    "the same image to whiten": ([1, 1, 1], whitening(), "has 3 that the model cannot tell apart"),
+    "the same image": ([1, 1, 1], centering, "has 3 that are the same to the model"),
+    "the same image to whiten": ([1, 1, 1], whitening(), "has 3 that are the same to the model"),
     "as many dimensions as images": ([1, 2, 3, 4, 5, 6], whitening(6), "6 images span 5 directions, not 6"),
     "twins": ([1, 1, 2, 2, 3, 3], whitening(3), "6 images span 2 directions, not 3"),
 }

@@ -1,0 +1,86 @@
+"""What the commands `train`, `evaluate` and `study` share at the terminal: progress, names in tables, errors, plots."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+MODEL_HELP = "MODEL is bundled, a torchvision or timm network, or a weights file"
+LONGEST_NAME = 40
+"""Characters of a model's name in tables and pictures; JSON has all of it."""
+PLOT_SUFFIXES = (".pdf", ".png", ".svg")
+
+
+class ProgressBar:
+    """A progress bar on stderr."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def advance(self, count: int) -> None:
+        """Show that `count` more are done."""
+        self._progress.advance(self._task, count)
+
+    def reach(self, count: int, note: str) -> None:
+        """Show that `count` are done in all, and a note in place of the rate."""
+        self._progress.update(self._task, completed=count, note=note)
+
+
+@contextmanager
+def progress_bar(total: int, what: str, *, console: Console | None = None) -> Iterator[ProgressBar]:
+    """Show how far `what` is while the block runs, with the images per second and the time left."""
+    text = TextColumn("{task.description}", markup=False)
+    columns = (text, BarColumn(), MofNCompleteColumn(), _RateOrNote(), TimeRemainingColumn())
+    with Progress(*columns, console=console or Console(stderr=True)) as progress:
+        yield ProgressBar(progress, progress.add_task(what, total=total, note=""))
+
+
+class _RateOrNote(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(task.fields["note"] or (f"{speed:.1f} images/s" if speed else ""))
+
+
+def short(name: str) -> str:
+    """Return the end of a name that is too long for a table: paths differ there."""
+    return name if len(name) <= LONGEST_NAME else "…" + name[-LONGEST_NAME + 1 :]
+
+
+def plot_file(path: Path | None) -> Path | None:
+    """Refuse a plot that could not be saved, before the work; a callback of an option."""
+    if path and path.suffix not in PLOT_SUFFIXES:
+        raise typer.BadParameter(f"{str(path)!r} must end in one of {', '.join(PLOT_SUFFIXES)}")
+    if path and not path.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {str(path.parent)!r}")
+    return path
+
+
+@contextmanager
+def exit_on(*errors: type[Exception], stopped: str) -> Iterator[None]:
+    """Exit with 1 and one line on stderr if the block fails with one of these errors, or is interrupted.
+
+    stopped: the line after an interruption.
+    """
+    try:
+        yield
+    except errors as err:
+        print(f"whymatch: {err}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        print(stopped, file=sys.stderr)
+        raise typer.Exit(1) from None
