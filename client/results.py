@@ -140,6 +140,16 @@ class SimilarityMap:
         """Return the map drawn over the image."""
         return _picture(self.overlay_png)
 
+    def share_in(self, box: Box) -> float:
+        """Return the share of all positive values in the cells of a box, 0 to 1, for a box of whole cells."""
+        (rows, columns), area = self.values.shape, self.area
+        x_px = area.left_px + (np.arange(columns) + 0.5) / columns * (area.right_px - area.left_px)  # centers of cells
+        y_px = area.top_px + (np.arange(rows) + 0.5) / rows * (area.bottom_px - area.top_px)
+        across = (box.left_px < x_px) & (x_px < box.right_px)
+        down = (box.top_px < y_px) & (y_px < box.bottom_px)
+        positive = self.values.clip(min=0)
+        return float(positive[np.ix_(down, across)].sum() / positive.sum()) if positive.any() else 0.0
+
 
 @dataclass(frozen=True, eq=False)
 class Match:
@@ -385,6 +395,20 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class PredictionDifferenceSetting:
+    """How parts of an image were taken as unknown, in the paper's letters k, l and S."""
+
+    window_px: int
+    """k, of windows of k x k pixels of the network's input."""
+    context_px: int
+    """l, a window is predicted from the rest of the l x l pixels around it."""
+    sample_count: int
+    """S, how many samples replaced each window."""
+    stride_px: int
+    """From one window to the next."""
+
+
+@dataclass(frozen=True)
 class PatchSampler:
     """What replaced the parts of an image that were taken as unknown."""
 
@@ -418,7 +442,8 @@ class PredictionDifferenceExplanation:
     complete: bool
     """False for progress and for partial maps."""
     sampler: PatchSampler | None
-    """None without maps."""
+    """None without maps, as is `setting`."""
+    setting: PredictionDifferenceSetting | None
     multiplied_share: float
     """The network's multiplications, as a share of those that whole images would have taken."""
     computed_whole: tuple[str, ...]

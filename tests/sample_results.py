@@ -10,7 +10,7 @@ from whymatch.client import results, unit_results
 from whymatch.client.apps import add, documents
 from whymatch.client.apps.compare.comparison import Comparison, Found, Query, Side
 from whymatch.client.apps.unit_labels import NetworkLabels
-from whymatch.client.draw.runs import DifferenceRun, DifferenceSetting
+from whymatch.client.draw.runs import DifferenceRun
 from whymatch.client.draw.unit_words import UnitCard
 from whymatch.client.unit_results import (
     AxisSetting,
@@ -115,11 +115,11 @@ def difference_runs() -> Iterator[DifferenceRun]:
     sampler = results.PatchSampler("conditional", 5, 100, 7)
     for known in (True, False):
         explanation = results.PredictionDifferenceExplanation(
-            *("x1", "f", (one if known else bare,), 60, 120, 30.0, 2.0, known, sampler if known else None),
-            *(0.25, ("conv",) if known else (), 5, 5),
+            *("x1", "f", (one if known else bare,), results.Progress("evaluations", 60, 120), 30.0, 2.0, known),
+            *((sampler, results.PredictionDifferenceSetting(10, 14, 20, 4)) if known else (None, None)),
+            *(0.25, ("conv",) if known else ()),
         )
-        setting = DifferenceSetting(10, 14, 20, 4) if known else DifferenceSetting()
-        yield DifferenceRun("cat.jpg" if known else None, None, setting, explanation, 1.0, "bundled" if known else "")
+        yield DifferenceRun("cat.jpg" if known else None, None, explanation, 1.0, "bundled" if known else "")
 
 
 def interactive(*norms: float) -> results.InterActiveExplanation:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whymatch.client.apps.progress import ProgressBar, progress_bar
-from whymatch.client.draw.runs import DifferenceRun, DifferenceSetting
+from whymatch.client.draw.runs import DifferenceRun
 from whymatch.client.results import PredictionDifferenceExplanation
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ class PlannedRun:
     """As the command line names it; None for an explanation that is resumed."""
     picture: PIL.Image.Image | None
     """The image, upright; None if nothing is drawn, or if it is unknown."""
-    setting: DifferenceSetting
     ask: Callable[..., object]
     """Makes the call; takes its `progress`."""
     network: str = ""
@@ -71,7 +70,7 @@ class _Watch:
         self._show(explanation)
         if explanation.maps:
             plan, seconds = self._planned, time.monotonic() - self._start_s
-            self.run = DifferenceRun(plan.image, plan.picture, plan.setting, explanation, seconds, plan.network)
+            self.run = DifferenceRun(plan.image, plan.picture, explanation, seconds, plan.network)
             if self._draw:
                 self._draw(self.run)
 

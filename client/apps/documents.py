@@ -19,6 +19,8 @@ _OfUnit = (
     unit_results.UnitDescription | unit_results.DecodedFilter | unit_results.EmpiricalField | unit_results.UnitSegment
 )
 
+SETTING = ("window_px", "context_px", "sample_count", "stride_px")
+
 
 def print_document(document: Document | list[Document]) -> None:
     """Print one JSON document on stdout."""
@@ -157,7 +159,7 @@ def prediction_difference(run: "DifferenceRun", one: results.DifferenceMap, over
         **record(explanation, "evaluations", "planned_evaluations"),
         "seed": sampler.seed if sampler else None,
         "sampler": plain(sampler),
-        **record(run.setting),
+        **{name: getattr(explanation.setting, name, None) for name in SETTING},
         **record(explanation, "name", "model", "complete", "multiplied_share", "computed_whole"),
         **({"network": run.network} if run.network else {}),
         **_file("overlay", overlay),

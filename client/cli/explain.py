@@ -2,7 +2,6 @@
 
 import functools
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,7 +15,7 @@ from whymatch.client.cli.options import BoxShare, Json, Maps, Match, Query, eith
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from whymatch.client import Box, Client, ComponentShares, MatchExplanation, Region
+    from whymatch.client import Box, Client, ComponentShares, MatchExplanation, Region, SimilarityMap
 
 
 def norm(values: list[float] | None) -> list[float] | None:
@@ -29,9 +28,15 @@ def norm(values: list[float] | None) -> list[float] | None:
 
 app = typer.Typer(help="Show where and why images match.", no_args_is_help=True)
 
-Channels = Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="N", help="How many leading channels to return.")]
+Channels = Annotated[
+    int | None,
+    typer.Option(min=0, max=2**31 - 1, metavar="N", help="How many leading channels to return.", show_default="10"),
+]
 Correspondences = Annotated[
-    int, typer.Option(min=0, max=1000, metavar="N", help="How many pairs of corresponding cells to return.")
+    int | None,
+    typer.Option(
+        min=0, max=1000, metavar="N", help="How many pairs of corresponding cells to return.", show_default="10"
+    ),
 ]
 
 
@@ -44,9 +49,9 @@ def explain_match(
     match: Match,
     query_boxes: regions.QueryBoxes = None,
     match_boxes: regions.MatchBoxes = None,
-    channels: Channels = 10,
-    correspondences: Correspondences = 10,
-    box_share: BoxShare = 0.5,
+    channels: Channels = None,
+    correspondences: Correspondences = None,
+    box_share: BoxShare = None,
     maps: Maps = None,
     cards: Annotated[
         int,
@@ -69,21 +74,21 @@ def explain_match(
         raise typer.BadParameter("--cards requires --maps DIR, the folder for them")
     query_regions = regions.boxes(query_boxes, "--query-region")
     match_regions = regions.boxes(match_boxes, "--match-region")
-    explanation = client.explain_match(
+    ask = functools.partial(
+        client.explain_match,
         either_source(query),
         either_source(match),
         query_regions=query_regions,
         match_regions=match_regions,
-        channel_limit=max(channels, cards),
         correspondence_limit=correspondences,
-        overlays=maps is not None,
         box_share=box_share,
         gallery=named_gallery(context),
     )
-    shown = replace(explanation, channels=explanation.channels[:channels])
-    draw = functools.partial(leading_cards, client, explanation, cards, maps) if cards and maps else None
+    explanation = ask(channel_limit=channels, overlays=maps is not None)
+    leading = explanation if cards <= len(explanation.channels) else ask(channel_limit=cards)
+    draw = functools.partial(leading_cards, client, leading, cards, maps) if cards and maps else None
     parts = {"query_regions": query_regions, "match_regions": match_regions}
-    show(shown, query, match, maps, json, **parts, draw_cards=draw)
+    show(explanation, query, match, maps, json, **parts, draw_cards=draw)
 
 
 @app.command("point")
@@ -95,9 +100,9 @@ def explain_point(
     match: Match,
     query_point: regions.PointOption = None,
     match_point: regions.PointOption = None,
-    channels: Channels = 10,
-    correspondences: Correspondences = 10,
-    box_share: BoxShare = 0.5,
+    channels: Channels = None,
+    correspondences: Correspondences = None,
+    box_share: BoxShare = None,
     maps: Maps = None,
     json: Json = False,
 ) -> None:
@@ -130,7 +135,7 @@ def explain_label(
     client: "Client",
     query: Query,
     label: Annotated[str, typer.Argument(metavar="LABEL", help="A label of the gallery.")],
-    box_share: BoxShare = 0.5,
+    box_share: BoxShare = None,
     maps: Maps = None,
     json: Json = False,
 ) -> None:
@@ -148,7 +153,7 @@ def explain_label(
         documents.print_document(documents.label_explanation(query, label, explanation, overlays))
         return
     print(f"score {explanation.score:.4f}, the mean over {explanation.image_count} images labeled {label!r}")
-    print(f"query map adds up to {explanation.query_map.total:.4f}, {frame(explanation.query_map.best_box, box_share)}")
+    print(f"query map adds up to {explanation.query_map.total:.4f}, {frame(explanation.query_map)}")
     for overlay in overlays.values():
         print(overlay)
 
@@ -158,9 +163,19 @@ def explain_label(
 def explain_components(
     client: "Client",
     pairs: Annotated[
-        int, typer.Option(min=1, max=10_000, metavar="N", help="How many pairs of images of one label to sample.")
-    ] = 1000,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, metavar="N", help="Another seed draws other pairs.")] = 0,
+        int | None,
+        typer.Option(
+            min=1,
+            max=10_000,
+            metavar="N",
+            help="How many pairs of images of one label to sample.",
+            show_default="1000",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**63 - 1, metavar="N", help="Another seed draws other pairs.", show_default="0"),
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option(dir_okay=False, metavar="FILE.png", help="Draw the curve into this file.")
     ] = None,
@@ -209,8 +224,14 @@ def explain_interactive(
         ),
     ] = None,
     size_px: Annotated[
-        int, typer.Option(min=32, max=1024, help="Size of the network's input: about this many pixels squared.")
-    ] = 512,
+        int | None,
+        typer.Option(
+            min=32,
+            max=1024,
+            help="Size of the network's input: about this many pixels squared.",
+            show_default="512",
+        ),
+    ] = None,
     warp: Annotated[bool, typer.Option("--warp", help="Warp the image to a square.")] = False,
     descriptor: Annotated[
         Literal["average", "max"] | None,
@@ -329,9 +350,11 @@ def print_components(shares: "ComponentShares") -> None:
         print(f"{count:6}  {mean:6.1%}  {low:6.1%} to {high:6.1%}")
 
 
-def frame(box: "Box | None", share: float) -> str:
-    """Describe the smallest box with that share of the positive values."""
-    return f"{share:.0%} of its positive values in {corners(box)}" if box else "and none of its values is positive"
+def frame(one: "SimilarityMap") -> str:
+    """Describe the best box of a map."""
+    if one.best_box is None:
+        return "and none of its values is positive"
+    return f"{one.share_in(one.best_box):.0%} of its positive values in {corners(one.best_box)}"
 
 
 def corners(box: "Box") -> str:

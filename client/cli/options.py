@@ -17,9 +17,9 @@ def file_or_stdin(path: Path | None) -> Path | None:
     return path
 
 
-def share(value: float) -> float:
+def share(value: float | None) -> float | None:
     """Require a share: above 0 and at most 1."""
-    if not 0 < value <= 1:
+    if value is not None and not 0 < value <= 1:
         raise typer.BadParameter(f"{value:g}; take more than 0 and at most 1")
     return value
 
@@ -30,11 +30,12 @@ Maps = Annotated[
 ]
 WithMaps = Annotated[bool, typer.Option("--with-maps", help="Put the maps into the JSON document (requires --json).")]
 BoxShare = Annotated[
-    float,
+    float | None,
     typer.Option(
         callback=share,
         metavar="SHARE",
         help="Share of a map's positive values inside its frame, above 0 and up to 1.",
+        show_default="0.5",
     ),
 ]
 QueryFile = Annotated[
@@ -44,7 +45,10 @@ StoredQuery = Annotated[str | None, typer.Option(metavar="NAME", help="Search by
 Labels = Annotated[
     list[str] | None, typer.Option(metavar="LABEL", help="Only images of this label; may be given repeatedly.")
 ]
-Limit = Annotated[int, typer.Option(min=1, max=2**31 - 1, metavar="N", help="How many matches to return.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(min=1, max=2**31 - 1, metavar="N", help="How many matches to return.", show_default="10"),
+]
 Query = Annotated[str, typer.Argument(metavar="QUERY", help="A file, or image:NAME for a stored image.")]
 Match = Annotated[str, typer.Argument(metavar="MATCH", help="A file, or image:NAME for a stored image.")]
 

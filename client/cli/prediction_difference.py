@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from whymatch.client.targets import PredictionTarget
 
 MAX_WINDOW_PX = 32
-CONTEXT_MARGIN_PX = 4
-"""How much larger than its window a context is by default."""
 ASKED = (
     "images",
     "targets",
@@ -109,18 +107,20 @@ def explain_prediction_difference(
         ),
     ] = None,
     samples: Annotated[
-        int, typer.Option(min=1, max=1000, metavar="N", help="S: how many samples replace each window.")
-    ] = 20,
+        int | None,
+        typer.Option(min=1, max=1000, metavar="N", help="S: how many samples replace each window.", show_default="20"),
+    ] = None,
     stride_px: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--stride",
             min=1,
             max=MAX_WINDOW_PX,
             metavar="PX",
             help="Pixels from one window to the next, at most k.",
+            show_default="4",
         ),
-    ] = 4,
+    ] = None,
     samplers: Annotated[
         list[str] | None,
         typer.Option(
@@ -133,7 +133,10 @@ def explain_prediction_difference(
             show_default="conditional",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, metavar="N", help="Another seed draws other samples.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**63 - 1, metavar="N", help="Another seed draws other samples.", show_default="0"),
+    ] = None,
     max_standard_error: Annotated[
         float | None,
         typer.Option(callback=above_zero, metavar="ERROR", help="Stop as soon as no pixel's standard error is larger."),
@@ -212,8 +215,9 @@ def explain_prediction_difference(
             "with_sensitivity": sensitivity,
         }
         named = [read(word) for word in targets or ()]
-        kinds = cast("list[SamplerKind]", samplers or ["conditional"])
-        settings = list(itertools.product(kinds, windows or [10]))
+        kinds = cast("list[SamplerKind | None]", samplers or [None])
+        sizes_px: list[int | None] = [*windows] if windows else [None]
+        settings = list(itertools.product(kinds, sizes_px))
         clients = by_network([client, *(connect_to(address, context) for address in also)]) if also else {"": client}
         calls = planned(clients, images or [], named, settings, context_px, refit, options)
     runs: list[DifferenceRun] = []
@@ -252,10 +256,9 @@ def read(word: str) -> "PredictionTarget":
 def resumed(client: "Client", name: str, options: dict[str, Any]) -> "PlannedRun":
     """Plan to continue an explanation."""
     from whymatch.client.apps.difference_runs import PlannedRun
-    from whymatch.client.draw.runs import DifferenceSetting
 
     ask = functools.partial(client.resume_prediction_difference, name, **options)
-    return PlannedRun(None, None, DifferenceSetting(), ask)
+    return PlannedRun(None, None, ask)
 
 
 def by_network(clients: "list[Client]") -> "dict[str, Client]":
@@ -271,34 +274,30 @@ def planned(
     clients: "dict[str, Client]",
     images: list[str],
     targets: "list[PredictionTarget]",
-    settings: "list[tuple[SamplerKind, int]]",
+    settings: "list[tuple[SamplerKind | None, int | None]]",
     context_px: int | None,
     refit: bool,
     options: dict[str, Any],
 ) -> "list[PlannedRun]":
     """Plan a call for each image, network, sampler and window; only the first image's fit the sampler anew."""
     from whymatch.client.apps.difference_runs import PlannedRun
-    from whymatch.client.draw.runs import DifferenceSetting
 
     sources = [either_source(image) for image in images]
     calls: list[PlannedRun] = []
     for number, (image, source) in enumerate(zip(images, sources, strict=True)):
         picture = load(next(iter(clients.values())), source) if options["overlays"] else None
         for (network, client), (sampler, window_px) in itertools.product(clients.items(), settings):
-            context = context_px or min(window_px + CONTEXT_MARGIN_PX, MAX_WINDOW_PX)
-            samples = 1 if sampler == "mean" else options["sample_count"]
-            setting = DifferenceSetting(window_px, context, samples, options["stride_px"])
             ask = functools.partial(
                 client.explain_prediction_difference,
                 source,
                 targets,
                 window_px=window_px,
-                context_px=context,
+                context_px=context_px,
                 sampler=sampler,
                 refit_sampler=refit and number == 0,
                 **options,
             )
-            calls.append(PlannedRun(image, picture, setting, ask, network))
+            calls.append(PlannedRun(image, picture, ask, network))
     return calls
 
 

@@ -50,7 +50,10 @@ LabelsOf = Annotated[
         show_default="60, or as many as there are",
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Another seed draws other values.")]
+Seed = Annotated[
+    int | None,
+    typer.Option(min=0, max=2**32 - 1, metavar="N", help="Another seed draws other values.", show_default="0"),
+]
 
 
 @app.command("show")
@@ -226,15 +229,26 @@ def receptive_field(
             show_default="10, or as many as there are",
         ),
     ] = None,
-    side_px: Annotated[int, typer.Option("--occluder", min=1, max=64, metavar="PX", help="Side of an occluder.")] = 11,
+    side_px: Annotated[
+        int | None,
+        typer.Option("--occluder", min=1, max=64, metavar="PX", help="Side of an occluder.", show_default="11"),
+    ] = None,
     stride_px: Annotated[
-        int, typer.Option("--stride", min=1, max=64, metavar="PX", help="Pixels from one occluder to the next.")
-    ] = 3,
+        int | None,
+        typer.Option(
+            "--stride", min=1, max=64, metavar="PX", help="Pixels from one occluder to the next.", show_default="3"
+        ),
+    ] = None,
     threshold: Annotated[
-        float,
-        typer.Option(callback=below_one, metavar="SHARE", help="The field is above this share of the largest change."),
-    ] = 0.5,
-    seed: Seed = 0,
+        float | None,
+        typer.Option(
+            callback=below_one,
+            metavar="SHARE",
+            help="The field is above this share of the largest change.",
+            show_default="0.5",
+        ),
+    ] = None,
+    seed: Seed = None,
     pictures: Pictures = None,
     json: Json = False,
 ) -> None:

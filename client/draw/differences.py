@@ -130,8 +130,8 @@ def _stems(rows: Sequence[tuple[DifferenceRun, DifferenceMap]]) -> list[str]:
     """Return a name for the file of each map, no two alike."""
     stems: list[str] = []
     for run, one in rows:
-        window_px, sampler = run.setting.window_px, run.explanation.sampler
-        made = [f"k{window_px}" if window_px else "", sampler.kind if sampler else "", run.network]
+        setting, sampler = run.explanation.setting, run.explanation.sampler
+        made = [f"k{setting.window_px}" if setting else "", sampler.kind if sampler else "", run.network]
         target = re.sub(r"^similarity:.*[/\\]", "similarity:", one.target)
         parts = [Path(run.image or run.explanation.name).name, target, *made]
         stem = re.sub(r"[^\w.-]", "_", "-".join(part for part in parts if part))[:80]

@@ -12,23 +12,14 @@ if TYPE_CHECKING:
     import PIL.Image
 
 
-@dataclass(frozen=True)
-class DifferenceSetting:
-    """How parts of the image were replaced; None for a resumed explanation, whose setting only the server knows."""
-
-    window_px: int | None = None
-    context_px: int | None = None
-    sample_count: int | None = None
-    stride_px: int | None = None
-
-
 @dataclass(frozen=True, eq=False)
 class DifferenceRun:
-    """One call and its result; the fields are those of the plan."""
+    """One call and its result."""
 
     image: str | None
+    """As the command line names it; None for an explanation that is resumed."""
     picture: PIL.Image.Image | None
-    setting: DifferenceSetting
+    """The image, upright; None if nothing is drawn, or it is unknown."""
     explanation: PredictionDifferenceExplanation
     """The last one with maps."""
     seconds: float
@@ -49,15 +40,11 @@ class DifferenceRun:
 
     def __str__(self) -> str:
         """Return the setting in the paper's letters."""
-        setting, sampler = self.setting, self.explanation.sampler
-        numbers = (
-            ("k", setting.window_px),
-            ("l", setting.context_px),
-            ("S", setting.sample_count),
-            ("stride", setting.stride_px),
-            ("seed", sampler.seed if sampler else None),
-        )
-        return ", ".join([*([sampler.kind] if sampler else []), *(f"{k} = {v}" for k, v in numbers if v is not None)])
+        setting, sampler = self.explanation.setting, self.explanation.sampler
+        if setting is None or sampler is None:
+            return ""
+        sizes = f"k = {setting.window_px}, l = {setting.context_px}, S = {setting.sample_count}"
+        return f"{sampler.kind}, {sizes}, stride = {setting.stride_px}, seed = {sampler.seed}"
 
 
 def each_map(runs: Iterable[DifferenceRun]) -> list[tuple[DifferenceRun, DifferenceMap]]:

@@ -34,6 +34,7 @@ def prediction_difference(
         seconds_left=message.seconds_left,
         complete=message.complete,
         sampler=_patch_sampler(message.sampler) if message.HasField("sampler") else None,
+        setting=_setting(message.setting) if message.HasField("setting") else None,
         multiplied_share=message.multiplied_share,
         computed_whole=tuple(message.computed_whole),
     )
@@ -82,3 +83,9 @@ def _target(message: explain_service_pb2.PredictionTarget) -> targets.Prediction
 
 def _patch_sampler(message: explain_service_pb2.PatchSampler) -> results.PatchSampler:
     return results.PatchSampler(message.kind, message.image_count, message.patch_count, message.seed)
+
+
+def _setting(message: explain_service_pb2.PredictionDifferenceSetting) -> results.PredictionDifferenceSetting:
+    return results.PredictionDifferenceSetting(
+        message.window_px, message.context_px, message.sample_count, message.stride_px
+    )

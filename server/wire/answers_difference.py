@@ -4,7 +4,15 @@ from itertools import zip_longest
 
 from whymatch.embed import Array
 from whymatch.explain import ColorScale, DifferenceMap
-from whymatch.server.difference_values import AskedTarget, DifferenceAnswer, OfClass, OfImage, OfNeighbors, OfUnit
+from whymatch.server.difference_values import (
+    AskedTarget,
+    DifferenceAnswer,
+    DifferenceRequest,
+    OfClass,
+    OfImage,
+    OfNeighbors,
+    OfUnit,
+)
 from whymatch.server.sources import ImageName
 from whymatch.server.wire import answers_shapes
 from whymatch.v1 import explain_service_pb2 as pb
@@ -26,11 +34,22 @@ def difference_response(answer: DifferenceAnswer) -> pb.ExplainPredictionDiffere
         response.complete = found.is_final
         response.sampler.kind, response.sampler.seed = request.sampler, request.setting.seed
         response.sampler.image_count, response.sampler.patch_count = found.image_count, found.patch_count
+        response.setting.CopyFrom(_setting(request))
         response.multiplied_share = found.multiplied_share
         response.computed_whole.extend(sorted(found.computed_whole))
         parts = zip_longest(request.targets, found.maps, answer.drawings, found.sensitivities)
         response.maps.extend(_map(_target(asked, one), one, drawing, steep) for asked, one, drawing, steep in parts)
     return response
+
+
+def _setting(request: DifferenceRequest) -> pb.PredictionDifferenceSetting:
+    setting = request.setting
+    return pb.PredictionDifferenceSetting(
+        window_px=setting.window_px,
+        context_px=setting.context_px,
+        sample_count=1 if request.sampler == "mean" else setting.sample_count,
+        stride_px=setting.stride_px,
+    )
 
 
 def _target(asked: AskedTarget, found: DifferenceMap) -> pb.PredictionTarget:

@@ -90,6 +90,17 @@ class World:
         return "fake"
 
 
+def difference_setting(asked) -> explain.PredictionDifferenceSetting:
+    """What a real server replies to a request that leaves numbers to it."""
+    window_px = set_or(asked, "window_px", 10)
+    return explain.PredictionDifferenceSetting(
+        window_px=window_px,
+        context_px=set_or(asked, "context_px", window_px + 4),
+        sample_count=1 if asked.sampler == "mean" else set_or(asked, "sample_count", 20),
+        stride_px=set_or(asked, "stride_px", 4),
+    )
+
+
 def set_or(request, field: str, default: int) -> int:
     """What a real server reads where a number is left to it."""
     return getattr(request, field) if request.HasField(field) else default
@@ -500,6 +511,7 @@ class Explain(explain_grpc.ExplainServiceServicer):
                 )
                 if count in (200, 400)
                 else None,
+                setting=difference_setting(asked) if count in (200, 400) else None,
                 multiplied_share=0.25,
                 computed_whole=["avgpool"],
                 **facts,

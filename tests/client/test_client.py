@@ -18,6 +18,7 @@ from whymatch.client import (
     InvalidArgument,
     NewImage,
     NotFound,
+    SimilarityMap,
     Stored,
     Unauthenticated,
     Unavailable,
@@ -311,3 +312,11 @@ def test_the_token_goes_with_every_call(world, address, picture):
 def test_a_certificate_needs_its_key():
     with pytest.raises(ValueError, match="belong together"):
         Client(client_certificate=Path("cert.pem"))
+
+
+def test_the_share_of_a_map_in_a_box_of_whole_cells():
+    values = np.array([[1, -1, 0], [2, 5, 0]], np.float32)
+    one = SimilarityMap(values, 7.0, 32, 20, Box(1, 0, 31, 20), None)
+    shares = [one.share_in(box) for box in (Box(1, 0, 11, 20), Box(11, 10, 31, 20), one.area, Box(21, 0, 31, 20))]
+    assert shares == [3 / 8, 5 / 8, 1, 0]
+    assert SimilarityMap(-values * 0, 0.0, 32, 20, one.area, None).share_in(one.area) == 0

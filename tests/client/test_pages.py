@@ -86,7 +86,8 @@ def demo_interactive() -> Markup:
 def demo_differences() -> Markup:
     values = np.ones((2, 3), np.float32)
     one = results.DifferenceMap(f"class:{HOSTILE}", 0.5, HOSTILE, values, None, None, 8, 4, sample.BOX, PNG, SCALE)
-    found = results.PredictionDifferenceExplanation("x", "f", (one,) * 3, 1, 1, 1.0, 0.0, True, None, 0.5, (), 0, 0)
+    done = results.Progress("evaluations", 1, 1)
+    found = results.PredictionDifferenceExplanation("x", "f", (one,) * 3, done, 1.0, 0.0, True, None, None, 0.0, ())
     return differences.report(QUERY, PNG, HOSTILE, found)
 
 

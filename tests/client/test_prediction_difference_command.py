@@ -15,7 +15,7 @@ import pytest
 
 from whymatch.client import Stored, read_target
 from whymatch.client.draw.differences import TILE, colored, gray, load_picture, sheet, write_live
-from whymatch.client.draw.runs import DifferenceRun, DifferenceSetting
+from whymatch.client.draw.runs import DifferenceRun
 
 COMMAND = ["explain", "prediction-difference"]
 RED = [*COMMAND, "image:red.png", "--target", "class:top1"]
@@ -54,7 +54,7 @@ def finished(colors) -> DifferenceRun:
     found = colors.explain_prediction_difference(
         Stored("red.png"), [read_target("class:top1")], with_sensitivity=True, overlays=True
     )
-    return DifferenceRun("red.png", PIL.Image.new("RGB", (4, 2), "red"), DifferenceSetting(10, 14, 20, 4), found, 1.0)
+    return DifferenceRun("red.png", PIL.Image.new("RGB", (4, 2), "red"), found, 1.0)
 
 
 # What it prints
@@ -88,7 +88,10 @@ def test_images_samplers_windows_and_targets_are_all_combined(ask, colors, world
     assert [(one["context_px"], one["sample_count"]) for one in found[:8:2]] == [(5, 7), (12, 7), (5, 1), (12, 1)]
     assert [one["standard_error"] is None for one in found[:8:2]] == [False, False, True, True]
     sent = world.differences
-    assert [(one.window_px, one.context_px, one.sample_count) for one in sent[:2]] == [(1, 5, 7), (8, 12, 7)]
+    assert [(one.window_px, one.HasField("context_px"), one.sample_count) for one in sent[:2]] == [
+        (1, False, 7),
+        (8, False, 7),
+    ]
     assert [one.refit_sampler for one in sent] == [True] * 4 + [False] * 4
     assert sent[4].image.content == file.read_bytes()
 
@@ -162,7 +165,7 @@ def test_a_sheet_has_a_row_for_each_map_and_a_column_for_all_there_is(finished):
     one = sheet([finished])
     assert one.width > 6 * TILE[0]
     assert both.height > 1.8 * (one.height - 80)
-    bare = sheet([DifferenceRun(None, None, DifferenceSetting(), finished.explanation, 1.0)])
+    bare = sheet([DifferenceRun(None, None, finished.explanation, 1.0)])
     assert bare.width == one.width - TILE[0] - 12
 
 
@@ -245,7 +248,7 @@ def test_what_was_stopped_goes_on(run, ask, colors, world, tmp_path):
     found = ask(*COMMAND, "--resume", "abc", "--maps", tmp_path / "maps", "--deadline", "60")
     assert list(found) == [*NAMES, "overlay"]
     assert (found["complete"], found["seed"]) == (True, 4)
-    assert [found[name] for name in ("image", *NAMES[10:14])] == [None] * 5
+    assert [found[name] for name in ("image", *NAMES[10:14])] == [None, 10, 14, 20, 4]
     assert found["overlay"] == str(tmp_path / "maps" / "abc-class_tabby__tabby_cat-conditional.png")
     assert run(*COMMAND, "--resume", "abc").stdout.startswith("abc: conditional, seed = 4\n")
 

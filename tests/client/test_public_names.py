@@ -74,3 +74,9 @@ def test_the_generated_code_is_fresh(tmp_path):
     subprocess.run([sys.executable, ROOT / ".ci/translate_client.py", tmp_path], check=True)
     for path in tmp_path.iterdir():
         assert path.read_text() == (ROOT / "client" / path.name).read_text()
+
+
+def test_client_and_commands_import_no_templates_and_no_progress_bars():
+    code = "import sys, whymatch.client, whymatch.client.cli.app; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert not {"jinja2", "markupsafe", "rich.progress", "PIL"} & set(done.stdout.split())

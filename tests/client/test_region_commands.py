@@ -100,7 +100,7 @@ def test_explain_label(run, ask, colors, tmp_path):
     assert (tmp_path / "sheet.png").exists()
     text = run("explain", "label", "image:half.png", "red").stdout
     assert "score 0.7071, the mean over 1 images labeled 'red'" in text
-    assert "50% of its positive values in 0,0,2,2" in text
+    assert "100% of its positive values in 0,0,2,2" in text
 
 
 def test_explain_components(run, ask, colors, tmp_path):

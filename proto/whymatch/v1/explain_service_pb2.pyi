@@ -114,7 +114,9 @@ class ExplainMatchResponse(_message.Message):
     model: _builtins.str
     """The fingerprint of the model and the gallery's head."""
     score: _builtins.float
-    """What is explained: the cosine similarity of the two embeddings, -1 to 1, or the part of it that lies in the regions."""
+    """What is explained: the cosine similarity of the two embeddings, -1 to 1, or the part of it that lies in the
+    regions.
+    """
     residual: _builtins.float
     """How far the maps are from adding up: the larger |total - score| of the two maps."""
     image_score: _builtins.float
@@ -175,8 +177,8 @@ class ChannelShare(_message.Message):
     """Its part of the score."""
     @_builtins.property
     def unit(self) -> _shapes_pb2.Unit:
-        """The unit of the network that it is, which DescribeUnits describes; not set behind a head that mixes channels, or where
-        the channels of a layer are weighed.
+        """The unit of the network that it is, which DescribeUnits describes; not set behind a head that mixes channels, or
+        where the channels of a layer are weighed.
         """
 
     def __init__(
@@ -363,8 +365,8 @@ class ExplainComponentsResponse(_message.Message):
     """How many pairs the shares are of: those that were drawn, without pairs that are not similar at all."""
     @_builtins.property
     def mean_shares(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """For K from 1 to all: the share of the score in the K leading channels of a pair, mean over the pairs, each weighted by
-        its score; in other words, the share of the mean score.
+        """For K from 1 to all: the share of the score in the K leading channels of a pair, mean over the pairs, each weighted
+        by its score; in other words, the share of the mean score.
         """
 
     @_builtins.property
@@ -405,7 +407,9 @@ class ExplainInterActiveRequest(_message.Message):
     DESCRIPTOR_FIELD_NUMBER: _builtins.int
     OVERLAYS_FIELD_NUMBER: _builtins.int
     size_px: _builtins.int
-    """The network's input has about size_px x size_px pixels, its sides multiples of 32. 512 if it is not set; 32 to 1024."""
+    """The network's input has about size_px x size_px pixels, its sides multiples of 32. 512 if it is not set; 32 to
+    1024.
+    """
     warp: _builtins.bool
     """True to squeeze the image to a square instead of keeping its shape."""
     descriptor: _builtins.str
@@ -454,7 +458,7 @@ class InterActiveSetting(_message.Message):
     layer: _builtins.str
     """The layer, by one of the names that GetModel lists."""
     supervision: _builtins.str
-    """What tells how active it is: `last`, the last layer before the classifier; `next`, the layer that reads it; or the
+    """What supervises it: `last`, the last layer before the classifier; `next`, the layer that reads it; or the
     name of a later layer. Empty means `last`.
     """
     norm: _builtins.float
@@ -621,25 +625,25 @@ class ExplainPredictionDifferenceRequest(_message.Message):
     WITH_SENSITIVITY_FIELD_NUMBER: _builtins.int
     OVERLAYS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`explanations/{explanation}`, as an answer names it, to go on with that one or to get its final maps again; all other
-    fields but `overlays` are then left empty. Empty for a new one.
+    """`explanations/{explanation}`, as an answer names it, to go on with that one or to get its final maps again; all
+    other fields but `overlays` are then left empty. Empty for a new one.
     """
     parent: _builtins.str
     """`galleries/{gallery}`, from whose images the samples come, and the neighbors for evidence."""
     window_px: _builtins.int
     """k: a window of k x k pixels of the network's input is unknown at a time. 10 if it is not set."""
     context_px: _builtins.int
-    """l: it is told from the rest of the l x l pixels around it; k to k + 8, at most 32. If it is not set, k + 4, but at
-    most 32.
+    """l: it is predicted from the rest of the l x l pixels around it; k to k + 8, at most 32. If it is not set, k + 4,
+    but at most 32.
     """
     sample_count: _builtins.int
     """S: how many samples replace each window, 1 to 1000. 20 if it is not set."""
     stride_px: _builtins.int
     """Pixels from one window to the next, 1 to k. 4 if it is not set."""
     sampler: _builtins.str
-    """`conditional`: a normal distribution of patches of the gallery, given the pixels around the window; `marginal`: what
-    other images of the gallery have at the same place; `mean`: the conditional mean, one sample, for a preview. Empty
-    means `conditional`.
+    """`conditional`: a normal distribution of patches of the gallery, given the pixels around the window; `marginal`:
+    what other images of the gallery have at the same place; `mean`: the conditional mean, one sample, for a preview.
+    Empty means `conditional`.
     """
     seed: _builtins.int
     """Makes the draw repeatable. 0 or more."""
@@ -648,13 +652,13 @@ class ExplainPredictionDifferenceRequest(_message.Message):
     batch_size: _builtins.int
     """Altered images that go through the network at once, 1 to 1000; bounds memory. 100 if it is not set."""
     training_image_count: _builtins.int
-    """N of the Laplace correction of class probabilities: how many images the classifier learned from. 1281167, ImageNet's,
-    if it is not set.
+    """N of the Laplace correction of class probabilities: how many images the classifier learned from. 1281167,
+    ImageNet's, if it is not set.
     """
     refit_sampler: _builtins.bool
     """True to fit the normal distribution of patches anew; it is otherwise fitted once for a gallery and kept."""
     with_sensitivity: _builtins.bool
-    """True to ask for sensitivity maps, too."""
+    """True for sensitivity maps as well."""
     @_builtins.property
     def image(self) -> _shapes_pb2.ImageSource:
         """The image."""
@@ -741,8 +745,8 @@ class PredictionTarget(_message.Message):
     class_score: _builtins.str
     """The score of a class before softmax. The map is the difference of scores."""
     label_evidence: _builtins.str
-    """The probability of a label under a softmax over the similarities of the 100 most similar images of the gallery, at
-    temperature 0.05. The map is the weight of evidence in bits.
+    """The probability of a label under a softmax over the similarities of the 100 most similar images of the gallery,
+    at temperature 0.05. The map is the weight of evidence in bits.
     """
     image_evidence: _builtins.str
     """The probability of one image, `galleries/{gallery}/images/{image}`, in the same way."""
@@ -790,6 +794,7 @@ class ExplainPredictionDifferenceResponse(_message.Message):
     SAMPLER_FIELD_NUMBER: _builtins.int
     MULTIPLIED_SHARE_FIELD_NUMBER: _builtins.int
     COMPUTED_WHOLE_FIELD_NUMBER: _builtins.int
+    SETTING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`explanations/{explanation}`. The server keeps it for 15 minutes after its last use."""
     model: _builtins.str
@@ -810,8 +815,8 @@ class ExplainPredictionDifferenceResponse(_message.Message):
 
     @_builtins.property
     def maps(self) -> _containers.RepeatedCompositeFieldContainer[Global___PredictionDifference]:
-        """The maps as they are now, one for each target in the order of the request; empty if this is only progress. A partial
-        map takes windows that are not done yet for a mean of those near them.
+        """The maps as they are now, one for each target in the order of the request; empty if this is only progress. A
+        partial map takes windows that are not done yet for a mean of those near them.
         """
 
     @_builtins.property
@@ -821,6 +826,10 @@ class ExplainPredictionDifferenceResponse(_message.Message):
     @_builtins.property
     def computed_whole(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Where the network could not be followed, so that from there on whole images were computed."""
+
+    @_builtins.property
+    def setting(self) -> Global___PredictionDifferenceSetting:
+        """How parts of the image were taken as unknown; comes with maps."""
 
     def __init__(
         self,
@@ -835,14 +844,49 @@ class ExplainPredictionDifferenceResponse(_message.Message):
         sampler: Global___PatchSampler | None = ...,
         multiplied_share: _builtins.float = ...,
         computed_whole: _abc.Iterable[_builtins.str] | None = ...,
+        setting: Global___PredictionDifferenceSetting | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress", "sampler", b"sampler"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress", "sampler", b"sampler", "setting", b"setting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "computed_whole", b"computed_whole", "evaluations_per_second", b"evaluations_per_second", "maps", b"maps", "model", b"model", "multiplied_share", b"multiplied_share", "name", b"name", "progress", b"progress", "sampler", b"sampler", "seconds_left", b"seconds_left"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "computed_whole", b"computed_whole", "evaluations_per_second", b"evaluations_per_second", "maps", b"maps", "model", b"model", "multiplied_share", b"multiplied_share", "name", b"name", "progress", b"progress", "sampler", b"sampler", "seconds_left", b"seconds_left", "setting", b"setting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainPredictionDifferenceResponse: _TypeAlias = ExplainPredictionDifferenceResponse  # noqa: Y015
+
+@_typing.final
+class PredictionDifferenceSetting(_message.Message):
+    """How parts of the image were taken as unknown, in the paper's letters k, l and S."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINDOW_PX_FIELD_NUMBER: _builtins.int
+    CONTEXT_PX_FIELD_NUMBER: _builtins.int
+    SAMPLE_COUNT_FIELD_NUMBER: _builtins.int
+    STRIDE_PX_FIELD_NUMBER: _builtins.int
+    window_px: _builtins.int
+    """k: rows and columns of a window, in pixels of the network's input."""
+    context_px: _builtins.int
+    """l: rows and columns of the context that a window is predicted from."""
+    sample_count: _builtins.int
+    """S: how many samples replaced each window."""
+    stride_px: _builtins.int
+    """Pixels from one window to the next."""
+    def __init__(
+        self,
+        *,
+        window_px: _builtins.int = ...,
+        context_px: _builtins.int = ...,
+        sample_count: _builtins.int = ...,
+        stride_px: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_px", b"context_px", "sample_count", b"sample_count", "stride_px", b"stride_px", "window_px", b"window_px"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PredictionDifferenceSetting: _TypeAlias = PredictionDifferenceSetting  # noqa: Y015
 
 @_typing.final
 class PatchSampler(_message.Message):
@@ -921,8 +965,8 @@ class PredictionDifference(_message.Message):
 
     @_builtins.property
     def standard_errors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """The standard error of each value, from the drawing of samples alone: zeros for the sampler `mean`, which draws none,
-        and empty after a single sample, which says nothing of it.
+        """The standard error of each value, from the drawing of samples alone: zeros for the sampler `mean`, which draws
+        none, and empty after a single sample, which says nothing of it.
         """
 
     @_builtins.property

@@ -95,9 +95,10 @@ class ExplainServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExplainPredictionDifference(self, request, context):
-        """Says what each part of an image is worth for what a model makes of it, by taking the part as unknown. The server says
-        how far it is, every second at least, sends partial maps on the way, and last the final ones. A call that ends before
-        stops the work, and what was done is kept for a while under the explanation's name: the same request goes on there.
+        """Says what each part of an image is worth for what a model makes of it, by taking the part as unknown. The server
+        says how far it is, every second at least, sends partial maps on the way, and last the final ones. A call that ends
+        before stops the work, and what was done is kept for a while under the explanation's name: the same request goes on
+        there.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,9 +42,10 @@ class ExplainServiceStub:
     ExplainInterActive: _grpc.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainInterActiveRequest, _explain_service_pb2.ExplainInterActiveResponse]
     """Says how active the neurons of some layers are for an image, as InterActive weighs them."""
     ExplainPredictionDifference: _grpc.UnaryStreamMultiCallable[_explain_service_pb2.ExplainPredictionDifferenceRequest, _explain_service_pb2.ExplainPredictionDifferenceResponse]
-    """Says what each part of an image is worth for what a model makes of it, by taking the part as unknown. The server says
-    how far it is, every second at least, sends partial maps on the way, and last the final ones. A call that ends before
-    stops the work, and what was done is kept for a while under the explanation's name: the same request goes on there.
+    """Says what each part of an image is worth for what a model makes of it, by taking the part as unknown. The server
+    says how far it is, every second at least, sends partial maps on the way, and last the final ones. A call that ends
+    before stops the work, and what was done is kept for a while under the explanation's name: the same request goes on
+    there.
     """
 
 @_typing.type_check_only
@@ -61,9 +62,10 @@ class ExplainServiceAsyncStub(ExplainServiceStub):
     ExplainInterActive: _aio.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainInterActiveRequest, _explain_service_pb2.ExplainInterActiveResponse]  # type: ignore[assignment]
     """Says how active the neurons of some layers are for an image, as InterActive weighs them."""
     ExplainPredictionDifference: _aio.UnaryStreamMultiCallable[_explain_service_pb2.ExplainPredictionDifferenceRequest, _explain_service_pb2.ExplainPredictionDifferenceResponse]  # type: ignore[assignment]
-    """Says what each part of an image is worth for what a model makes of it, by taking the part as unknown. The server says
-    how far it is, every second at least, sends partial maps on the way, and last the final ones. A call that ends before
-    stops the work, and what was done is kept for a while under the explanation's name: the same request goes on there.
+    """Says what each part of an image is worth for what a model makes of it, by taking the part as unknown. The server
+    says how far it is, every second at least, sends partial maps on the way, and last the final ones. A call that ends
+    before stops the work, and what was done is kept for a while under the explanation's name: the same request goes on
+    there.
     """
 
 class ExplainServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -107,9 +109,10 @@ class ExplainServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _explain_service_pb2.ExplainPredictionDifferenceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_explain_service_pb2.ExplainPredictionDifferenceResponse], _abc.AsyncIterator[_explain_service_pb2.ExplainPredictionDifferenceResponse]]:
-        """Says what each part of an image is worth for what a model makes of it, by taking the part as unknown. The server says
-        how far it is, every second at least, sends partial maps on the way, and last the final ones. A call that ends before
-        stops the work, and what was done is kept for a while under the explanation's name: the same request goes on there.
+        """Says what each part of an image is worth for what a model makes of it, by taking the part as unknown. The server
+        says how far it is, every second at least, sends partial maps on the way, and last the final ones. A call that ends
+        before stops the work, and what was done is kept for a while under the explanation's name: the same request goes on
+        there.
         """
 
 def add_ExplainServiceServicer_to_server(servicer: ExplainServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

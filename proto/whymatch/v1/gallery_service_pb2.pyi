@@ -37,7 +37,9 @@ class Gallery(_message.Message):
     HEAD_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`galleries/{gallery}`; {gallery} is 1 to 63 lower-case letters, digits, `-` and `_`, and begins with a letter or digit."""
+    """`galleries/{gallery}`; {gallery} is 1 to 63 lower-case letters, digits, `-` and `_`, and begins with a letter or
+    digit.
+    """
     model: _builtins.str
     """The fingerprint of what makes its embeddings: of the model that embedded it, and of its head. Set by the server."""
     index_factory: _builtins.str
@@ -157,7 +159,9 @@ class Image(_message.Message):
     CONTENT_SHA256_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`galleries/{gallery}/images/{image}`; {image} is 1 to 255 bytes of printable text without `/` and `\\`, not `.` or `..`."""
+    """`galleries/{gallery}/images/{image}`; {image} is 1 to 255 bytes of printable text without `/` and `\\`, not `.` or
+    `..`.
+    """
     label: _builtins.str
     """The label, at most 255 bytes; empty where it has none."""
     width_px: _builtins.int
@@ -341,7 +345,7 @@ class SetHeadRequest(_message.Message):
 
     @_builtins.property
     def centering(self) -> _empty_pb2.Empty:
-        """Takes off the mean of the gallery's pooled vectors, so that maps show evidence against a match, too."""
+        """Subtracts the mean of the gallery's pooled vectors, so that maps also show what speaks against a match."""
 
     @_builtins.property
     def whitening(self) -> Global___Whitening:
@@ -490,7 +494,9 @@ class AddImagesRequest(_message.Message):
     LABEL_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
-    """`galleries/{gallery}`. Needed in the first request of a stream; later ones may leave it empty and must not change it."""
+    """`galleries/{gallery}`. Needed in the first request of a stream; later ones may leave it empty and must not change
+    it.
+    """
     image_id: _builtins.str
     """The {image} part of the new name."""
     content: _builtins.bytes

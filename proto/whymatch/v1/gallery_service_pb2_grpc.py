@@ -122,16 +122,16 @@ class GalleryServiceServicer:
 
     def SetHead(self, request, context):
         """Gives a gallery another head, fitted to its images or given, and so a new version of its embeddings, made of what
-        is stored: no image is decoded again. The server says how far it is, every second at least, and last what the gallery
-        has become. Until then searches find the old version; a call that ends before leaves it in place.
+        is stored: no image is decoded again. The server says how far it is, every second at least, and last what the
+        gallery has become. Until then searches find the old version; a call that ends before leaves it in place.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AddImages(self, request_iterator, context):
-        """Adds images. The server answers each request with one response, in the same order, once the image is on disk and can
-        be found by a search. An image that fails has its own error, and the stream goes on.
+        """Adds images. The server answers each request with one response, in the same order, once the image is on disk and
+        can be found by a search. An image that fails has its own error, and the stream goes on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,12 +44,12 @@ class GalleryServiceStub:
     """Deletes a gallery and everything in it."""
     SetHead: _grpc.UnaryStreamMultiCallable[_gallery_service_pb2.SetHeadRequest, _gallery_service_pb2.SetHeadResponse]
     """Gives a gallery another head, fitted to its images or given, and so a new version of its embeddings, made of what
-    is stored: no image is decoded again. The server says how far it is, every second at least, and last what the gallery
-    has become. Until then searches find the old version; a call that ends before leaves it in place.
+    is stored: no image is decoded again. The server says how far it is, every second at least, and last what the
+    gallery has become. Until then searches find the old version; a call that ends before leaves it in place.
     """
     AddImages: _grpc.StreamStreamMultiCallable[_gallery_service_pb2.AddImagesRequest, _gallery_service_pb2.AddImagesResponse]
-    """Adds images. The server answers each request with one response, in the same order, once the image is on disk and can
-    be found by a search. An image that fails has its own error, and the stream goes on.
+    """Adds images. The server answers each request with one response, in the same order, once the image is on disk and
+    can be found by a search. An image that fails has its own error, and the stream goes on.
     """
     GetImage: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.GetImageRequest, _gallery_service_pb2.Image]
     """Returns what is known of one image."""
@@ -75,12 +75,12 @@ class GalleryServiceAsyncStub(GalleryServiceStub):
     """Deletes a gallery and everything in it."""
     SetHead: _aio.UnaryStreamMultiCallable[_gallery_service_pb2.SetHeadRequest, _gallery_service_pb2.SetHeadResponse]  # type: ignore[assignment]
     """Gives a gallery another head, fitted to its images or given, and so a new version of its embeddings, made of what
-    is stored: no image is decoded again. The server says how far it is, every second at least, and last what the gallery
-    has become. Until then searches find the old version; a call that ends before leaves it in place.
+    is stored: no image is decoded again. The server says how far it is, every second at least, and last what the
+    gallery has become. Until then searches find the old version; a call that ends before leaves it in place.
     """
     AddImages: _aio.StreamStreamMultiCallable[_gallery_service_pb2.AddImagesRequest, _gallery_service_pb2.AddImagesResponse]  # type: ignore[assignment]
-    """Adds images. The server answers each request with one response, in the same order, once the image is on disk and can
-    be found by a search. An image that fails has its own error, and the stream goes on.
+    """Adds images. The server answers each request with one response, in the same order, once the image is on disk and
+    can be found by a search. An image that fails has its own error, and the stream goes on.
     """
     GetImage: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.GetImageRequest, _gallery_service_pb2.Image]  # type: ignore[assignment]
     """Returns what is known of one image."""
@@ -133,8 +133,8 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_gallery_service_pb2.SetHeadResponse], _abc.AsyncIterator[_gallery_service_pb2.SetHeadResponse]]:
         """Gives a gallery another head, fitted to its images or given, and so a new version of its embeddings, made of what
-        is stored: no image is decoded again. The server says how far it is, every second at least, and last what the gallery
-        has become. Until then searches find the old version; a call that ends before leaves it in place.
+        is stored: no image is decoded again. The server says how far it is, every second at least, and last what the
+        gallery has become. Until then searches find the old version; a call that ends before leaves it in place.
         """
 
     @_abc_1.abstractmethod
@@ -143,8 +143,8 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_gallery_service_pb2.AddImagesRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_gallery_service_pb2.AddImagesResponse], _abc.AsyncIterator[_gallery_service_pb2.AddImagesResponse]]:
-        """Adds images. The server answers each request with one response, in the same order, once the image is on disk and can
-        be found by a search. An image that fails has its own error, and the stream goes on.
+        """Adds images. The server answers each request with one response, in the same order, once the image is on disk and
+        can be found by a search. An image that fails has its own error, and the stream goes on.
         """
 
     @_abc_1.abstractmethod

@@ -48,7 +48,7 @@ class SearchRequest(_message.Message):
     """How much of a map's positive values its `best_box` holds, above 0 and up to 1. 0.5 if it is not set."""
     @_builtins.property
     def image(self) -> _shapes_pb2.ImageSource:
-        """An image, given as bytes or as a stored image of any gallery of the same model. A stored image finds itself, too."""
+        """An image, given as bytes or as a stored image of any gallery of the same model. A stored image also finds itself."""
 
     @_builtins.property
     def embedding(self) -> Global___Embedding:

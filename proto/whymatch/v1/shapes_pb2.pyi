@@ -197,8 +197,8 @@ class Region(_message.Message):
     """A part of an image that counts, or counts against.
 
     A cell of the feature map takes part with the share of its rectangle that the region covers. What the regions of one
-    sign cover of a cell adds up, to at most the whole cell. A set of regions has at most 100, with at most 4 masks and at
-    most 1000 corners of polygons together.
+    sign cover of a cell adds up, to at most the whole cell. A set of regions has at most 100, with at most 4 masks and
+    at most 1000 corners of polygons together.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -275,7 +275,9 @@ class TheoreticalField(_message.Message):
     stride_y_px: _builtins.int
     """The same in a column."""
     whole_from: _builtins.str
-    """The node of the network from which on units see the whole input, or that cannot be followed; empty if there is none."""
+    """The node of the network from which on units see the whole input, or that cannot be followed; empty if there is
+    none.
+    """
     def __init__(
         self,
         *,
@@ -377,7 +379,7 @@ class ColorSelectivity(_message.Message):
     quotient: _builtins.float
     """S_p / p, as equation 4 is printed."""
     gray: _builtins.bool
-    """True if the patches have no color, so that S_p only tells black, gray and white apart."""
+    """True if the patches have no color, so that S_p distinguishes black, gray and white alone."""
     pixel_count: _builtins.int
     """Pixels that were looked at."""
     @_builtins.property
@@ -809,8 +811,8 @@ class AxisSetting(_message.Message):
     max_components: _builtins.int
     """Most Gaussians of a mixture. 10 if it is not set; 1 to 20."""
     bin_deg: _builtins.int
-    """Degrees of a bin of the histogram, and from one cut of the circle to the next; a divisor of 180. 10 if it is not set.
-    Cuts times numbers of Gaussians to try are at most 1000.
+    """Degrees of a bin of the histogram, and from one cut of the circle to the next; a divisor of 180. 10 if it is not
+    set. Cuts times numbers of Gaussians to try are at most 1000.
     """
     min_spread_deg: _builtins.float
     """Degrees that are added to the spread of each Gaussian, squared. 2 if it is not set; 0.01 to 180."""
@@ -1294,7 +1296,7 @@ class SegmentUnitsRequest(_message.Message):
     quantile: _builtins.float
     """At the response that this share of the cells of the gallery's images does not exceed, 0 or more and below 1."""
     match_limit: _builtins.int
-    """How many matches of the image to return, too; 0 for none. If the layer is the one that the model pools, one pass
+    """How many matches of the image to return as well; 0 for none. If the layer is the one that the model pools, one pass
     through the network finds and localizes.
     """
     @_builtins.property
@@ -1500,8 +1502,8 @@ class FindMinimalImageRequest(_message.Message):
     segment_count: _builtins.int
     """About how many parts, 2 to 200. 40 if it is not set. The network runs about as often as half its square."""
     fill: _builtins.str
-    """What replaces a part: `gray`, the mean color of the network's training images, or `blur`, the image out of focus. Empty
-    means `gray`.
+    """What replaces a part: `gray`, the mean color of the network's training images, or `blur`, the image out of focus.
+    Empty means `gray`.
     """
     @_builtins.property
     def image(self) -> _shapes_pb2.ImageSource:

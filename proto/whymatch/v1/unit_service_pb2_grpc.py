@@ -26,8 +26,9 @@ if _version_not_supported:
 
 
 class UnitServiceStub:
-    """Says what the units of the network respond to. A unit is a channel of a layer with rows and columns; it has a response
-    in each cell. Every call is a stream: the server says how far it is, every second at least, before it answers.
+    """Says what the units of the network respond to. A unit is a channel of a layer with rows and columns; it has a
+    response in each cell. Every call is a stream: the server says how far it is, every second at least, before it
+    answers.
 
     What a gallery has to say of a layer takes one pass over its images, which is kept with the gallery: only images that
     are new since then are looked at again. Of images with the same content the first one counts alone.
@@ -72,8 +73,9 @@ class UnitServiceStub:
 
 
 class UnitServiceServicer:
-    """Says what the units of the network respond to. A unit is a channel of a layer with rows and columns; it has a response
-    in each cell. Every call is a stream: the server says how far it is, every second at least, before it answers.
+    """Says what the units of the network respond to. A unit is a channel of a layer with rows and columns; it has a
+    response in each cell. Every call is a stream: the server says how far it is, every second at least, before it
+    answers.
 
     What a gallery has to say of a layer takes one pass over its images, which is kept with the gallery: only images that
     are new since then are looked at again. Of images with the same content the first one counts alone.
@@ -163,8 +165,9 @@ def add_UnitServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class UnitService:
-    """Says what the units of the network respond to. A unit is a channel of a layer with rows and columns; it has a response
-    in each cell. Every call is a stream: the server says how far it is, every second at least, before it answers.
+    """Says what the units of the network respond to. A unit is a channel of a layer with rows and columns; it has a
+    response in each cell. Every call is a stream: the server says how far it is, every second at least, before it
+    answers.
 
     What a gallery has to say of a layer takes one pass over its images, which is kept with the gallery: only images that
     are new since then are looked at again. Of images with the same content the first one counts alone.

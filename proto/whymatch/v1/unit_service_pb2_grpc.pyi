@@ -27,8 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class UnitServiceStub:
-    """Says what the units of the network respond to. A unit is a channel of a layer with rows and columns; it has a response
-    in each cell. Every call is a stream: the server says how far it is, every second at least, before it answers.
+    """Says what the units of the network respond to. A unit is a channel of a layer with rows and columns; it has a
+    response in each cell. Every call is a stream: the server says how far it is, every second at least, before it
+    answers.
 
     What a gallery has to say of a layer takes one pass over its images, which is kept with the gallery: only images that
     are new since then are looked at again. Of images with the same content the first one counts alone.
@@ -53,8 +54,9 @@ class UnitServiceStub:
 
 @_typing.type_check_only
 class UnitServiceAsyncStub(UnitServiceStub):
-    """Says what the units of the network respond to. A unit is a channel of a layer with rows and columns; it has a response
-    in each cell. Every call is a stream: the server says how far it is, every second at least, before it answers.
+    """Says what the units of the network respond to. A unit is a channel of a layer with rows and columns; it has a
+    response in each cell. Every call is a stream: the server says how far it is, every second at least, before it
+    answers.
 
     What a gallery has to say of a layer takes one pass over its images, which is kept with the gallery: only images that
     are new since then are looked at again. Of images with the same content the first one counts alone.
@@ -75,8 +77,9 @@ class UnitServiceAsyncStub(UnitServiceStub):
     """Simplifies an image as far as its prediction holds: one answer for each part that is removed."""
 
 class UnitServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Says what the units of the network respond to. A unit is a channel of a layer with rows and columns; it has a response
-    in each cell. Every call is a stream: the server says how far it is, every second at least, before it answers.
+    """Says what the units of the network respond to. A unit is a channel of a layer with rows and columns; it has a
+    response in each cell. Every call is a stream: the server says how far it is, every second at least, before it
+    answers.
 
     What a gallery has to say of a layer takes one pass over its images, which is kept with the gallery: only images that
     are new since then are looked at again. Of images with the same content the first one counts alone.
