@@ -398,10 +398,9 @@ class AsyncClient:
         token = ""
         while True:
             request = requests_gallery.list_images(gallery or self.gallery, token)
-            page = await self._call(self._stubs.galleries.ListImages, request)
-            for message in page.images:
-                yield answers_gallery.image(message)
-            token = page.next_page_token
+            images, token = answers_gallery.images(await self._call(self._stubs.galleries.ListImages, request))
+            for image in images:
+                yield image
             if not token:
                 return
 
@@ -413,7 +412,7 @@ class AsyncClient:
     async def content(self, name: str, *, gallery: str | None = None) -> bytes:
         """Return the bytes of an image exactly as they were added."""
         request = requests_gallery.get_image_content(gallery or self.gallery, name)
-        return (await self._call(self._stubs.galleries.GetImageContent, request)).content
+        return answers_gallery.content(await self._call(self._stubs.galleries.GetImageContent, request))
 
     # Galleries
 
@@ -440,10 +439,9 @@ class AsyncClient:
         token = ""
         while True:
             request = requests_gallery.list_galleries(token)
-            page = await self._call(self._stubs.galleries.ListGalleries, request)
-            for message in page.galleries:
-                yield answers_gallery.gallery(message)
-            token = page.next_page_token
+            found, token = answers_gallery.galleries(await self._call(self._stubs.galleries.ListGalleries, request))
+            for one in found:
+                yield one
             if not token:
                 return
 
@@ -471,16 +469,14 @@ class AsyncClient:
         request = await beside(
             requests_gallery.set_head, gallery or self.gallery, kind, dimensions=dimensions, weight=weight, bias=bias
         )
-        changed = None
         async with aclosing(self._transport.stream(self._stubs.galleries.SetHead, request)) as answers:
             async for answer in answers:
-                if answer.HasField("gallery"):
-                    changed = answers_gallery.gallery(answer.gallery)
-                elif progress:
-                    progress(answer.progress.done, answer.progress.total)
-        if changed is None:
-            raise unfinished("the gallery had its head; set it again")
-        return changed
+                found = answers_gallery.head_set(answer)
+                if isinstance(found, results.Gallery):
+                    return found
+                if progress:
+                    progress(found.done, found.total)
+        raise unfinished("the gallery had its head; set it again")
 
     async def delete_gallery(self, name: str) -> None:
         """Delete a gallery and everything in it."""

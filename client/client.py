@@ -395,10 +395,9 @@ class Client:
         token = ""
         while True:
             request = requests_gallery.list_images(gallery or self.gallery, token)
-            page = self._call(self._stubs.galleries.ListImages, request)
-            for message in page.images:
-                yield answers_gallery.image(message)
-            token = page.next_page_token
+            images, token = answers_gallery.images(self._call(self._stubs.galleries.ListImages, request))
+            for image in images:
+                yield image
             if not token:
                 return
 
@@ -410,7 +409,7 @@ class Client:
     def content(self, name: str, *, gallery: str | None = None) -> bytes:
         """Return the bytes of an image exactly as they were added."""
         request = requests_gallery.get_image_content(gallery or self.gallery, name)
-        return (self._call(self._stubs.galleries.GetImageContent, request)).content
+        return answers_gallery.content(self._call(self._stubs.galleries.GetImageContent, request))
 
     # Galleries
 
@@ -437,10 +436,9 @@ class Client:
         token = ""
         while True:
             request = requests_gallery.list_galleries(token)
-            page = self._call(self._stubs.galleries.ListGalleries, request)
-            for message in page.galleries:
-                yield answers_gallery.gallery(message)
-            token = page.next_page_token
+            found, token = answers_gallery.galleries(self._call(self._stubs.galleries.ListGalleries, request))
+            for one in found:
+                yield one
             if not token:
                 return
 
@@ -468,16 +466,14 @@ class Client:
         request = beside(
             requests_gallery.set_head, gallery or self.gallery, kind, dimensions=dimensions, weight=weight, bias=bias
         )
-        changed = None
         with closing(self._transport.stream(self._stubs.galleries.SetHead, request)) as answers:
             for answer in answers:
-                if answer.HasField("gallery"):
-                    changed = answers_gallery.gallery(answer.gallery)
-                elif progress:
-                    progress(answer.progress.done, answer.progress.total)
-        if changed is None:
-            raise unfinished("the gallery had its head; set it again")
-        return changed
+                found = answers_gallery.head_set(answer)
+                if isinstance(found, results.Gallery):
+                    return found
+                if progress:
+                    progress(found.done, found.total)
+        raise unfinished("the gallery had its head; set it again")
 
     def delete_gallery(self, name: str) -> None:
         """Delete a gallery and everything in it."""

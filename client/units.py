@@ -7,10 +7,10 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
-from whymatch.client import results, unit_results
+from whymatch.client import unit_results
 from whymatch.client.inputs import ImageInput, Stored
 from whymatch.client.transport import Transport, beside
-from whymatch.client.wire import answers_search, answers_unit, requests_unit
+from whymatch.client.wire import answers_unit, requests_unit
 from whymatch.client.wire.failures import unfinished
 
 Progress = Callable[[unit_results.UnitProgress], None]
@@ -63,7 +63,7 @@ class Units:
         )
         with closing(self._answers(self._stub.DescribeUnits, request, progress)) as answers:
             for answer in answers:
-                yield answers_unit.description(answer.unit, answer.model)
+                yield answers_unit.description(answer)
 
     def filters(
         self,
@@ -82,7 +82,7 @@ class Units:
         request = requests_unit.filters(layer, channels, with_values=with_values, thresholds=thresholds)
         with closing(self._answers(self._stub.DecodeFilters, request, progress)) as answers:
             for answer in answers:
-                yield answers_unit.decoded_filter(answer.filter, answer.model)
+                yield answers_unit.decoded_filter(answer)
 
     def layer_colors(
         self,
@@ -114,7 +114,7 @@ class Units:
         )
         with closing(self._answers(self._stub.DescribeLayerColors, request, progress)) as answers:
             for answer in answers:
-                return answers_unit.layer_colors(answer.layer, answer.model)
+                return answers_unit.layer_colors(answer)
         raise unfinished("it had looked at the layer")
 
     def receptive_field(
@@ -136,7 +136,7 @@ class Units:
         )
         with closing(self._answers(self._stub.FindReceptiveField, request, progress)) as answers:
             for answer in answers:
-                return answers_unit.field(answer.field, answer.model)
+                return answers_unit.field(answer)
         raise unfinished("it had found the field")
 
     def segment(
@@ -169,16 +169,8 @@ class Units:
             match_limit=match_limit,
             overlays=overlays,
         )
-        model = ""
-        segments: list[unit_results.UnitSegment] = []
-        matches: list[results.Match] = []
         with closing(self._answers(self._stub.SegmentUnits, request, progress)) as answers:
-            for answer in answers:
-                model = answer.model
-                if answer.HasField("segment"):
-                    segments.append(answers_unit.segment(answer.segment))
-                matches += map(answers_search.match, answer.matches.matches)
-        return unit_results.Segmentation(model, tuple(segments), tuple(matches))
+            return answers_unit.segmentation([answer for answer in answers])
 
     def minimal_image(
         self,
@@ -212,13 +204,14 @@ class Units:
         )
         with closing(self._answers(self._stub.FindMinimalImage, request, progress)) as answers:
             for answer in answers:
-                yield answers_unit.minimal_image_step(answer.step, answer.model)
+                yield answers_unit.minimal_image_step(answer)
 
     def _answers(self, method: Any, request: Any, progress: Progress | None) -> Generator[Any]:
-        """Yield the answers of a call, and tell how far it is."""
+        """Yield the answers of a call, and report how far it is."""
         with closing(self._stream(method, request)) as answers:
             for answer in answers:
-                if answer.WhichOneof("answer") != "progress":
+                how_far = answers_unit.progress(answer)
+                if how_far is None:
                     yield answer
                 elif progress:
-                    progress(answers_unit.progress(answer.progress))
+                    progress(how_far)

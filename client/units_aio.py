@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from whymatch.client import results, unit_results
+from whymatch.client import unit_results
 from whymatch.client.inputs import ImageInput, Stored
 from whymatch.client.transport_aio import AsyncTransport, beside
-from whymatch.client.wire import answers_search, answers_unit, requests_unit
+from whymatch.client.wire import answers_unit, requests_unit
 from whymatch.client.wire.failures import unfinished
 
 Progress = Callable[[unit_results.UnitProgress], None]
@@ -62,7 +62,7 @@ class AsyncUnits:
         )
         async with aclosing(self._answers(self._stub.DescribeUnits, request, progress)) as answers:
             async for answer in answers:
-                yield answers_unit.description(answer.unit, answer.model)
+                yield answers_unit.description(answer)
 
     async def filters(
         self,
@@ -81,7 +81,7 @@ class AsyncUnits:
         request = requests_unit.filters(layer, channels, with_values=with_values, thresholds=thresholds)
         async with aclosing(self._answers(self._stub.DecodeFilters, request, progress)) as answers:
             async for answer in answers:
-                yield answers_unit.decoded_filter(answer.filter, answer.model)
+                yield answers_unit.decoded_filter(answer)
 
     async def layer_colors(
         self,
@@ -113,7 +113,7 @@ class AsyncUnits:
         )
         async with aclosing(self._answers(self._stub.DescribeLayerColors, request, progress)) as answers:
             async for answer in answers:
-                return answers_unit.layer_colors(answer.layer, answer.model)
+                return answers_unit.layer_colors(answer)
         raise unfinished("it had looked at the layer")
 
     async def receptive_field(
@@ -135,7 +135,7 @@ class AsyncUnits:
         )
         async with aclosing(self._answers(self._stub.FindReceptiveField, request, progress)) as answers:
             async for answer in answers:
-                return answers_unit.field(answer.field, answer.model)
+                return answers_unit.field(answer)
         raise unfinished("it had found the field")
 
     async def segment(
@@ -168,16 +168,8 @@ class AsyncUnits:
             match_limit=match_limit,
             overlays=overlays,
         )
-        model = ""
-        segments: list[unit_results.UnitSegment] = []
-        matches: list[results.Match] = []
         async with aclosing(self._answers(self._stub.SegmentUnits, request, progress)) as answers:
-            async for answer in answers:
-                model = answer.model
-                if answer.HasField("segment"):
-                    segments.append(answers_unit.segment(answer.segment))
-                matches += map(answers_search.match, answer.matches.matches)
-        return unit_results.Segmentation(model, tuple(segments), tuple(matches))
+            return answers_unit.segmentation([answer async for answer in answers])
 
     async def minimal_image(
         self,
@@ -211,13 +203,14 @@ class AsyncUnits:
         )
         async with aclosing(self._answers(self._stub.FindMinimalImage, request, progress)) as answers:
             async for answer in answers:
-                yield answers_unit.minimal_image_step(answer.step, answer.model)
+                yield answers_unit.minimal_image_step(answer)
 
     async def _answers(self, method: Any, request: Any, progress: Progress | None) -> AsyncGenerator[Any]:
-        """Yield the answers of a call, and tell how far it is."""
+        """Yield the answers of a call, and report how far it is."""
         async with aclosing(self._stream(method, request)) as answers:
             async for answer in answers:
-                if answer.WhichOneof("answer") != "progress":
+                how_far = answers_unit.progress(answer)
+                if how_far is None:
                     yield answer
                 elif progress:
-                    progress(answers_unit.progress(answer.progress))
+                    progress(how_far)

@@ -116,7 +116,8 @@ class SearchServicer(SearchServiceServicer):
     ) -> list[float]:
         """Return the inner products of a vector with images, or with regions of them."""
         if not regions:
-            return (await self._images.similarities(asked.version, names, vector)).tolist()  # type: ignore[no-any-return]
+            whole: list[float] = (await self._images.similarities(asked.version, names, vector)).tolist()
+            return whole
         candidates = CandidateScores(regions, vector)
         scores: list[float] = []
         for start in range(0, len(names), CHUNK):

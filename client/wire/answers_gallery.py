@@ -44,6 +44,28 @@ def gallery(message: gallery_service_pb2.Gallery) -> results.Gallery:
     )
 
 
+def images(page: gallery_service_pb2.ListImagesResponse) -> tuple[list[results.Image], str]:
+    """Read a page of images, and the token of the next page, empty if there is none."""
+    return [image(one) for one in page.images], page.next_page_token
+
+
+def galleries(page: gallery_service_pb2.ListGalleriesResponse) -> tuple[list[results.Gallery], str]:
+    """Read a page of galleries, and the token of the next page, empty if there is none."""
+    return [gallery(one) for one in page.galleries], page.next_page_token
+
+
+def content(message: gallery_service_pb2.GetImageContentResponse) -> bytes:
+    """Read the bytes of an image."""
+    return message.content
+
+
+def head_set(message: gallery_service_pb2.SetHeadResponse) -> results.Progress | results.Gallery:
+    """Read how far a new head is, or the gallery with it."""
+    if message.HasField("gallery"):
+        return gallery(message.gallery)
+    return answers_shapes.progress(message.progress)
+
+
 def added(message: gallery_service_pb2.AddImagesResponse) -> results.Added:
     """Read what became of one image of a stream."""
     return results.Added(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from google.protobuf.message import Message
 
-from whymatch.client import unit_results
-from whymatch.client.wire import answers_shapes
+from whymatch.client import results, unit_results
+from whymatch.client.wire import answers_search, answers_shapes
 from whymatch.v1 import unit_service_pb2 as pb
 
 Setting = TypeVar(
@@ -19,6 +19,14 @@ Setting = TypeVar(
     unit_results.ColorThresholds,
     unit_results.AxisSetting,
     unit_results.OccluderSetting,
+)
+Answer: TypeAlias = (
+    pb.DescribeUnitsResponse
+    | pb.DecodeFiltersResponse
+    | pb.DescribeLayerColorsResponse
+    | pb.FindReceptiveFieldResponse
+    | pb.SegmentUnitsResponse
+    | pb.FindMinimalImageResponse
 )
 SettingMessage = TypeVar(
     "SettingMessage", pb.SelectivitySetting, pb.ColorThresholds, pb.AxisSetting, pb.OccluderSetting
@@ -30,14 +38,16 @@ def setting_message(kind: type[SettingMessage], setting: Any) -> SettingMessage:
     return kind(**{name: value for name, value in asdict(setting).items() if value is not None} if setting else {})
 
 
-progress = answers_shapes.progress
-"""Reads how far a call is."""
+def progress(answer: Answer) -> results.Progress | None:
+    """Read how far a call is; None for an answer with a result."""
+    return answers_shapes.progress(answer.progress) if answer.HasField("progress") else None
 
 
-def description(message: pb.UnitDescription, model: str) -> unit_results.UnitDescription:
+def description(answer: pb.DescribeUnitsResponse) -> unit_results.UnitDescription:
     """Read what a unit responds to."""
+    message = answer.unit
     return unit_results.UnitDescription(
-        model=model,
+        model=answer.model,
         layer=message.unit.layer,
         channel=message.unit.channel,
         image_count=message.image_count,
@@ -60,11 +70,12 @@ def description(message: pb.UnitDescription, model: str) -> unit_results.UnitDes
     )
 
 
-def decoded_filter(message: pb.DecodedFilter, model: str) -> unit_results.DecodedFilter:
+def decoded_filter(answer: pb.DecodeFiltersResponse) -> unit_results.DecodedFilter:
     """Read what a unit looks for."""
+    message = answer.filter
     values = np.array(message.values, np.float32).reshape(message.rows, message.columns, 3) if message.values else None
     return unit_results.DecodedFilter(
-        model=model,
+        model=answer.model,
         layer=message.unit.layer,
         channel=message.unit.channel,
         width_px=message.columns,
@@ -76,11 +87,12 @@ def decoded_filter(message: pb.DecodedFilter, model: str) -> unit_results.Decode
     )
 
 
-def layer_colors(message: pb.LayerColors, model: str) -> unit_results.LayerColors:
+def layer_colors(answer: pb.DescribeLayerColorsResponse) -> unit_results.LayerColors:
     """Read how a layer is about color."""
+    message = answer.layer
     return unit_results.LayerColors(
         layer=message.layer,
-        model=model,
+        model=answer.model,
         units=tuple(
             unit_results.UnitColors(
                 one.channel,
@@ -104,10 +116,11 @@ def layer_colors(message: pb.LayerColors, model: str) -> unit_results.LayerColor
     )
 
 
-def field(message: pb.EmpiricalField, model: str) -> unit_results.EmpiricalField:
+def field(answer: pb.FindReceptiveFieldResponse) -> unit_results.EmpiricalField:
     """Read what a unit really responds to."""
+    message = answer.field
     return unit_results.EmpiricalField(
-        model=model,
+        model=answer.model,
         layer=message.unit.layer,
         channel=message.unit.channel,
         width_px=message.width_px,
@@ -123,8 +136,16 @@ def field(message: pb.EmpiricalField, model: str) -> unit_results.EmpiricalField
     )
 
 
-def segment(message: pb.UnitSegment) -> unit_results.UnitSegment:
-    """Read where in an image a unit responds."""
+def segmentation(answers: Sequence[pb.SegmentUnitsResponse]) -> unit_results.Segmentation:
+    """Read where in an image units respond, and the matches of the image."""
+    return unit_results.Segmentation(
+        model=answers[-1].model if answers else "",
+        segments=tuple(_segment(answer.segment) for answer in answers if answer.HasField("segment")),
+        matches=tuple(answers_search.match(match) for answer in answers for match in answer.matches.matches),
+    )
+
+
+def _segment(message: pb.UnitSegment) -> unit_results.UnitSegment:
     return unit_results.UnitSegment(
         layer=message.unit.layer,
         channel=message.unit.channel,
@@ -141,11 +162,12 @@ def segment(message: pb.UnitSegment) -> unit_results.UnitSegment:
     )
 
 
-def minimal_image_step(message: pb.MinimalImageStep, model: str) -> unit_results.MinimalImageStep:
+def minimal_image_step(answer: pb.FindMinimalImageResponse) -> unit_results.MinimalImageStep:
     """Read an image with parts removed."""
+    message = answer.step
     has_parts = bool(message.segments)
     return unit_results.MinimalImageStep(
-        model=model,
+        model=answer.model,
         segment=message.segment if message.HasField("segment") else None,
         segments_left=message.segments_left,
         area_share=message.area_share,
