@@ -77,6 +77,15 @@ class AsyncClient:
         self.units = AsyncUnits(self._transport, lambda: self.gallery)
         """What the units of the network respond to."""
 
+    @property
+    def timeout_s(self) -> float | None:
+        """How long a call, or one answer of a stream, may take in seconds; None waits for ever. It can be set."""
+        return self._transport.timeout_s
+
+    @timeout_s.setter
+    def timeout_s(self, seconds: float | None) -> None:
+        self._transport.timeout_s = seconds
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -383,9 +392,10 @@ class AsyncClient:
         gallery: str | None = None,
     ) -> results.Added:
         """Add one image; a path needs no name. Raises if the server refuses it."""
-        async for added in self.add([NewImage(content, name, label, metadata or {})], gallery=gallery):
-            if added.error:
-                raise added.error
+        new = NewImage(content, name, label, metadata or {})
+        [added] = [answer async for answer in self.add([new], gallery=gallery)]
+        if added.error:
+            raise added.error
         return added
 
     async def get(self, name: str, *, gallery: str | None = None) -> results.Image:

@@ -78,6 +78,15 @@ class Client:
         self.units = Units(self._transport, lambda: self.gallery)
         """What the units of the network respond to."""
 
+    @property
+    def timeout_s(self) -> float | None:
+        """How long a call, or one answer of a stream, may take in seconds; None waits for ever. It can be set."""
+        return self._transport.timeout_s
+
+    @timeout_s.setter
+    def timeout_s(self, seconds: float | None) -> None:
+        self._transport.timeout_s = seconds
+
     def __enter__(self) -> Self:
         return self
 
@@ -380,9 +389,10 @@ class Client:
         gallery: str | None = None,
     ) -> results.Added:
         """Add one image; a path needs no name. Raises if the server refuses it."""
-        for added in self.add([NewImage(content, name, label, metadata or {})], gallery=gallery):
-            if added.error:
-                raise added.error
+        new = NewImage(content, name, label, metadata or {})
+        [added] = [answer for answer in self.add([new], gallery=gallery)]
+        if added.error:
+            raise added.error
         return added
 
     def get(self, name: str, *, gallery: str | None = None) -> results.Image:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
-from whymatch.client import unit_results
+from whymatch.client import results, unit_results
 from whymatch.client.inputs import ImageInput, Stored
 from whymatch.client.transport import Transport, beside
 from whymatch.client.wire import answers_unit, requests_unit
 from whymatch.client.wire.failures import unfinished
 
-Progress = Callable[[unit_results.UnitProgress], None]
+ShowProgress = Callable[[results.Progress], None]
 
 
 class Units:
@@ -40,7 +40,7 @@ class Units:
         with_patches: bool = False,
         with_colors: bool = False,
         selectivity: unit_results.SelectivitySetting | None = None,
-        progress: Progress | None = None,
+        progress: ShowProgress | None = None,
         gallery: str | None = None,
     ) -> Iterator[unit_results.UnitDescription]:
         """Yield what units respond to: their top images, and the labels of these.
@@ -72,7 +72,7 @@ class Units:
         *,
         with_values: bool = False,
         thresholds: unit_results.ColorThresholds | None = None,
-        progress: Progress | None = None,
+        progress: ShowProgress | None = None,
     ) -> Iterator[unit_results.DecodedFilter]:
         """Yield what units look for, projected to image space without any image, and the class of its colors.
 
@@ -94,7 +94,7 @@ class Units:
         thresholds: unit_results.ColorThresholds | None = None,
         axes: unit_results.AxisSetting | None = None,
         selectivity: unit_results.SelectivitySetting | None = None,
-        progress: Progress | None = None,
+        progress: ShowProgress | None = None,
         gallery: str | None = None,
     ) -> unit_results.LayerColors:
         """Return how a layer is about color.
@@ -124,7 +124,7 @@ class Units:
         *,
         image_count: int | None = None,
         occluder: unit_results.OccluderSetting | None = None,
-        progress: Progress | None = None,
+        progress: ShowProgress | None = None,
         gallery: str | None = None,
     ) -> unit_results.EmpiricalField:
         """Return what pixels a unit really responds to, found by occluding parts of its top images.
@@ -149,7 +149,7 @@ class Units:
         quantile: float | None = None,
         match_limit: int = 0,
         overlays: bool | int = False,
-        progress: Progress | None = None,
+        progress: ShowProgress | None = None,
         gallery: str | None = None,
     ) -> unit_results.Segmentation:
         """Return where in an image units respond.
@@ -181,7 +181,7 @@ class Units:
         segment_count: int | None = None,
         fill: str = "gray",
         overlays: bool | int = False,
-        progress: Progress | None = None,
+        progress: ShowProgress | None = None,
         gallery: str | None = None,
     ) -> Iterator[unit_results.MinimalImageStep]:
         """Simplify an image as far as its prediction holds, and yield each step: first the whole, last the minimal one.
@@ -206,7 +206,7 @@ class Units:
             for answer in answers:
                 yield answers_unit.minimal_image_step(answer)
 
-    def _answers(self, method: Any, request: Any, progress: Progress | None) -> Generator[Any]:
+    def _answers(self, method: Any, request: Any, progress: ShowProgress | None) -> Generator[Any]:
         """Yield the answers of a call, and report how far it is."""
         with closing(self._stream(method, request)) as answers:
             for answer in answers:

@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from whymatch.client import unit_results
+from whymatch.client import results, unit_results
 from whymatch.client.inputs import ImageInput, Stored
 from whymatch.client.transport_aio import AsyncTransport, beside
 from whymatch.client.wire import answers_unit, requests_unit
 from whymatch.client.wire.failures import unfinished
 
-Progress = Callable[[unit_results.UnitProgress], None]
+ShowProgress = Callable[[results.Progress], None]
 
 
 class AsyncUnits:
@@ -39,7 +39,7 @@ class AsyncUnits:
         with_patches: bool = False,
         with_colors: bool = False,
         selectivity: unit_results.SelectivitySetting | None = None,
-        progress: Progress | None = None,
+        progress: ShowProgress | None = None,
         gallery: str | None = None,
     ) -> AsyncIterator[unit_results.UnitDescription]:
         """Yield what units respond to: their top images, and the labels of these.
@@ -71,7 +71,7 @@ class AsyncUnits:
         *,
         with_values: bool = False,
         thresholds: unit_results.ColorThresholds | None = None,
-        progress: Progress | None = None,
+        progress: ShowProgress | None = None,
     ) -> AsyncIterator[unit_results.DecodedFilter]:
         """Yield what units look for, projected to image space without any image, and the class of its colors.
 
@@ -93,7 +93,7 @@ class AsyncUnits:
         thresholds: unit_results.ColorThresholds | None = None,
         axes: unit_results.AxisSetting | None = None,
         selectivity: unit_results.SelectivitySetting | None = None,
-        progress: Progress | None = None,
+        progress: ShowProgress | None = None,
         gallery: str | None = None,
     ) -> unit_results.LayerColors:
         """Return how a layer is about color.
@@ -123,7 +123,7 @@ class AsyncUnits:
         *,
         image_count: int | None = None,
         occluder: unit_results.OccluderSetting | None = None,
-        progress: Progress | None = None,
+        progress: ShowProgress | None = None,
         gallery: str | None = None,
     ) -> unit_results.EmpiricalField:
         """Return what pixels a unit really responds to, found by occluding parts of its top images.
@@ -148,7 +148,7 @@ class AsyncUnits:
         quantile: float | None = None,
         match_limit: int = 0,
         overlays: bool | int = False,
-        progress: Progress | None = None,
+        progress: ShowProgress | None = None,
         gallery: str | None = None,
     ) -> unit_results.Segmentation:
         """Return where in an image units respond.
@@ -180,7 +180,7 @@ class AsyncUnits:
         segment_count: int | None = None,
         fill: str = "gray",
         overlays: bool | int = False,
-        progress: Progress | None = None,
+        progress: ShowProgress | None = None,
         gallery: str | None = None,
     ) -> AsyncIterator[unit_results.MinimalImageStep]:
         """Simplify an image as far as its prediction holds, and yield each step: first the whole, last the minimal one.
@@ -205,7 +205,7 @@ class AsyncUnits:
             async for answer in answers:
                 yield answers_unit.minimal_image_step(answer)
 
-    async def _answers(self, method: Any, request: Any, progress: Progress | None) -> AsyncGenerator[Any]:
+    async def _answers(self, method: Any, request: Any, progress: ShowProgress | None) -> AsyncGenerator[Any]:
         """Yield the answers of a call, and report how far it is."""
         async with aclosing(self._stream(method, request)) as answers:
             async for answer in answers:

@@ -11,7 +11,8 @@ class Progress(Generic[Result]):
     """How far it is, and what came of it."""
 
     counted: str
-    """What is counted: `images`, `vectors`, `steps`, `evaluations` of the network, `filters` or `units` of a layer."""
+    """What is counted: `images`, `vectors`, `steps`, `evaluations` of the network, `filters` or `units` of a layer.
+    Empty where nothing is known yet but that the work goes on."""
     done: int
     """How many are done."""
     total: int

@@ -43,7 +43,7 @@ from whymatch.v1 import explain_service_pb2 as pb
 from whymatch.v1.explain_service_pb2_grpc import ExplainServiceServicer, add_ExplainServiceServicer_to_server
 
 MAX_CORRESPONDENCES = 1000
-MAX_PAIRS = 10_000
+DEFAULT_PAIRS, MAX_PAIRS = 1000, 10_000
 
 
 class ExplainServicer(ExplainServiceServicer):
@@ -109,7 +109,7 @@ class ExplainServicer(ExplainServiceServicer):
     ) -> pb.ExplainComponentsResponse:
         """Return how the leading channels add up to the score, over random pairs of one label."""
         gallery = requests_shapes.gallery_name(request.parent)
-        count = requests_shapes.limit(request, "pair_count", MAX_PAIRS, default=1000)
+        count = requests_shapes.limit(request, "pair_count", MAX_PAIRS, default=DEFAULT_PAIRS)
         version = await self._images.version(gallery)
         pairs = await asyncio.to_thread(version.labeled_pairs, count, requests_shapes.seed(request.seed))
         shares, mean = await asyncio.to_thread(component_shares, *pairs)
@@ -118,9 +118,7 @@ class ExplainServicer(ExplainServiceServicer):
                 f"no two images of gallery {gallery!r} share a label and are at all similar; add images with labels"
             )
         low, high = await asyncio.to_thread(functools.partial(np.quantile, shares, [0.1, 0.9], axis=0))
-        return pb.ExplainComponentsResponse(
-            model=version.fingerprint, pair_count=len(shares), mean_shares=mean, low_shares=low, high_shares=high
-        )
+        return answers_explain.components_response(version.fingerprint, len(shares), mean, low, high)
 
     async def ExplainInterActive(
         self, request: pb.ExplainInterActiveRequest, context: Context

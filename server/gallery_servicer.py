@@ -16,7 +16,7 @@ from whymatch.server.interceptor import Context
 from whymatch.server.metrics import Metrics
 from whymatch.server.sources import ImageName
 from whymatch.server.streams import steps
-from whymatch.server.wire import answers_gallery, answers_shapes, requests_gallery, requests_shapes
+from whymatch.server.wire import answers_gallery, requests_gallery, requests_shapes
 from whymatch.v1 import gallery_service_pb2 as pb
 from whymatch.v1.gallery_service_pb2_grpc import GalleryServiceServicer, add_GalleryServiceServicer_to_server
 
@@ -76,11 +76,10 @@ class GalleryServicer(GalleryServiceServicer):
             async with aclosing(steps(gallery.set_head(fitting, ended.is_set))) as progress:
                 async for step in progress:
                     fitted = fitted if step is None else step
-                    so_far = Progress[None]("images", fitted, max(image_count, fitted))
-                    yield pb.SetHeadResponse(progress=answers_shapes.progress(so_far))
+                    yield answers_gallery.head_progress(Progress("images", fitted, max(image_count, fitted)))
         finally:
             ended.set()
-        yield pb.SetHeadResponse(gallery=answers_gallery.gallery(await asyncio.to_thread(gallery.facts)))
+        yield answers_gallery.head_set(await asyncio.to_thread(gallery.facts))
 
     async def AddImages(
         self, request_iterator: AsyncIterator[pb.AddImagesRequest], context: Context
@@ -119,8 +118,9 @@ class GalleryServicer(GalleryServiceServicer):
 
     async def GetImageContent(self, request: pb.GetImageContentRequest, context: Context) -> pb.GetImageContentResponse:
         """Return the bytes of an image."""
-        content, kind = await asyncio.to_thread(self._content, requests_shapes.image_name(request.name))
-        return pb.GetImageContentResponse(content=content, content_type=kind)
+        return answers_gallery.content(
+            *await asyncio.to_thread(self._content, requests_shapes.image_name(request.name))
+        )
 
     # What runs off the event loop.
 

@@ -23,6 +23,7 @@ from whymatch.v1.search_service_pb2_grpc import SearchServiceServicer, add_Searc
 RETRIES = 3
 """Searches after the first when a match is deleted meanwhile."""
 Answer = TypeVar("Answer")
+DEFAULT_CANDIDATES = 100
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class SearchServicer(SearchServiceServicer):
         """Return candidates, ordered by regions of the query, of themselves, or of both."""
         gallery, query = requests_shapes.gallery_name(request.parent), requests_shapes.source(request.query, "query")
         limit = requests_shapes.limit(request, "limit", self._max_limit)
-        candidate_limit = requests_shapes.limit(request, "candidate_limit", self._max_limit, default=100)
+        candidate_limit = requests_shapes.limit(request, "candidate_limit", self._max_limit, default=DEFAULT_CANDIDATES)
         shown, labels = requests_search.shown(request, limit), requests_search.labels(request)
         requests_search.check_rerank(request)
         named = requests_search.candidates(request, gallery, self._max_limit)

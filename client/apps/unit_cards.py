@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from whymatch.client.draw.unit_words import UnitCard
 from whymatch.client.errors import InvalidArgument
+from whymatch.client.results import Progress
 from whymatch.client.unit_results import (
     DecodedFilter,
     SelectivitySetting,
-    UnitProgress,
 )
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def fetch_cards(
     top_count: int | None = None,
     label_image_count: int | None = None,
     selectivity: SelectivitySetting | None = None,
-    progress: Callable[[UnitProgress], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[UnitCard]:
     """Yield cards of units, with patches, colors and, where they can be decoded, filters.
 

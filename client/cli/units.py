@@ -341,9 +341,15 @@ def minimal_image(
         ),
     ] = "match",
     segments: Annotated[
-        int,
-        typer.Option(min=2, max=200, metavar="N", help="About how many parts; the network runs about N * N / 2 times."),
-    ] = 40,
+        int | None,
+        typer.Option(
+            min=2,
+            max=200,
+            metavar="N",
+            help="About how many parts; the network runs about N * N / 2 times.",
+            show_default="40",
+        ),
+    ] = None,
     segmentation: Annotated[
         Literal["slic", "felzenszwalb"],
         typer.Option(

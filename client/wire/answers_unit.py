@@ -1,10 +1,10 @@
-"""From messages about units to plain values, and from settings to messages."""
+"""Answers of UnitService."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
-from typing import Any, TypeAlias, TypeVar
+from dataclasses import fields
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from google.protobuf.message import Message
@@ -28,14 +28,6 @@ Answer: TypeAlias = (
     | pb.SegmentUnitsResponse
     | pb.FindMinimalImageResponse
 )
-SettingMessage = TypeVar(
-    "SettingMessage", pb.SelectivitySetting, pb.ColorThresholds, pb.AxisSetting, pb.OccluderSetting
-)
-
-
-def setting_message(kind: type[SettingMessage], setting: Any) -> SettingMessage:
-    """Carry a setting; what is None is left to the server."""
-    return kind(**{name: value for name, value in asdict(setting).items() if value is not None} if setting else {})
 
 
 def progress(answer: Answer) -> results.Progress | None:

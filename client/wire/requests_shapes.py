@@ -76,4 +76,8 @@ def parent(head_of: str | None) -> str:
 
 def overlay_options(overlays: bool | int) -> shapes_pb2.OverlayOptions | None:
     """Ask for pictures of some size in pixels, or of the server's default if `overlays` is True; or for none."""
-    return shapes_pb2.OverlayOptions(size_px=0 if overlays is True else overlays) if overlays else None
+    if overlays is False:
+        return None
+    if not isinstance(overlays, int) or overlays < 1:
+        raise ValueError(f"overlays is {overlays!r}; take True, or the longer side of the pictures in pixels")
+    return shapes_pb2.OverlayOptions(size_px=0 if overlays is True else overlays)

@@ -1,15 +1,20 @@
-"""From arguments to requests about units."""
+"""Requests of UnitService."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
 
 from whymatch.client.inputs import ImageInput, Stored
 from whymatch.client.unit_results import AxisSetting, ColorThresholds, OccluderSetting, SelectivitySetting
 from whymatch.client.wire import requests_shapes
-from whymatch.client.wire.answers_unit import setting_message
 from whymatch.v1 import shapes_pb2
 from whymatch.v1 import unit_service_pb2 as pb
+
+SettingMessage = TypeVar(
+    "SettingMessage", pb.SelectivitySetting, pb.ColorThresholds, pb.AxisSetting, pb.OccluderSetting
+)
 
 
 def describe(
@@ -32,7 +37,7 @@ def describe(
         label_image_count=label_image_count,
         with_patches=with_patches,
         with_colors=with_colors,
-        selectivity=setting_message(pb.SelectivitySetting, selectivity),
+        selectivity=_setting(pb.SelectivitySetting, selectivity),
     )
 
 
@@ -44,7 +49,7 @@ def filters(
         layer=layer,
         channels=_channels(channels),
         with_values=with_values,
-        thresholds=setting_message(pb.ColorThresholds, thresholds),
+        thresholds=_setting(pb.ColorThresholds, thresholds),
     )
 
 
@@ -66,9 +71,9 @@ def layer_colors(
         with_axes=with_axes,
         with_selectivity=with_selectivity,
         top_count=top_count,
-        thresholds=setting_message(pb.ColorThresholds, thresholds),
-        axis_setting=setting_message(pb.AxisSetting, axes),
-        selectivity=setting_message(pb.SelectivitySetting, selectivity),
+        thresholds=_setting(pb.ColorThresholds, thresholds),
+        axis_setting=_setting(pb.AxisSetting, axes),
+        selectivity=_setting(pb.SelectivitySetting, selectivity),
     )
 
 
@@ -80,7 +85,7 @@ def receptive_field(
         parent=requests_shapes.gallery_path(gallery),
         unit=shapes_pb2.Unit(layer=layer, channel=channel),
         image_count=image_count,
-        occluder=setting_message(pb.OccluderSetting, occluder),
+        occluder=_setting(pb.OccluderSetting, occluder),
     )
 
 
@@ -141,3 +146,8 @@ def _channels(channels: Sequence[int]) -> Sequence[int]:
     if isinstance(channels, int):
         raise TypeError(f"channels is a sequence of channels, not one; write [{channels}]")
     return channels
+
+
+def _setting(kind: type[SettingMessage], setting: Any) -> SettingMessage:
+    """Carry a setting; what is None is left to the server."""
+    return kind(**{name: value for name, value in asdict(setting).items() if value is not None} if setting else {})

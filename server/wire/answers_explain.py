@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from whymatch.embed import Aggregation
+from whymatch.embed import Aggregation, Array
 from whymatch.explain import (
     ChannelShare,
     ColorScale,
@@ -61,6 +61,15 @@ def label_response(
         image_count=count,
         query_map=answers_shapes.similarity_map(query_map),
         color_scale=answers_shapes.color_scale(scale),
+    )
+
+
+def components_response(
+    model: str, pair_count: int, mean: Array, low: Array, high: Array
+) -> explain_service_pb2.ExplainComponentsResponse:
+    """Return how few channels carry a similarity: for K from 1 to all the share in the K leading ones, (C,) each."""
+    return explain_service_pb2.ExplainComponentsResponse(
+        model=model, pair_count=pair_count, mean_shares=mean, low_shares=low, high_shares=high
     )
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from whymatch.embed import Progress
 from whymatch.index import (
     Added,
     GalleryFacts,
@@ -57,6 +58,21 @@ def images_page(gallery: str, images: Sequence[StoredImage], size: int) -> galle
         images=[image(gallery, one) for one in images[:size]],
         next_page_token=requests_gallery.page_token(images[size - 1].name) if len(images) > size else "",
     )
+
+
+def content(data: bytes, media_type: str) -> gallery_service_pb2.GetImageContentResponse:
+    """Return the bytes of an image."""
+    return gallery_service_pb2.GetImageContentResponse(content=data, content_type=media_type)
+
+
+def head_progress(progress: Progress[None]) -> gallery_service_pb2.SetHeadResponse:
+    """Return how far a new head is."""
+    return gallery_service_pb2.SetHeadResponse(progress=answers_shapes.progress(progress))
+
+
+def head_set(facts: GalleryFacts) -> gallery_service_pb2.SetHeadResponse:
+    """Return the gallery with its new head."""
+    return gallery_service_pb2.SetHeadResponse(gallery=gallery(facts))
 
 
 def added(gallery: str, image_id: str, result: Added | Exception) -> gallery_service_pb2.AddImagesResponse:

@@ -320,3 +320,19 @@ def test_the_share_of_a_map_in_a_box_of_whole_cells():
     shares = [one.share_in(box) for box in (Box(1, 0, 11, 20), Box(11, 10, 31, 20), one.area, Box(21, 0, 31, 20))]
     assert shares == [3 / 8, 5 / 8, 1, 0]
     assert SimilarityMap(-values * 0, 0.0, 32, 20, one.area, None).share_in(one.area) == 0
+
+
+def test_the_time_limit_of_a_client_can_be_changed(address, world, picture):
+    world.galleries["default"] = {}
+    world.answer_delay_s = 2
+    with Client(address) as client:
+        client.timeout_s = 0.1
+        assert client.timeout_s == 0.1
+        with pytest.raises(DeadlineExceeded):
+            client.search(picture("red"))
+
+
+@pytest.mark.parametrize("overlays", [0, -5, "big", 2.5])
+def test_pictures_have_a_size_in_pixels(colors, overlays, picture):
+    with pytest.raises(ValueError, match="longer side"):
+        colors.search(picture("red"), overlays=overlays)

@@ -24,14 +24,14 @@ from whymatch.client.draw.unit_plots import axis_plot, selectivity_plot
 from whymatch.client.draw.unit_words import UnitCard, stem
 from whymatch.client.draw.units import card_picture, field_picture, picture_sheet
 from whymatch.client.errors import InvalidArgument
-from whymatch.client.unit_results import UnitProgress
+from whymatch.client.results import Progress
 
 LAYERS = 5
 """How many layers to cover by default."""
 SHOWN_FILTERS = 96
 """Filters on the sheet of a layer."""
 Document = dict[str, Any]
-Call = Callable[[str], Callable[[UnitProgress], None]]
+Call = Callable[[str], Callable[[Progress], None]]
 """Begins a progress bar of that name, and returns the `progress` of a call."""
 
 
