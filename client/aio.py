@@ -12,7 +12,7 @@ from typing import Self
 from numpy.typing import ArrayLike
 
 from whymatch.client import results
-from whymatch.client.channel import DEFAULT_ADDRESS, DEFAULT_GALLERY, DEFAULT_TIMEOUT_S, PathInput
+from whymatch.client.channel import DEFAULT_ADDRESS, DEFAULT_GALLERY, DEFAULT_TIMEOUT_S, Access, PathInput
 from whymatch.client.errors import WhymatchError
 from whymatch.client.following import Following
 from whymatch.client.inputs import HeadKind, ImageInput, NewImage, Query, RegionInput, SamplerKind, Stored
@@ -64,15 +64,8 @@ class AsyncClient:
         """
         self.address = address
         self.gallery = gallery
-        self._transport = AsyncTransport(
-            address,
-            timeout_s=timeout_s,
-            token=token,
-            tls=tls,
-            ca_certificate=ca_certificate,
-            client_certificate=client_certificate,
-            client_key=client_key,
-        )
+        access = Access(token, tls, ca_certificate, client_certificate, client_key)
+        self._transport = AsyncTransport(address, timeout_s, access)
         self._call, self._stubs = self._transport.call, self._transport.stubs
         self.units = AsyncUnits(self._transport, lambda: self.gallery)
         """What the units of the network respond to."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,21 +25,25 @@ def channel_options(address: str) -> list[tuple[str, int]]:
     return options
 
 
-def channel_credentials(
-    tls: bool, ca_certificate: PathInput | None, client_certificate: PathInput | None, client_key: PathInput | None
-) -> grpc.ChannelCredentials | None:
-    """Return what an encrypted channel needs, or None for a plain one."""
-    if (client_certificate is None) != (client_key is None):
-        raise ValueError("client_certificate and client_key belong together; give both or neither")
-    if not (tls or ca_certificate or client_certificate):
-        return None
-    return grpc.ssl_channel_credentials(_read(ca_certificate), _read(client_key), _read(client_certificate))
+@dataclass(frozen=True)
+class Access:
+    """How a client proves who it is, and knows the server; see `Client` for the fields."""
 
+    token: str | None
+    tls: bool
+    ca_certificate: PathInput | None
+    client_certificate: PathInput | None
+    client_key: PathInput | None
 
-def call_metadata(token: str | None) -> Metadata:
-    """Return what every call carries."""
-    return (("authorization", f"Bearer {token}"),) if token else ()
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """Return what an encrypted channel needs, or None for a plain one."""
+        if (self.client_certificate is None) != (self.client_key is None):
+            raise ValueError("client_certificate and client_key belong together; give both or neither")
+        if not (self.tls or self.ca_certificate or self.client_certificate):
+            return None
+        files = (self.ca_certificate, self.client_key, self.client_certificate)
+        return grpc.ssl_channel_credentials(*(Path(file).read_bytes() if file is not None else None for file in files))
 
-
-def _read(path: PathInput | None) -> bytes | None:
-    return Path(path).read_bytes() if path is not None else None
+    def metadata(self) -> Metadata:
+        """Return what every call carries."""
+        return (("authorization", f"Bearer {self.token}"),) if self.token else ()

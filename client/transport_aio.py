@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 import numpy as np
 
-from whymatch.client.channel import PathInput, call_metadata, channel_credentials, channel_options
+from whymatch.client.channel import Access, channel_options
 from whymatch.client.results import Embedding
 from whymatch.client.stall import Pace
 from whymatch.client.wire.failures import from_grpc, stall, unanswered
@@ -31,22 +31,12 @@ Several: TypeAlias = Iterable[Item] | AsyncIterable[Item]
 class AsyncTransport:
     """Calls the methods of one server."""
 
-    def __init__(
-        self,
-        address: str,
-        *,
-        timeout_s: float | None,
-        token: str | None,
-        tls: bool,
-        ca_certificate: PathInput | None,
-        client_certificate: PathInput | None,
-        client_key: PathInput | None,
-    ) -> None:
-        """Take the arguments of `AsyncClient`."""
+    def __init__(self, address: str, timeout_s: float | None, access: Access) -> None:
+        """Prepare to call the server at `address`; `timeout_s` is for each call, or each answer of a stream."""
         self.address = address
         self.timeout_s = timeout_s
-        self._metadata = call_metadata(token)
-        credentials = channel_credentials(tls, ca_certificate, client_certificate, client_key)
+        self._metadata = access.metadata()
+        credentials = access.credentials()
         options = channel_options(address)
         if credentials:
             self._channel = grpc.aio.secure_channel(address, credentials, options)

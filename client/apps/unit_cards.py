@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING
 from whymatch.client.draw.unit_words import UnitCard
 from whymatch.client.errors import InvalidArgument
 from whymatch.client.results import Progress
-from whymatch.client.unit_results import (
-    DecodedFilter,
-    SelectivitySetting,
-)
+from whymatch.client.unit_results import DecodedFilter, SelectivitySetting
 
 if TYPE_CHECKING:
     from whymatch.client.client import Client

@@ -10,9 +10,7 @@ import numpy as np
 from whymatch.client import results, targets
 from whymatch.client.inputs import Stored
 from whymatch.client.wire import answers_shapes
-from whymatch.v1 import (
-    explain_service_pb2,
-)
+from whymatch.v1 import explain_service_pb2
 
 
 def prediction_difference(

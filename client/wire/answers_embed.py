@@ -8,9 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from whymatch.client import results
-from whymatch.v1 import (
-    embed_service_pb2,
-)
+from whymatch.v1 import embed_service_pb2
 
 
 def embedding(message: embed_service_pb2.EmbedImageResponse) -> results.Embedding:

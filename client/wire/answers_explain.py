@@ -6,9 +6,7 @@ import numpy as np
 
 from whymatch.client import results
 from whymatch.client.wire import answers_shapes
-from whymatch.v1 import (
-    explain_service_pb2,
-)
+from whymatch.v1 import explain_service_pb2
 
 
 def explanation(message: explain_service_pb2.ExplainMatchResponse) -> results.MatchExplanation:

@@ -8,10 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from whymatch.client import errors, results
 from whymatch.client.wire import answers_shapes
-from whymatch.v1 import (
-    errors_pb2,
-    gallery_service_pb2,
-)
+from whymatch.v1 import errors_pb2, gallery_service_pb2
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from whymatch.client import results
 from whymatch.client.wire import answers_gallery, answers_shapes
-from whymatch.v1 import (
-    search_service_pb2,
-)
+from whymatch.v1 import search_service_pb2
 
 
 def search_result(

@@ -7,11 +7,7 @@ from typing import TypeAlias
 import numpy as np
 
 from whymatch.client import results
-from whymatch.v1 import (
-    explain_service_pb2,
-    search_service_pb2,
-    shapes_pb2,
-)
+from whymatch.v1 import explain_service_pb2, search_service_pb2, shapes_pb2
 
 _WithColorScale: TypeAlias = (
     search_service_pb2.SearchResponse

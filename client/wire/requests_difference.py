@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from whymatch.client.inputs import (
-    ImageInput,
-    SamplerKind,
-    Stored,
-)
+from whymatch.client.inputs import ImageInput, SamplerKind, Stored
 from whymatch.client.targets import (
     ClassProbability,
     ClassScore,

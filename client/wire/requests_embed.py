@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from whymatch.client.inputs import (
-    ImageInput,
-    Stored,
-)
+from whymatch.client.inputs import ImageInput, Stored
 from whymatch.client.wire import requests_shapes
 from whymatch.v1 import embed_service_pb2
 

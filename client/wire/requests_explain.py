@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from whymatch.client.inputs import (
-    ImageInput,
-    RegionInput,
-    Stored,
-)
+from whymatch.client.inputs import ImageInput, RegionInput, Stored
 from whymatch.client.results import InterActiveSetting
 from whymatch.client.wire import requests_shapes
 from whymatch.v1 import explain_service_pb2

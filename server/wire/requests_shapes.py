@@ -6,10 +6,7 @@ from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
-from whymatch.embed import (
-    BadRequest,
-    DecodeLimits,
-)
+from whymatch.embed import BadRequest, DecodeLimits
 from whymatch.explain import (
     BadRegion,
     Box,

@@ -249,8 +249,10 @@ def test_what_was_stopped_goes_on(run, ask, colors, world, tmp_path):
     assert list(found) == [*NAMES, "overlay"]
     assert (found["complete"], found["seed"]) == (True, 4)
     assert [found[name] for name in ("image", *NAMES[10:14])] == [None, 10, 14, 20, 4]
-    assert found["overlay"] == str(tmp_path / "maps" / "abc-class_tabby__tabby_cat-conditional.png")
-    assert run(*COMMAND, "--resume", "abc").stdout.startswith("abc: conditional, seed = 4\n")
+    assert found["overlay"] == str(tmp_path / "maps" / "abc-class_tabby__tabby_cat-k10-conditional.png")
+    assert run(*COMMAND, "--resume", "abc").stdout.startswith(
+        "abc: conditional, k = 10, l = 14, S = 20, stride = 4, seed = 4\n"
+    )
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")

@@ -17,7 +17,7 @@ TWINS = [(Client, AsyncClient), (Units, AsyncUnits), (Transport, AsyncTransport)
 PAIRS = [
     pytest.param(sync, asynchronous, name, id=f"{sync.__name__}.{name}")
     for sync, asynchronous in TWINS
-    for name in ["__init__", *(name for name in vars(sync) if not name.startswith("_"))]
+    for name in ["__init__", *(name for name, value in vars(sync).items() if name[0] != "_" and callable(value))]
 ]
 TIMES = {"timeout_s"}
 """What the client decides alone."""
