@@ -4,12 +4,8 @@ import json
 from collections.abc import Collection
 
 from whymatch.embed import Array, Features, Model
-from whymatch.index import (
-    StoredImage,
-)
-from whymatch.v1 import (
-    embed_service_pb2,
-)
+from whymatch.index import StoredImage
+from whymatch.v1 import embed_service_pb2
 
 
 def embed_response(

@@ -13,10 +13,7 @@ from whymatch.explain import (
 )
 from whymatch.server.match_maps import MatchMaps, ShownMap
 from whymatch.server.wire import answers_shapes
-from whymatch.v1 import (
-    explain_service_pb2,
-    shapes_pb2,
-)
+from whymatch.v1 import explain_service_pb2, shapes_pb2
 
 
 def explain_response(

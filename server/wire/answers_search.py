@@ -2,14 +2,10 @@
 
 from collections.abc import Sequence
 
-from whymatch.index import (
-    Match,
-)
+from whymatch.index import Match
 from whymatch.server.match_maps import MatchMaps
 from whymatch.server.wire import answers_gallery, answers_shapes
-from whymatch.v1 import (
-    search_service_pb2,
-)
+from whymatch.v1 import search_service_pb2
 
 
 def matches(

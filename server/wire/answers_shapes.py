@@ -3,14 +3,9 @@
 from typing import Any
 
 from whymatch.embed import Progress
-from whymatch.explain import (
-    Bounds,
-    ColorScale,
-)
+from whymatch.explain import Bounds, ColorScale
 from whymatch.server.match_maps import ShownMap
-from whymatch.v1 import (
-    shapes_pb2,
-)
+from whymatch.v1 import shapes_pb2
 
 
 def progress(one: Progress[Any]) -> shapes_pb2.Progress:

@@ -2,16 +2,8 @@
 
 from typing import cast
 
-from whymatch.embed import (
-    Aggregation,
-    BadRequest,
-    InterActiveSetting,
-)
-from whymatch.explain import (
-    INTERACTIVE_PX,
-    MAX_INTERACTIVE_PX,
-    MIN_INTERACTIVE_PX,
-)
+from whymatch.embed import Aggregation, BadRequest, InterActiveSetting
+from whymatch.explain import INTERACTIVE_PX, MAX_INTERACTIVE_PX, MIN_INTERACTIVE_PX
 from whymatch.server.wire import requests_shapes
 from whymatch.v1 import explain_service_pb2
 
