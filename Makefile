@@ -47,7 +47,8 @@ generate: .venv/installed
 		--mypy_out=quiet:$(OUT) --mypy_grpc_out=quiet:$(OUT) $(PROTOS)
 	$(BIN)/python .ci/translate_client.py $(CLIENT_OUT)
 
-# The image of the API that `make lint` holds the protos against; until 0.1.0 is out, words may change with it.
+# The image of the API that `make lint` compares the protos with, made at a release; until 0.1.0 is out, words may
+# change together with it.
 api: .venv/installed
 	cd proto && ../$(BIN)/buf build --exclude-source-info --output api.binpb
 
