@@ -22,13 +22,15 @@ lint: .venv/installed build/view
 	cd proto && ../$(BIN)/buf lint && ../$(BIN)/buf breaking --against api.binpb
 	rm -rf build/generated && mkdir -p build/generated
 	$(MAKE) --no-print-directory generate OUT=build/generated CLIENT_OUT=build/generated
-	cd build/generated && for file in whymatch/v1/*; do cmp $$file ../../proto/$$file || $(STALE); done
-	cd build/generated && for file in *.py; do cmp $$file ../../client/$$file || $(STALE); done
+	diff -r --exclude='*.proto' --exclude=__init__.py --exclude=py.typed --exclude=__pycache__ \
+		build/generated/whymatch proto/whymatch || $(STALE)
+	for file in $$(grep -l '^# Generated from' client/*.py build/generated/*.py | xargs -n 1 basename); do \
+		cmp client/$$file build/generated/$$file || $(STALE); done
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks
 
-# Makes the bundled model again from its images, in 70 minutes on two cores; what is done already is kept in build/model.
+# Makes the bundled model again from its images, in 70 minutes on two cores; build/model keeps what is done already.
 IMAGES ?= ../shared/data/images
 TEACHER ?= mobilenet_v2=../shared/data/weights/mobilenet_v2_imagenet.safetensors
 CLASS_NAMES ?= ../shared/facts/imagenet_labels.txt
@@ -45,7 +47,8 @@ generate: .venv/installed
 		--mypy_out=quiet:$(OUT) --mypy_grpc_out=quiet:$(OUT) $(PROTOS)
 	$(BIN)/python .ci/translate_client.py $(CLIENT_OUT)
 
-# The image of the API that `make lint` holds the protos against; until 0.1.0 is out, words may change with it.
+# The image of the API that `make lint` compares the protos with, made at a release; until 0.1.0 is out, words may
+# change together with it.
 api: .venv/installed
 	cd proto && ../$(BIN)/buf build --exclude-source-info --output api.binpb
 

@@ -25,7 +25,7 @@ def bare_faiss(vectors: Vectors) -> Iterator[list[Measure]]:
 
 
 def faiss_search(vectors: Vectors, threads: int) -> Measure:
-    """Measure exact searches with so many threads."""
+    """Measure exact searches with this number of threads."""
     stored = vectors.load()
     index = faiss.IndexFlatIP(stored.shape[1])
     index.add(stored)

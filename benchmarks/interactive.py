@@ -17,7 +17,7 @@ from whymatch.explain.interactive_study.descriptors import PAPER_LAYERS
 
 SIZE_PX = 512
 LAYERS = {"squeezenet1_1": "features.7", "resnet50": "layer2"}
-EIGHT = [(told, norm) for told in ("last", "next") for norm in (1.0, 2.0)]
+EIGHT = [(supervision, norm) for supervision in ("last", "next") for norm in (1.0, 2.0)]
 GIB = 2**30
 
 
@@ -36,7 +36,7 @@ def _untrained(name: str, folder: str) -> Path:
 def _costs(name: str, model: Model, layer: str) -> list[Figure]:
     pixels = np.random.default_rng(0).integers(0, 256, (1, SIZE_PX, SIZE_PX, 3), np.uint8)
     low, middle = model.layers.all[len(model.layers.all) // 4].name, layer
-    several = [InterActiveSetting(each, told, norm) for each in (low, middle) for told, norm in EIGHT]
+    several = [InterActiveSetting(each, supervision, norm) for each in (low, middle) for supervision, norm in EIGHT]
 
     def weighing(*settings: InterActiveSetting) -> Callable[[], object]:
         return lambda: model.weigh(pixels, settings)
@@ -80,7 +80,7 @@ def weigh_vgg(weights: str) -> None:
     """
     model = load_model("vgg19", weights=Path(weights))
     pixels = np.random.default_rng(0).integers(0, 256, (1, SIZE_PX, SIZE_PX, 3), np.uint8)
-    settings = [InterActiveSetting(layer, told) for layer in PAPER_LAYERS for told in ("last", "next")]
+    settings = [InterActiveSetting(layer, way) for layer in PAPER_LAYERS for way in ("last", "next")]
     started = time.perf_counter()
     model.weigh(pixels, settings)
     taken = time.perf_counter() - started

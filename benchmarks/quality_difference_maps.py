@@ -28,7 +28,7 @@ PHOTOS = 3
 """Those of whose class a network is surest."""
 DELETED = np.linspace(0, 0.3, 7)
 """Shares of the windows that are removed."""
-TOLD, BLURRED = "replaced by what their neighbors say", "blurred"
+PREDICTED, BLURRED = "replaced by what their neighbors predict", "blurred"
 Remove = Callable[[NDArray[np.uint8], int, int], NDArray[np.uint8]]
 """What takes the place of the window from a row and a column of an image on."""
 
@@ -47,7 +47,7 @@ def _of_network(name: str, file: str) -> list[Figure]:
     *_, fit = fit_patches([one.pixels for one in gallery], len(gallery), SETTING.context_px)
     assert fit.result
     k = SETTING.window_px
-    sampler, told = ConditionalSampler(fit.result, k, SETTING.seed), MeanSampler(fit.result, k)
+    sampler, expected = ConditionalSampler(fit.result, k, SETTING.seed), MeanSampler(fit.result, k)
     useful, scores = [], []
     for image in _photos(model):
         difference, partial = _explained(model, image, sampler)
@@ -55,7 +55,9 @@ def _of_network(name: str, file: str) -> list[Figure]:
         useful.append(float(np.corrcoef(partial.ravel(), final.values.ravel())[0, 1]))
         random = np.random.default_rng(0).random(final.values.shape, np.float32)
         orders = {"map": final.values, "sensitivity map": steep, "random": random}
-        scores.append({way: _mean_scores(model, image, orders, remove) for way, remove in _ways(image, told).items()})
+        scores.append(
+            {way: _mean_scores(model, image, orders, remove) for way, remove in _ways(image, expected).items()}
+        )
     return [
         Figure(
             f"correlation of the map after 15 % of the evaluations with the final one, {name}",
@@ -63,23 +65,23 @@ def _of_network(name: str, file: str) -> list[Figure]:
             at_least=0.8,
             detail="; ".join(f"{each:.3f}" for each in useful),
         ),
-        *(_deletion(name, way, [each[way] for each in scores]) for way in (TOLD, BLURRED)),
+        *(_deletion(name, way, [each[way] for each in scores]) for way in (PREDICTED, BLURRED)),
     ]
 
 
-def _ways(image: Prepared, told: MeanSampler) -> dict[str, Remove]:
+def _ways(image: Prepared, expected: MeanSampler) -> dict[str, Remove]:
     """Return ways to remove a window of an image."""
     k = SETTING.window_px
     blurred = np.asarray(Image.fromarray(image.pixels).filter(ImageFilter.GaussianBlur(k)))
     return {
-        TOLD: lambda pixels, top, left: told.draw(pixels, top, left, 1)[0].round().astype(np.uint8),
+        PREDICTED: lambda pixels, top, left: expected.draw(pixels, top, left, 1)[0].round().astype(np.uint8),
         BLURRED: lambda _, top, left: blurred[top : top + k, left : left + k],
     }
 
 
 def _deletion(name: str, way: str, scores: list[dict[str, float]]) -> Figure:
     mean = {key: float(np.mean([each[key] for each in scores])) for key in scores[0]}
-    goal = min(mean["sensitivity map"], mean["random"]) if way == TOLD else None
+    goal = min(mean["sensitivity map"], mean["random"]) if way == PREDICTED else None
     return Figure(
         f"mean class score while the most supportive windows go first, up to 30 % of the image, {way}, {name}",
         mean["map"],

@@ -38,13 +38,6 @@ class Placement:
         left, top, right, bottom = self.area
         return Placement(width_px, height_px, (left * x, top * y, right * x, bottom * y))
 
-    def cell_at(self, x_px: float, y_px: float, rows: int, columns: int) -> tuple[int, int] | None:
-        """Return the row and column of the cell over a point of the original, None where the network sees nothing."""
-        left, top, right, bottom = self.area
-        if not (left <= x_px < right and top <= y_px < bottom):
-            return None
-        return int((y_px - top) / (bottom - top) * rows), int((x_px - left) / (right - left) * columns)
-
     def on_original(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return a mask (h, w) of the network's input as one of the original; what was cropped away is False."""
         left, top, right, bottom = self.area

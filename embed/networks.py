@@ -100,7 +100,7 @@ def _backbone_of(weights: Path) -> str:
         named = read_model_file(weights)[0].backbone
         if named:
             return named
-    raise BadModel(f"{str(weights)!r} does not say what network it belongs to; pass --backbone NAME, too")
+    raise BadModel(f"{str(weights)!r} does not say what network it belongs to; also pass --backbone NAME")
 
 
 def _torchvision_names() -> list[str]:

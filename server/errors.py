@@ -28,7 +28,9 @@ class Unauthenticated(WhymatchError):
     reason = "UNAUTHENTICATED"
 
     def __init__(self) -> None:
-        super().__init__("this server wants a token; send the metadata `authorization: Bearer TOKEN` with one it knows")
+        super().__init__(
+            "this server requires a token; send one it knows in the metadata `authorization: Bearer TOKEN`"
+        )
 
 
 class ReadOnlyToken(WhymatchError):
@@ -57,7 +59,7 @@ class UnknownExplanation(WhymatchError):
     reason = "UNKNOWN_EXPLANATION"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"there is no explanation {name[:80]!r}, or no longer; send the whole request again")
+        super().__init__(f"explanation {name[:80]!r} does not exist or has expired; send the whole request again")
         self.name = name
 
 

@@ -101,7 +101,7 @@ class GalleryServicer(GalleryServiceServicer):
                         yield answers_gallery.added(gallery, arrival.name, result)
 
     async def GetImage(self, request: pb.GetImageRequest, context: Context) -> pb.Image:
-        """Return what is known of an image."""
+        """Return an image."""
         name = requests_shapes.image_name(request.name)
         return answers_gallery.image(name.gallery, await asyncio.to_thread(self._get, name))
 

@@ -1,4 +1,4 @@
-"""The requests of a stream, for as long as they come and the server wants them."""
+"""The requests of a stream, until it ends, falls silent or the server stops."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator

@@ -48,7 +48,7 @@ def make_sampler(
     content: bytes,
     size: tuple[int, int],
 ) -> Iterator[Progress[MadeSampler]]:
-    """Make the sampler that a request wants; yields how many images have been read, and last the sampler.
+    """Make the sampler that a request asks for; yields how many images have been read, and last the sampler.
 
     content: the image to explain, which is none of the others.
     size: width and height of the network's input.

@@ -28,7 +28,7 @@ DEFAULT_CANDIDATES = 100
 
 @dataclass(frozen=True)
 class Asked:
-    """What a request compares with a gallery, and what it wants to see of the matches."""
+    """What a request compares with a gallery, and what its answer shows of the matches."""
 
     gallery: str
     version: GalleryVersion

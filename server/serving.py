@@ -34,7 +34,10 @@ from whymatch.server.unit_servicer import UnitServicer
 THREADS = 16
 """For disk, FAISS and pictures; the model has its own."""
 SPARE_CALLS = 16
-"""Calls that gRPC admits beyond ours: health, and those that we refuse with a reason; yet more it refuses unread."""
+"""Calls that gRPC admits beyond ours: health, and those that we refuse with a reason.
+
+Beyond these, gRPC rejects a call itself.
+"""
 LAST_WORDS_S = 1.0
 """For answers that are on their way when the last call has ended."""
 

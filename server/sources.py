@@ -89,11 +89,11 @@ class Images:
         return similarities
 
     async def found(self, gallery: str, names: Sequence[str]) -> list[StoredImage]:
-        """Return what is known of stored images."""
+        """Return stored images."""
         return await asyncio.to_thread(lambda: [self._galleries.open(gallery).get(name) for name in names])
 
     async def stored(self, name: ImageName, head: Head) -> tuple[StoredImage, Array]:
-        """Return what is known of a stored image, and its embedding behind a head."""
+        """Return a stored image, and its embedding behind a head."""
         return await asyncio.to_thread(self._stored, name, head)
 
     async def content(self, source: Source) -> bytes:

@@ -1,4 +1,4 @@
-"""Long work in another thread that tells an event loop how far it is."""
+"""Long work in another thread, whose progress an event loop reads."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator

@@ -1,5 +1,6 @@
 """The pages of docs are complete, their links lead somewhere, and their examples run."""
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 import typer
-from doc_blocks import DOCS, README, ROOT, make_photos, run_blocks, runs
+from doc_blocks import DOCS, README, ROOT, blocks_of, make_photos, run_blocks, runs
 
 import whymatch.client
 from whymatch.client import Client, NewImage, errors
@@ -25,9 +26,12 @@ SERVER, PYTHON, ARCHITECTURE, INDEX = (
     (ROOT / "docs" / f"{name}.md").read_text() for name in ("server", "python", "architecture", "index")
 )
 ROOMS = ("proto", "embed", "index", "explain", "server", "client", "tests", "benchmarks", "docs")
+FILE = re.compile(rf"(?<![\w/.-])(?:{'|'.join(map(re.escape, (*ROOMS, '.ci')))})/[\w./-]*[\w/]")
 LONGEST = 120
-OTHER_OPTIONS = {"--help", "--strict"}
-"""Of every command, and of mypy."""
+OTHER_OPTIONS = {"--help", "--strict", "--constraint", "--editable"}
+"""Of every command, of mypy and of pip."""
+ERROR = re.compile(r"^([│ ]*)[├└]── (\w+)", re.MULTILINE)
+"""A row of the tree of errors: how deep, and its name."""
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -96,12 +100,20 @@ def test_every_call_of_the_api_is_described():
 
 
 def test_every_public_name_of_the_client_is_on_its_page():
-    assert set(whymatch.client.__all__) <= set(re.findall(r"\w+", PYTHON))
+    in_backticks = set(re.findall(r"`(\w+)`", PYTHON))
+    drawn = {name for _, name in ERROR.findall(PYTHON)}
+    assert set(whymatch.client.__all__) <= in_backticks | imported_names(ROOT / "docs" / "python.md") | drawn
+
+
+def imported_names(page: Path) -> set[str]:
+    """Return what the examples of a page import from modules."""
+    program = "\n".join(line for block in blocks_of(page) if block.language == "python" for line in block.lines)
+    imports = (node for node in ast.walk(ast.parse(program)) if isinstance(node, ast.ImportFrom))
+    return {alias.name for node in imports for alias in node.names}
 
 
 def test_the_tree_of_errors_is_drawn_as_it_is():
-    drawn = re.findall(r"^([│ ]*)[├└]── (\w+)", PYTHON, re.MULTILINE)
-    below = {name: "WhymatchError" if not indent else "ResourceExhausted" for indent, name in drawn}
+    below = {name: "WhymatchError" if not indent else "ResourceExhausted" for indent, name in ERROR.findall(PYTHON)}
     classes = [*errors.WhymatchError.__subclasses__(), errors.MessageTooLarge]
     assert below == {one.__name__: one.__base__.__name__ for one in classes}
 
@@ -128,14 +140,19 @@ def headings(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-def test_every_file_that_the_architecture_names_is_there():
-    named = re.findall(rf"(?<![\w/.-])(?:{'|'.join(ROOMS)})/[\w./-]*[\w/]", ARCHITECTURE)
-    assert len(named) > 60
-    assert not [name for name in named if not (ROOT / name).exists()]
+@pytest.mark.parametrize("page", [README, *DOCS, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_every_file_that_a_page_names_is_there(page):
+    assert not [name for name in FILE.findall(page.read_text()) if not (ROOT / name).exists()]
+
+
+def test_the_architecture_names_where_things_are():
+    assert len(FILE.findall(ARCHITECTURE)) > 60
 
 
 def test_no_line_is_longer_than_a_screen():
-    files = [*PROSE, *ROOT.glob("proto/whymatch/v1/*.proto")]
+    files = [*PROSE, *(ROOT / name for name in ("Makefile", "embed/weights/README.md", "embed/weights/recipe.sh"))]
+    for pattern in (".ci/*", "proto/whymatch/v1/*.proto", "client/apps/templates/*.*"):
+        files += ROOT.glob(pattern)
     files += [path for room in ROOMS for path in (ROOT / room).rglob("*.py") if "_pb2" not in path.name]
     long = [
         f"{path.relative_to(ROOT)}:{number}"

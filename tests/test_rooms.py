@@ -28,8 +28,6 @@ STOREYS = {
     "values": VALUES,
 }
 """What each storey of the client may import, from the top down."""
-
-
 KNOW_MESSAGES = ("wire/*.py", "*_servicer.py")
 """The files of the server that may."""
 

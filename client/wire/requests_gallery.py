@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from whymatch.client.inputs import (
-    HeadKind,
-    ImageInput,
-    NewImage,
-    head_layer,
-    image_bytes,
-    image_name,
-)
+from whymatch.client.inputs import HeadKind, ImageInput, NewImage, head_layer, image_bytes, image_name
 from whymatch.client.wire import requests_shapes
 from whymatch.v1 import gallery_service_pb2
 

@@ -6,12 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from whymatch.client.inputs import (
-    ImageInput,
-    Query,
-    RegionInput,
-    Stored,
-)
+from whymatch.client.inputs import ImageInput, Query, RegionInput, Stored
 from whymatch.client.results import Embedding
 from whymatch.client.wire import requests_shapes
 from whymatch.v1 import search_service_pb2

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from whymatch.client.inputs import (
-    ImageInput,
-    Mask,
-    Point,
-    Polygon,
-    Region,
-    RegionInput,
-    Stored,
-    image_bytes,
-)
+from whymatch.client.inputs import ImageInput, Mask, Point, Polygon, Region, RegionInput, Stored, image_bytes
 from whymatch.client.results import Box
 from whymatch.v1 import shapes_pb2
 

@@ -68,7 +68,7 @@ def train(
     class_names: Annotated[
         str,
         typer.Option(
-            metavar="FILE", help="The teacher's classes, one per line; the student learns their probabilities, too."
+            metavar="FILE", help="The teacher's classes, one per line; the student also learns their probabilities."
         ),
     ] = "",
     compact_classifier: Annotated[
@@ -85,7 +85,7 @@ def train(
         Literal["teacher", "student"], typer.Option(help="Whose output a stage reads during training.")
     ] = "teacher",
     checkpoint: Annotated[
-        list[int], typer.Option(metavar="STEP", help="Write a model file after this step, too.")
+        list[int], typer.Option(metavar="STEP", help="Also write a model file after this step.")
     ] = [],  # noqa: B006
     save_every: Annotated[
         int, typer.Option(min=1, help="Steps between saved states; a killed run loses at most these.")

@@ -94,7 +94,7 @@ def interactive(
     ] = None,
     histogram: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", dir_okay=False, callback=plot_file, help="Draw the sizes of mean responses, too."),
+        typer.Option(metavar="FILE", dir_okay=False, callback=plot_file, help="Also draw the sizes of mean responses."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

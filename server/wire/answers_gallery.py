@@ -6,12 +6,7 @@ from datetime import datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from whymatch.embed import Progress
-from whymatch.index import (
-    Added,
-    GalleryFacts,
-    HeadFacts,
-    StoredImage,
-)
+from whymatch.index import Added, GalleryFacts, HeadFacts, StoredImage
 from whymatch.server.wire import answers_errors, answers_shapes, requests_gallery
 from whymatch.v1 import gallery_service_pb2
 

@@ -1,4 +1,4 @@
-"""From what is known of units to answers."""
+"""Answers of UnitService."""
 
 import io
 from dataclasses import asdict

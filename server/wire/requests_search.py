@@ -10,8 +10,6 @@ from whymatch.server.wire import requests_shapes
 from whymatch.v1 import search_service_pb2
 
 MAX_LABELS = 1000
-
-
 MAX_DRAWN = 100
 """Matches of one answer that can have pictures; a picture takes about 50 ms and up to some MB."""
 

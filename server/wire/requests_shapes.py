@@ -7,26 +7,14 @@ from typing import Any, Protocol
 from google.protobuf.message import Message
 
 from whymatch.embed import BadRequest, DecodeLimits
-from whymatch.explain import (
-    BadRegion,
-    Box,
-    Point,
-    Polygon,
-    Region,
-    check_count,
-    read_mask,
-)
+from whymatch.explain import BadRegion, Box, Point, Polygon, Region, check_count, read_mask
 from whymatch.index import BadName, check_gallery_name, check_image_name
 from whymatch.server.errors import BadLimit
 from whymatch.server.sources import ImageName, Source
 from whymatch.v1 import explain_service_pb2, search_service_pb2, shapes_pb2
 
 DEFAULT_LIMIT = 10
-
-
 DEFAULT_OVERLAY_PX, MAX_OVERLAY_PX = 512, 2048
-
-
 DEFAULT_BOX_SHARE = 0.5
 
 

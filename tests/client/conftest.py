@@ -592,7 +592,7 @@ class aborting:  # noqa: N801
 
     def __enter__(self) -> None:
         if not self.authorized:
-            self._abort(Refused(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED", "this server wants a token"))
+            self._abort(Refused(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED", "this server requires a token"))
 
     def __exit__(self, kind, error, trace) -> None:
         if isinstance(error, Refused):

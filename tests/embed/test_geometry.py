@@ -1,4 +1,3 @@
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,15 +40,3 @@ def test_cells_divide_the_area_evenly():
 def test_cells_of_a_crop_lie_inside_it():
     placement = Geometry("center-crop", size_px=64).placement(400, 100)
     assert placement.cell_box(0, 0, 2, 2) == (150, 0, 200, 50)
-    assert placement.cell_at(149, 10, 2, 2) is None
-    assert placement.cell_at(240, 60, 2, 2) == (1, 1)
-
-
-@pytest.mark.parametrize("mode", ["keep", "warp", "center-crop"])
-@given(data=st.data())
-def test_the_middle_of_a_cell_is_in_that_cell(mode, data):
-    width, height, rows, columns = (data.draw(st.integers(1, high)) for high in (3000, 3000, 40, 40))
-    placement = Geometry(mode, 176, 16, 32).placement(width, height)
-    row, column = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, columns - 1))
-    left, top, right, bottom = placement.cell_box(row, column, rows, columns)
-    assert placement.cell_at((left + right) / 2, (top + bottom) / 2, rows, columns) == (row, column)

@@ -61,7 +61,7 @@ def test_an_explanation_is_found_by_name_and_no_other_is():
     kept = Explanations()
     one = asyncio.run(used(kept, new("a")))
     assert kept.find("a") is one
-    with pytest.raises(UnknownExplanation, match="there is no explanation 'b', or no longer") as caught:
+    with pytest.raises(UnknownExplanation, match="explanation 'b' does not exist or has expired") as caught:
         kept.find("b")
     assert (caught.value.name, caught.value.reason) == ("b", "UNKNOWN_EXPLANATION")
 

@@ -112,7 +112,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_BAD_WINDOW: _ErrorReason.ValueType  # 38
     """A window, its context, a stride, a number of samples or a batch cannot have that size. INVALID_ARGUMENT."""
     ERROR_REASON_UNKNOWN_EXPLANATION: _ErrorReason.ValueType  # 39
-    """No explanation of that name is kept, or no longer. NOT_FOUND."""
+    """No explanation has that name, or it has expired. NOT_FOUND."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or one image of a stream, failed.
@@ -210,7 +210,7 @@ not what the model predicts. INVALID_ARGUMENT.
 ERROR_REASON_BAD_WINDOW: ErrorReason.ValueType  # 38
 """A window, its context, a stride, a number of samples or a batch cannot have that size. INVALID_ARGUMENT."""
 ERROR_REASON_UNKNOWN_EXPLANATION: ErrorReason.ValueType  # 39
-"""No explanation of that name is kept, or no longer. NOT_FOUND."""
+"""No explanation has that name, or it has expired. NOT_FOUND."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

@@ -52,7 +52,7 @@ class GalleryServiceStub:
     can be found by a search. An image that fails has its own error, and the stream goes on.
     """
     GetImage: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.GetImageRequest, _gallery_service_pb2.Image]
-    """Returns what is known of one image."""
+    """Returns one image."""
     ListImages: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.ListImagesRequest, _gallery_service_pb2.ListImagesResponse]
     """Lists the images of a gallery, by name."""
     DeleteImage: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteImageRequest, _empty_pb2.Empty]
@@ -83,7 +83,7 @@ class GalleryServiceAsyncStub(GalleryServiceStub):
     can be found by a search. An image that fails has its own error, and the stream goes on.
     """
     GetImage: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.GetImageRequest, _gallery_service_pb2.Image]  # type: ignore[assignment]
-    """Returns what is known of one image."""
+    """Returns one image."""
     ListImages: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.ListImagesRequest, _gallery_service_pb2.ListImagesResponse]  # type: ignore[assignment]
     """Lists the images of a gallery, by name."""
     DeleteImage: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteImageRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -153,7 +153,7 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gallery_service_pb2.GetImageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gallery_service_pb2.Image, _abc.Awaitable[_gallery_service_pb2.Image]]:
-        """Returns what is known of one image."""
+        """Returns one image."""
 
     @_abc_1.abstractmethod
     def ListImages(

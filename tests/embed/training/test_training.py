@@ -20,8 +20,6 @@ from whymatch.embed.training.recipe import Recipe, prepare
 from whymatch.embed.training.views import ViewSetting
 
 NETWORK = "regnet_x_200mf"
-
-
 COLORS = {"a": "tomato", "b": "olive", "c": "navy"}
 
 
