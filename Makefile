@@ -30,7 +30,7 @@ lint: .venv/installed build/view
 bench: .venv/installed
 	$(BIN)/python -m benchmarks
 
-# Makes the bundled model again from its images, in 70 minutes on two cores; build/model keeps what is done already.
+# Makes the bundled model again from its images, in 95 minutes on two cores; build/model keeps what is done already.
 IMAGES ?= ../shared/data/images
 TEACHER ?= mobilenet_v2=../shared/data/weights/mobilenet_v2_imagenet.safetensors
 CLASS_NAMES ?= ../shared/facts/imagenet_labels.txt
