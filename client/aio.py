@@ -106,16 +106,17 @@ class AsyncClient:
     ) -> results.SearchResult:
         """Return the images that are most similar to `query`, best first.
 
-        Numbers that are None are left to the server, here and everywhere: 10 matches, a `box_share` of 0.5.
+        Numbers that are None are left to the server, here and everywhere.
 
         query: a file's path or bytes, a Pillow picture, a `Stored` image, an embedding that `embed` returned, which is
             refused if another model or head made it, or a bare vector, which is not checked.
+        limit: how many matches; None means 10.
         labels: only images with one of these labels match; empty for all.
         regions: parts of the query image that alone decide the order; empty for the whole image.
         best_per_label: the best match of each label only, for the `limit` best labels.
         with_maps: ask where each similarity lies, in the query and in the match.
         overlays: ask for the maps and their pictures; a number is the longer side of the pictures in pixels.
-        box_share: how much of a map's positive values its `best_box` holds, above 0 and up to 1.
+        box_share: how much of a map's positive values its `best_box` holds, above 0 and up to 1; None means 0.5.
         """
         request = await beside(
             requests_search.search,
@@ -149,7 +150,7 @@ class AsyncClient:
         """Order candidates by how much of their similarity lies in regions of the query, of the match, or of both.
 
         query_regions, match_regions: parts that count; empty for all of it, and at least one of the two is given.
-        candidates: names of images; empty for the `candidate_limit` most similar images.
+        candidates: names of images; empty for the `candidate_limit` most similar images, None means 100.
         labels: only images with one of these labels are candidates; not together with `candidates`.
         The rest is as in `search`.
         """
@@ -186,8 +187,8 @@ class AsyncClient:
 
         query_regions, match_regions: parts to explain, for example one point; the map of the other image then shows
             what corresponds to them.
-        channel_limit: how many of the leading channels to return.
-        correspondence_limit: how many pairs of corresponding cells to return, at most 1000.
+        channel_limit: how many of the leading channels to return; None means 10.
+        correspondence_limit: how many pairs of corresponding cells to return, at most 1000; None means 10.
         gallery: whose head both embeddings go through; None means the gallery of a `Stored` match, else that of a
             `Stored` query, else no head.
         The rest is as in `search`.
@@ -230,7 +231,11 @@ class AsyncClient:
     async def explain_components(
         self, *, pair_count: int | None = None, seed: int | None = None, gallery: str | None = None
     ) -> results.ComponentShares:
-        """Return how few channels carry a similarity, over random pairs of images of one label."""
+        """Return how few channels carry a similarity, over random pairs of images of one label.
+
+        pair_count: how many pairs to draw, at most 10,000; None means 1000.
+        seed: makes the draw repeatable; None means 0.
+        """
         request = requests_explain.explain_components(gallery or self.gallery, pair_count=pair_count, seed=seed)
         return answers_explain.component_shares(await self._call(self._stubs.explain.ExplainComponents, request))
 
@@ -289,17 +294,19 @@ class AsyncClient:
         """Return what each part of an image is worth for what the model makes of it, by taking the part as unknown.
 
         targets: what is to be explained, 1 to 32; all are computed together and cost little more than one.
-        window_px: k, a window of k x k pixels of the network's input is unknown at a time.
-        context_px: l, the window is told from the rest of the l x l pixels around it; None means k + 4.
-        sample_count: S, how many samples replace each window.
-        stride_px: pixels from one window to the next, at most k.
-        sampler: `conditional` draws from a normal distribution of the gallery's patches, given the pixels around;
-            `marginal` takes what other images have there; `mean` takes the conditional mean, once, for a preview.
+        window_px: k, a window of k x k pixels of the network's input is unknown at a time; None means 10.
+        context_px: l, the window is predicted from the rest of the l x l pixels around it; None means k + 4.
+        sample_count: S, how many samples replace each window; None means 20.
+        stride_px: pixels from one window to the next, at most k; None means 4.
+        seed: makes the samples repeatable; None means 0.
+        sampler: `conditional` draws from a normal distribution of the gallery's patches, given the pixels around,
+            as None does; `marginal` takes what other images have there; `mean` takes the conditional mean, once, for
+            a preview.
         max_standard_error: stop sooner if no pixel's standard error is larger; None for all samples.
         batch_size: altered images that go through the network at once; None lets the server choose.
         training_image_count: how many images the classifier learned from; None means ImageNet's.
         refit_sampler: fit the normal distribution anew, which is otherwise fitted once for a gallery and kept.
-        with_sensitivity: ask for the sensitivity maps, too.
+        with_sensitivity: also ask for the sensitivity maps.
         deadline_s: how long the whole call may take, None for ever; `timeout_s` is for the server's next word alone.
         progress: called with how far it is, every second at least, and now and then with partial maps.
         gallery: where samples come from, and neighbors for evidence.
@@ -355,7 +362,7 @@ class AsyncClient:
         return answers_embed.embedding(await self._call(self._stubs.embed.EmbedImage, request))
 
     async def model(self) -> results.Model:
-        """Return what is known of the server's model."""
+        """Describe the model of the server."""
         return answers_embed.model(await self._call(self._stubs.embed.GetModel, requests_embed.model()))
 
     # Images of a gallery
@@ -392,7 +399,7 @@ class AsyncClient:
         return added
 
     async def get(self, name: str, *, gallery: str | None = None) -> results.Image:
-        """Return what is known of one image."""
+        """Describe one image."""
         request = requests_gallery.get_image(gallery or self.gallery, name)
         return answers_gallery.image(await self._call(self._stubs.galleries.GetImage, request))
 
@@ -433,7 +440,7 @@ class AsyncClient:
         return answers_gallery.gallery(await self._call(self._stubs.galleries.CreateGallery, request))
 
     async def get_gallery(self, name: str) -> results.Gallery:
-        """Return what is known of one gallery."""
+        """Describe one gallery."""
         request = requests_gallery.get_gallery(name)
         return answers_gallery.gallery(await self._call(self._stubs.galleries.GetGallery, request))
 

@@ -110,7 +110,7 @@ def image_name(new: NewImage) -> str:
 def head_layer(weight: ArrayLike | None, bias: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
     """Return weight (D, C) and bias (D,) of a linear head as float32; without a bias zeros.
 
-    The bias is sent in any case: its length tells the server how many rows the weight has.
+    The bias is sent in any case: the server reads the number of rows from its length.
     """
     if weight is None:
         raise ValueError("a 'linear' head needs its weight=, with a row for each dimension of the embedding")

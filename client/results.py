@@ -471,7 +471,7 @@ class PredictionDifferenceExplanation:
 
 
 Explanation: TypeAlias = MatchExplanation | LabelExplanation | InterActiveExplanation | PredictionDifferenceExplanation
-"""What the `explain_...` calls of a client return."""
+"""Why images match, or what an image is worth for a target: any answer about single images of `Client.explain_...`."""
 
 
 @dataclass(frozen=True, eq=False)

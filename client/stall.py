@@ -6,7 +6,7 @@ import time
 
 
 class Pace:
-    """Counts the answers that a stream owes us, to tell how long the server has kept us waiting."""
+    """Counts the answers that a stream owes us, and the time that the next one is late."""
 
     def __init__(self) -> None:
         self.unanswered = 0
@@ -21,7 +21,7 @@ class Pace:
         self.unanswered += 1
 
     def listen(self) -> None:
-        """The caller wants the next answer; before that, the pause was the caller's own."""
+        """The caller asks for the next answer; the pause before was its own."""
         self._since = time.monotonic()
         self._listening = True
 

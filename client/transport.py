@@ -95,7 +95,7 @@ class Transport:
     def _watched(
         self, call: grpc.CallIterator[Response], pace: Pace, deadline_s: float | None = None
     ) -> Generator[Response, None, None]:
-        """Yield the answers of a stream; cancel it once one takes too long, or the caller wants no more."""
+        """Yield the answers of a stream; cancel it once one takes too long, or the caller stops."""
         stalled = threading.Event()
         ended = self._watch(pace, call, stalled)
         try:

@@ -100,7 +100,7 @@ class AsyncTransport:
         pace: Pace,
         deadline_s: float | None = None,
     ) -> AsyncGenerator[Response, None]:
-        """Yield the answers of a stream; cancel it once one takes too long, or the caller wants no more."""
+        """Yield the answers of a stream; cancel it once one takes too long, or the caller stops."""
         watch = asyncio.create_task(self._watch(pace, call))
         try:
             pace.listen()

@@ -141,7 +141,7 @@ class ColorSelectivity:
     quotient: float
     """S_p / p."""
     gray: bool
-    """Whether the patches have no color, so that S_p only tells black, gray and white apart."""
+    """Whether the patches have no color, so that S_p distinguishes black, gray and white alone."""
     label: Sequence[str]
     """The leading color names."""
     names: Sequence[ColorShare]

@@ -155,7 +155,7 @@ class AsyncUnits:
 
         share: a segment begins at this share of the unit's largest response over the gallery; None means 0.5.
         quantile: it begins at the response that this share of the cells of the gallery's images does not exceed.
-        match_limit: how many matches of the image to return, too.
+        match_limit: how many matches of the image to return as well.
         """
         request = await beside(
             requests_unit.segment,

@@ -27,7 +27,7 @@ def embedding(message: embed_service_pb2.EmbedImageResponse) -> results.Embeddin
 
 
 def model(message: embed_service_pb2.Model) -> results.Model:
-    """Read what is known of the server's model."""
+    """Read the description of the model."""
     return results.Model(
         fingerprint=message.fingerprint,
         backbone=message.backbone,

@@ -14,7 +14,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def image(message: gallery_service_pb2.Image) -> results.Image:
-    """Read what is known of one image."""
+    """Read one image."""
     return results.Image(
         name=answers_shapes.short_name(message.name),
         label=message.label,
@@ -28,7 +28,7 @@ def image(message: gallery_service_pb2.Image) -> results.Image:
 
 
 def gallery(message: gallery_service_pb2.Gallery) -> results.Gallery:
-    """Read what is known of one gallery."""
+    """Read one gallery."""
     return results.Gallery(
         name=answers_shapes.short_name(message.name),
         model=message.model,

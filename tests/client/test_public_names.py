@@ -65,6 +65,15 @@ def test_numbers_that_are_left_out_are_left_to_the_server():
             assert numbers.keys() <= TIMES | {"match_limit"}, name
 
 
+def test_a_docstring_names_every_number_that_may_be_left_out():
+    inherited = {"limit", "box_share", "deadline_s"}  # the docstring refers to another method
+    for kind in (Client, Units):
+        for name, method in vars(kind).items():
+            parameters = inspect.signature(method).parameters.values() if callable(method) else ()
+            numbers = {p.name for p in parameters if p.annotation in ("int | None", "float | None")}
+            assert {one for one in numbers - inherited if f"{one}" not in (inspect.getdoc(method) or "")} == set(), name
+
+
 @pytest.mark.parametrize("name", ["client.py", "units.py"])
 def test_what_is_generated_says_so(name):
     assert "do not edit" in (ROOT / "client" / name).read_text().splitlines()[0]
