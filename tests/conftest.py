@@ -1,5 +1,6 @@
 """What all tests share: a model, small pictures with known content, and the photographs where they are present."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}  # 
 settings.register_profile("tests", derandomize=True, **COMMON)
 settings.register_profile("fuzz", max_examples=examples(100), print_blob=True, **COMMON)
 settings.load_profile("fuzz" if FUZZING else "tests")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, as would our commands
 
 
 @pytest.fixture(scope="session")
