@@ -14,7 +14,7 @@ import grpc
 
 from whymatch.embed import DecodeLimits, Embedder, Model, Pooling, WhymatchError, load_model, load_named_model
 from whymatch.embed.embedder import yield_to_the_network
-from whymatch.index import Galleries
+from whymatch.index import Galleries, raise_file_limit
 from whymatch.server.access import Tokens, is_loopback, read_tokens
 from whymatch.server.config import ServerConfig
 from whymatch.server.embed_servicer import EmbedServicer
@@ -76,6 +76,7 @@ def serve(config: ServerConfig, *, ready: Callable[[str], None]) -> None:
         CannotStart: the port is taken, or a file of tokens or TLS cannot be used.
         WhymatchError: the model or the data directory cannot be used.
     """
+    raise_file_limit()  # each gallery and each connection takes some
     asyncio.run(_serve(config, ready))
 
 
@@ -170,6 +171,8 @@ def _open_all(galleries: Galleries, model: Model) -> None:
             galleries.open(facts.name)
         except WhymatchError as err:
             logger.warning("gallery %r cannot be opened: %s", facts.name, err)
+        except Exception:  # whatever it is, the other galleries are served
+            logger.exception("gallery %r cannot be opened", facts.name)
 
 
 def _options(config: ServerConfig) -> list[tuple[str, int]]:
@@ -181,6 +184,9 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),  # a port in use is an error, not a port shared
         ("grpc.keepalive_time_ms", 60_000),  # a stream whose client vanished would hold its place for hours
         ("grpc.keepalive_timeout_ms", 20_000),
+        # Clients may ping, too, also between their calls: proxies drop what is silent, and gRPC would hang up on them.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 500),
     ]
 
 

@@ -88,6 +88,19 @@ def test_a_token_file_that_is_missing_or_empty_is_an_error(tmp_path):
             read_tokens(tmp_path / name, None)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_token_file_may_be_written_on_any_system(tmp_path, encoding):
+    (tmp_path / "tokens").write_bytes("owner\r\n\t\r\n\tdeputy \t\r\n".encode(encoding))
+    assert read_tokens(None, tmp_path / "tokens") == Tokens(write=(b"owner", b"deputy"))
+
+
+@pytest.mark.parametrize("content", ["fine\nschl\u00fcssel", "fine\na\0b"])
+def test_a_token_that_no_client_can_send_is_an_error(tmp_path, content):
+    (tmp_path / "tokens").write_text(content, "utf-8")
+    with pytest.raises(CannotStart, match=r"line 2 .* ASCII"):
+        read_tokens(tmp_path / "tokens", None)
+
+
 @pytest.mark.parametrize(
     ("host", "expected"),
     [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("example.org", False)],
