@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Protocol
 
 import grpc
@@ -124,6 +125,7 @@ async def running(config: ServerConfig, model: Model | None = None) -> AsyncIter
         await server.start()
         gc.collect()
         gc.freeze()  # the model and its libraries stay; looking through them again and again took 6 % of the time
+        _log_start(config, model, _address(config.host, port))
         try:
             yield _address(config.host, port)
         finally:
@@ -131,6 +133,7 @@ async def running(config: ServerConfig, model: Model | None = None) -> AsyncIter
             await calls.drain(config.grace_s)
             await server.stop(LAST_WORDS_S)
             await loop.shutdown_default_executor()
+    logger.info("stopped: every gallery is closed")
 
 
 def _load_model(config: ServerConfig) -> Model:
@@ -150,8 +153,8 @@ def _load_model(config: ServerConfig) -> Model:
 
 def _interceptor(config: ServerConfig, metrics: Metrics, stopping: asyncio.Event) -> CallInterceptor:
     tokens = read_tokens(config.read_token_file, config.write_token_file)
-    if tokens != Tokens() and not config.tls_certificate and not is_loopback(config.host):
-        logger.warning("tokens travel in plain text to %s; give the server --tls-certificate", config.host)
+    if not is_loopback(config.host):
+        _warn_of_openness(config, known=tokens != Tokens() or config.tls_client_ca is not None)
     return CallInterceptor(
         tokens,
         metrics,
@@ -159,6 +162,23 @@ def _interceptor(config: ServerConfig, metrics: Metrics, stopping: asyncio.Event
         default_deadline_s=config.default_deadline_s,
         stopping=stopping,
     )
+
+
+def _warn_of_openness(config: ServerConfig, *, known: bool) -> None:
+    """Say in one line what strangers may do on a server that others than this machine reach.
+
+    known: whether it knows its clients, by tokens or certificates.
+    """
+    if not known:
+        in_plain = "" if config.tls_certificate else ", in plain text (--tls-certificate encrypts)"
+        logger.warning(
+            "anybody who reaches %s may search, add and delete images and galleries%s; --write-token-file and "
+            "--read-token-file admit only those with a token",
+            config.host,
+            in_plain,
+        )
+    elif not config.tls_certificate:
+        logger.warning("tokens travel in plain text to %s; give the server --tls-certificate", config.host)
 
 
 def _open_all(galleries: Galleries, model: Model) -> None:
@@ -188,6 +208,17 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 500),
     ]
+
+
+def _log_start(config: ServerConfig, model: Model, address: str) -> None:
+    facts = {
+        "version": version("whymatch"),
+        "model": model.fingerprint,
+        "data": str(config.data),
+        "address": address,
+        "encrypted": config.tls_certificate is not None,
+    }
+    logger.info("serving", extra={"facts": facts})
 
 
 def _servicers(parts: Parts) -> list[Servicer]:
