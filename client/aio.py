@@ -16,6 +16,7 @@ from whymatch.client.channel import DEFAULT_ADDRESS, DEFAULT_GALLERY, DEFAULT_TI
 from whymatch.client.errors import WhymatchError
 from whymatch.client.following import Following
 from whymatch.client.inputs import HeadKind, ImageInput, NewImage, Query, RegionInput, SamplerKind, Stored
+from whymatch.client.retrying import RETRIES
 from whymatch.client.targets import PredictionTarget
 from whymatch.client.transport_aio import AsyncTransport, Several, beside, each
 from whymatch.client.units_aio import AsyncUnits
@@ -52,6 +53,7 @@ class AsyncClient:
         ca_certificate: PathInput | None = None,
         client_certificate: PathInput | None = None,
         client_key: PathInput | None = None,
+        retries: int = RETRIES,
     ) -> None:
         """Prepare to call the server at `address`; the connection is made with the first call.
 
@@ -61,11 +63,12 @@ class AsyncClient:
         tls: encrypt, and trust the certificate authorities of this machine.
         ca_certificate: encrypt, and trust only the authorities of this PEM file.
         client_certificate, client_key: PEM files that prove who the client is.
+        retries: how often a call that only reads is tried again, within `timeout_s`, when the server is busy or away.
         """
-        self.address = address
         self.gallery = gallery
         access = Access(token, tls, ca_certificate, client_certificate, client_key)
-        self._transport = AsyncTransport(address, timeout_s, access)
+        self._transport = AsyncTransport(address, timeout_s, access, retries)
+        self.address = self._transport.address
         self._call, self._stubs = self._transport.call, self._transport.stubs
         self.units = AsyncUnits(self._transport, lambda: self.gallery)
         """What the units of the network respond to."""

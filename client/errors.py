@@ -14,16 +14,18 @@ class WhymatchError(Exception):
     code: ClassVar[str] = "UNKNOWN"
     """The name of the gRPC status code."""
 
-    def __init__(self, message: str, *, reason: str = "") -> None:
+    def __init__(self, message: str, *, reason: str = "", request_id: str = "") -> None:
         super().__init__(message)
         self.reason = reason
         """The name for programs, for example `UNKNOWN_IMAGE`; empty if the error is not from a whymatch server."""
+        self.request_id = request_id
+        """The server's name for the call, which its log has, too; empty if no server had a word."""
         self.partial: PredictionDifferenceExplanation | None = None
         """What a long explanation had come to, if maps had arrived before it failed."""
 
 
 class Cancelled(WhymatchError):
-    """The call was given up before it ended."""
+    """The client was closed, before the call or while it ran."""
 
     code = "CANCELLED"
 
@@ -93,7 +95,7 @@ class Unavailable(WhymatchError):
 
 
 class DataLoss(WhymatchError):
-    """The gallery's files are damaged."""
+    """The gallery's files are damaged, or the disk under them fails."""
 
     code = "DATA_LOSS"
 

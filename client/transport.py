@@ -12,14 +12,17 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import grpc
 
-from whymatch.client.channel import Access, channel_options
+from whymatch.client.channel import Access, channel_options, complete_address
+from whymatch.client.errors import WhymatchError
+from whymatch.client.retrying import RETRIES, Deadline, check_retries, may_pass, pauses
 from whymatch.client.stall import Pace
-from whymatch.client.wire.failures import from_grpc, stall, unanswered
+from whymatch.client.wire.failures import client_closed, from_grpc, stall, unanswered
 from whymatch.client.wire.stubs import Stubs
 
 Item = TypeVar("Item")
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+Outcome = TypeVar("Outcome")
 Arguments = ParamSpec("Arguments")
 Several: TypeAlias = Iterable[Item]
 
@@ -27,12 +30,19 @@ Several: TypeAlias = Iterable[Item]
 class Transport:
     """Calls the methods of one server. Safe to share between threads."""
 
-    def __init__(self, address: str, timeout_s: float | None, access: Access) -> None:
-        """Prepare to call the server at `address`; `timeout_s` is for each call, or each answer of a stream."""
-        self.address = address
+    def __init__(self, address: str, timeout_s: float | None, access: Access, retries: int = RETRIES) -> None:
+        """Prepare to call the server at `address`.
+
+        timeout_s: for each call with all its tries, or each answer of a stream.
+        retries: how often a call that only reads is tried again.
+        """
+        self.address = address = complete_address(address)
         self.timeout_s = timeout_s
+        self._retries = check_retries(retries)
+        self._closed = threading.Event()
         self._metadata = access.metadata()
         credentials = access.credentials()
+        self._tls = credentials is not None
         options = channel_options(address)
         if credentials:
             self._channel = grpc.secure_channel(address, credentials, options)
@@ -42,14 +52,41 @@ class Transport:
 
     def close(self) -> None:
         """Close the connection; calls that still run are canceled."""
+        self._closed.set()
         self._channel.close()
 
     def call(self, method: Callable[..., Response], request: Any) -> Response:
-        """Call `method` with the deadline and the token; raise our errors."""
+        """Call `method` with the deadline and the token, again if it only reads and may succeed; raise our errors."""
+        deadline = Deadline(self.timeout_s)
+        left = pauses(request, self._retries, deadline)
+        while True:
+            try:
+                return self._try(method, request, deadline)
+            except WhymatchError as error:
+                pause_s = next(left, None) if may_pass(error) else None
+                if pause_s is None:
+                    raise
+            self._closed.wait(pause_s)
+
+    def _try(self, method: Callable[..., Response], request: Any, deadline: Deadline) -> Response:
         try:
-            return method(request, timeout=self.timeout_s, metadata=self._metadata)
+            return self._begin(method, request, deadline.left_s())
         except grpc.RpcError as failure:
-            raise from_grpc(failure, self.address) from None
+            raise self._error(failure) from None
+
+    def _begin(self, method: Callable[..., Outcome], request: Any, timeout_s: float | None = None) -> Outcome:
+        """Start a call, unless the client is closed."""
+        if self._closed.is_set():
+            raise client_closed()
+        try:
+            return method(request, timeout=timeout_s, metadata=self._metadata)
+        except ValueError:
+            if self._closed.is_set():  # meanwhile
+                raise client_closed() from None
+            raise
+
+    def _error(self, failure: grpc.RpcError, deadline_s: float | None = None) -> WhymatchError:
+        return from_grpc(failure, self.address, deadline_s, tls=self._tls, closed=self._closed.is_set())
 
     def stream(
         self,
@@ -60,7 +97,7 @@ class Transport:
         """Yield the answers to one request; `deadline_s` is for the whole call, `timeout_s` for each answer."""
         pace = Pace()
         pace.send()
-        call = method(request, timeout=deadline_s, metadata=self._metadata)
+        call = self._begin(method, request, deadline_s)
         with closing(self._watched(call, pace, deadline_s)) as answers:
             for answer in answers:
                 pace.send()  # the next one is now due
@@ -84,7 +121,7 @@ class Transport:
             except Exception as error:
                 broken.append(error)
 
-        call = method(outgoing(), metadata=self._metadata)
+        call = self._begin(method, outgoing())
         with closing(self._watched(call, pace)) as answers:
             yield from answers
         if broken:
@@ -107,7 +144,7 @@ class Transport:
         except grpc.RpcError as failure:
             if stalled.is_set():
                 raise stall(self.timeout_s) from None
-            raise from_grpc(failure, self.address, deadline_s) from None
+            raise self._error(failure, deadline_s) from None
         finally:
             ended.set()
             call.cancel()  # type: ignore[no-untyped-call]

@@ -15,15 +15,18 @@ import grpc
 import grpc.aio
 import numpy as np
 
-from whymatch.client.channel import Access, channel_options
+from whymatch.client.channel import Access, channel_options, complete_address
+from whymatch.client.errors import WhymatchError
 from whymatch.client.results import Embedding
+from whymatch.client.retrying import RETRIES, Deadline, check_retries, may_pass, pauses
 from whymatch.client.stall import Pace
-from whymatch.client.wire.failures import from_grpc, stall, unanswered
+from whymatch.client.wire.failures import client_closed, from_grpc, stall, unanswered
 from whymatch.client.wire.stubs import AsyncStubs
 
 Item = TypeVar("Item")
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+Outcome = TypeVar("Outcome")
 Arguments = ParamSpec("Arguments")
 Several: TypeAlias = Iterable[Item] | AsyncIterable[Item]
 
@@ -31,12 +34,19 @@ Several: TypeAlias = Iterable[Item] | AsyncIterable[Item]
 class AsyncTransport:
     """Calls the methods of one server."""
 
-    def __init__(self, address: str, timeout_s: float | None, access: Access) -> None:
-        """Prepare to call the server at `address`; `timeout_s` is for each call, or each answer of a stream."""
-        self.address = address
+    def __init__(self, address: str, timeout_s: float | None, access: Access, retries: int = RETRIES) -> None:
+        """Prepare to call the server at `address`.
+
+        timeout_s: for each call with all its tries, or each answer of a stream.
+        retries: how often a call that only reads is tried again.
+        """
+        self.address = address = complete_address(address)
         self.timeout_s = timeout_s
+        self._retries = check_retries(retries)
+        self._closed = False
         self._metadata = access.metadata()
         credentials = access.credentials()
+        self._tls = credentials is not None
         options = channel_options(address)
         if credentials:
             self._channel = grpc.aio.secure_channel(address, credentials, options)
@@ -46,14 +56,36 @@ class AsyncTransport:
 
     async def close(self) -> None:
         """Close the connection; calls that still run are canceled."""
+        self._closed = True
         await self._channel.close(None)
 
     async def call(self, method: Callable[..., Awaitable[Response]], request: Any) -> Response:
-        """Call `method` with the deadline and the token; raise our errors."""
+        """Call `method` with the deadline and the token, again if it only reads and may succeed; raise our errors."""
+        deadline = Deadline(self.timeout_s)
+        left = pauses(request, self._retries, deadline)
+        while True:
+            try:
+                return await self._try(method, request, deadline)
+            except WhymatchError as error:
+                pause_s = next(left, None) if may_pass(error) else None
+                if pause_s is None:
+                    raise
+            await asyncio.sleep(pause_s)
+
+    async def _try(self, method: Callable[..., Awaitable[Response]], request: Any, deadline: Deadline) -> Response:
         try:
-            return await method(request, timeout=self.timeout_s, metadata=self._metadata)
+            return await self._begin(method, request, deadline.left_s())
         except grpc.RpcError as failure:
-            raise from_grpc(failure, self.address) from None
+            raise self._error(failure) from None
+
+    def _begin(self, method: Callable[..., Outcome], request: Any, timeout_s: float | None = None) -> Outcome:
+        """Start a call, unless the client is closed."""
+        if self._closed:
+            raise client_closed()
+        return method(request, timeout=timeout_s, metadata=self._metadata)
+
+    def _error(self, failure: grpc.RpcError, deadline_s: float | None = None) -> WhymatchError:
+        return from_grpc(failure, self.address, deadline_s, tls=self._tls, closed=self._closed)
 
     async def stream(
         self,
@@ -64,7 +96,7 @@ class AsyncTransport:
         """Yield the answers to one request; `deadline_s` is for the whole call, `timeout_s` for each answer."""
         pace = Pace()
         pace.send()
-        call = method(request, timeout=deadline_s, metadata=self._metadata)
+        call = self._begin(method, request, deadline_s)
         async with aclosing(self._watched(call, pace, deadline_s)) as answers:
             async for answer in answers:
                 pace.send()  # the next one is now due
@@ -85,7 +117,7 @@ class AsyncTransport:
             except Exception as error:
                 broken.append(error)
 
-        call = method(outgoing(), metadata=self._metadata)
+        call = self._begin(method, outgoing())
         async with aclosing(self._watched(call, pace)) as answers:
             async for answer in answers:
                 yield answer
@@ -109,7 +141,7 @@ class AsyncTransport:
                 yield answer
                 pace.listen()
         except grpc.RpcError as failure:
-            raise from_grpc(failure, self.address, deadline_s) from None
+            raise self._error(failure, deadline_s) from None
         except asyncio.CancelledError:
             if watch.done():
                 raise stall(self.timeout_s) from None

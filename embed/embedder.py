@@ -4,6 +4,7 @@ import os
 import threading
 from collections import defaultdict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from whymatch.embed.features import Features
@@ -133,4 +134,5 @@ def _fail(result: "Future[Features]", err: Exception) -> None:
 def yield_to_the_network() -> None:
     """Let this thread run when the network leaves a core free: a network waits for its slowest thread."""
     if hasattr(os, "setpriority") and hasattr(os, "PRIO_PROCESS"):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        with suppress(OSError):  # macOS takes processes only, a hardened service none: it is a wish
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)

@@ -10,8 +10,10 @@ from whymatch.index.errors import (
     NewerFormat,
     OtherEmbedding,
     ReadOnlyStorage,
+    StorageFailed,
     StorageFull,
     StorageInUse,
+    TooManyFiles,
     UnknownGallery,
     UnknownImage,
     UnknownLabel,
@@ -19,6 +21,7 @@ from whymatch.index.errors import (
 from whymatch.index.galleries import Galleries
 from whymatch.index.gallery import Fitting, Gallery
 from whymatch.index.gallery_version import GalleryVersion
+from whymatch.index.open_files import raise_file_limit
 from whymatch.index.records import (
     Added,
     GalleryFacts,
@@ -50,13 +53,16 @@ __all__ = [
     "NewerFormat",
     "OtherEmbedding",
     "ReadOnlyStorage",
+    "StorageFailed",
     "StorageFull",
     "StorageInUse",
     "StoredImage",
+    "TooManyFiles",
     "UnknownGallery",
     "UnknownImage",
     "UnknownLabel",
     "VectorIndex",
     "check_gallery_name",
     "check_image_name",
+    "raise_file_limit",
 ]

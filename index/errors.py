@@ -121,3 +121,18 @@ class StorageFull(WhymatchError):
     """The disk is full."""
 
     reason = "STORAGE_FULL"
+
+
+class StorageFailed(WhymatchError):
+    """The disk reports an error of its own."""
+
+    reason = "STORAGE_FAILED"
+
+
+class TooManyFiles(WhymatchError):
+    """The system lets this process, or all together, open no more files."""
+
+    reason = "TOO_MANY_FILES"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"too many open files, so that {what} cannot be opened; raise the limit with `ulimit -n`")

@@ -6,6 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import faiss
 import numpy as np
 
 from whymatch.embed import Array
-from whymatch.index.disk import disk_errors
+from whymatch.index.disk import disk_errors, not_written
 from whymatch.index.errors import BadIndexFactory
 from whymatch.index.scan import scan
 from whymatch.index.shortlist import Shortlist, pays
@@ -134,13 +135,23 @@ class FaissIndex:
 
     def save(self, generation: int) -> None:
         """Write the index and, last, the facts that vouch for it; each file appears whole or not at all."""
-        with self._lock, disk_errors(str(self._path)):
-            temporary = self._path.with_suffix(".tmp")
+        temporary = self._path.with_suffix(".tmp")
+        try:
+            with self._lock, disk_errors(str(self._path), self._path.parent):
+                self._write(temporary, generation)
+        finally:
+            with suppress(OSError):  # half a file must not keep a disk full
+                temporary.unlink(missing_ok=True)
+
+    def _write(self, temporary: Path, generation: int) -> None:
+        try:
             faiss.write_index(self._index, str(temporary))
-            facts = {**self._identity(), "generation": generation, "sha256": _sha256(temporary)}
-            _replace(temporary, self._path)
-            temporary.write_text(json.dumps(facts))
-            _replace(temporary, self._facts_path)
+        except RuntimeError as err:  # all that FAISS says of a disk
+            raise not_written(err, str(self._path), self._path.parent) from err
+        facts = {**self._identity(), "generation": generation, "sha256": _sha256(temporary)}
+        _replace(temporary, self._path)
+        temporary.write_text(json.dumps(facts))
+        _replace(temporary, self._facts_path)
 
     def load(self, generation: int) -> bool:
         """Read the file if its facts, checksum and generation fit."""

@@ -12,12 +12,13 @@ from typing import Self
 import filelock
 
 from whymatch.embed import Model, WhymatchError
-from whymatch.index.disk import disk_errors
+from whymatch.index.disk import disk_errors, sync
 from whymatch.index.errors import GalleryExists, StorageInUse, UnknownGallery
 from whymatch.index.faiss_index import FaissIndex
 from whymatch.index.gallery import Gallery
+from whymatch.index.open_files import OpenFiles
 from whymatch.index.records import GalleryFacts, check_gallery_name
-from whymatch.index.store import Store, sync
+from whymatch.index.store import Store
 
 LOGGER = logging.getLogger(__name__)
 
@@ -40,8 +41,9 @@ class Galleries:
         self._path = path / "galleries"
         self._model = model
         self._opened: dict[str, Gallery] = {}
+        self._open_files = OpenFiles()
         self._lock = threading.RLock()
-        with disk_errors(f"the data directory {str(path)!r}"):
+        with disk_errors(f"the data directory {str(path)!r}", path):
             self._path.mkdir(parents=True, exist_ok=True)
             self._file_lock = filelock.FileLock(path / "lock")
             try:
@@ -74,7 +76,7 @@ class Galleries:
         """Close one gallery; that its index cannot be saved costs time at the next start, nothing else."""
         try:
             gallery.close()
-        except WhymatchError:
+        except Exception:  # whatever it is, the other galleries are closed
             LOGGER.exception("the index of gallery %r is not saved and will be built anew", gallery.name)
 
     def create(self, name: str, *, index_factory: str = "auto", omit_feature_maps: bool = False) -> Gallery:
@@ -85,7 +87,7 @@ class Galleries:
                 raise GalleryExists(name)
             FaissIndex(self._folder(name) / "index.faiss", self._model.dimensions, index_factory)  # BadIndexFactory
             new = self._path / f"{NEW}{name}"
-            with disk_errors(f"gallery {name!r}"):
+            with disk_errors(f"gallery {name!r}", self._path):
                 shutil.rmtree(new, ignore_errors=True)
                 Store.create(new, self._model.fingerprint, index_factory, omit_feature_maps)
                 new.rename(self._folder(name))
@@ -105,7 +107,7 @@ class Galleries:
             if name not in self._opened:
                 if not self._folder(name).is_dir():
                     raise UnknownGallery(name)
-                self._opened[name] = Gallery(self._folder(name), self._model)
+                self._opened[name] = Gallery(self._folder(name), self._model, self._open_files)
             return self._opened[name]
 
     def describe(self, name: str) -> GalleryFacts:
@@ -116,7 +118,7 @@ class Galleries:
         with self._lock:
             if not self._folder(name).is_dir():
                 raise UnknownGallery(name)
-            store = Store(self._folder(name))
+            store = Store(self._folder(name), self._open_files)
             try:
                 return store.facts()
             finally:
@@ -137,7 +139,7 @@ class Galleries:
                 raise UnknownGallery(name)
             self._opened.pop(name, None)
             removed = self._path / f"{REMOVED}{uuid.uuid4().hex}"
-            with disk_errors(f"gallery {name!r}"):
+            with disk_errors(f"gallery {name!r}", self._path):
                 self._folder(name).rename(removed)
                 shutil.rmtree(removed)
 

@@ -11,6 +11,7 @@ from whymatch.index.errors import ModelMismatch
 from whymatch.index.faiss_index import FaissIndex
 from whymatch.index.gallery_version import GalleryVersion
 from whymatch.index.half_maps import HalfMap, compress
+from whymatch.index.open_files import OpenFiles
 from whymatch.index.records import (
     Added,
     GalleryFacts,
@@ -29,24 +30,27 @@ Fitting: TypeAlias = Callable[[Iterable[Array], int], Iterator[Progress[Head]]]
 class Gallery:
     """A named collection of images that one model embedded; thread-safe."""
 
-    def __init__(self, folder: Path, model: Model) -> None:
+    def __init__(self, folder: Path, model: Model, open_files: OpenFiles) -> None:
         """Open a gallery; its vector index is read from its file or, if that does not fit, built anew.
 
         Raises:
             ModelMismatch, NewerFormat, BrokenGallery, ReadOnlyStorage.
         """
-        self._store = Store(folder)
-        facts = self._store.facts()
-        if facts.model != model.fingerprint:
-            self._store.close()
-            raise ModelMismatch(folder.name, facts.model, model.fingerprint)
         self.name = folder.name
         self._model = model
-        self._index_factory = facts.index_factory
-        self._keeps_feature_maps = not facts.omit_feature_maps
         self._adding = threading.Lock()  # keeps the order of changes the same in store and index
-        self._version = self._new_version(self._store.head())
-        self._version.load()
+        self._store = Store(folder, open_files)
+        try:
+            facts = self._store.facts()
+            if facts.model != model.fingerprint:
+                raise ModelMismatch(folder.name, facts.model, model.fingerprint)
+            self._index_factory = facts.index_factory
+            self._keeps_feature_maps = not facts.omit_feature_maps
+            self._version = self._new_version(self._store.head())
+            self._version.load()
+        except BaseException:
+            self._store.close()
+            raise
 
     @property
     def version(self) -> GalleryVersion:

@@ -1,7 +1,6 @@
 """The truth about one gallery: a SQLite database of rows, vectors and feature maps, and the image files beside it."""
 
 import json
-import os
 import sqlite3
 import threading
 import time
@@ -17,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whymatch.embed import NO_HEAD, Array, Head, HeadKind
-from whymatch.index.disk import disk_errors
+from whymatch.index.disk import disk_errors, sync
 from whymatch.index.errors import BrokenGallery, ImageExists, NewerFormat, UnknownGallery, UnknownImage
 from whymatch.index.half_maps import HalfMap, expand
+from whymatch.index.open_files import OpenFiles
 from whymatch.index.records import Added, GalleryFacts, HeadFacts, NewImage, StoredImage
 
 Row = tuple[Any, ...]
@@ -103,21 +103,30 @@ class Store:
     that refers to them, so a crash can leave a file too many, never one too few; the next start removes those.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Open the gallery in `folder`. Raises NewerFormat, BrokenGallery, ReadOnlyStorage."""
+    def __init__(self, folder: Path, open_files: OpenFiles) -> None:
+        """Open the gallery in `folder`. Raises NewerFormat, BrokenGallery, ReadOnlyStorage, TooManyFiles.
+
+        open_files: what asks this store to `rest` when others have been used since.
+        """
         self.folder = folder
         self._name = f"gallery {folder.name!r}"
-        with disk_errors(self._name):
-            self._writer = _connect(folder)
-            self._check_format()
-            self._reader = _connect(folder)
-            self._reader.execute(f"PRAGMA cache_size = -{READ_CACHE_KIB}")
-        self._count: int = self._reader.execute("SELECT count(*) FROM images").fetchone()[0]
+        self._files = open_files
         self._writing = threading.Lock()
         self._reading = threading.Lock()
+        self._writer_or_none: sqlite3.Connection | None = None
+        self._reader_or_none: sqlite3.Connection | None = None
         self._closed = False
-        if (folder / ADDING).exists():
-            self._sweep()
+        try:
+            with disk_errors(self._name, self.folder):
+                self._check_format()
+                self._count: int = self._reader.execute("SELECT count(*) FROM images").fetchone()[0]
+                if (folder / ADDING).exists():
+                    self._sweep()
+        except BaseException:
+            self._files.closed(self)
+            self._disconnect()
+            raise
+        self._files.used(self)
 
     @staticmethod
     def create(folder: Path, model: str, index_factory: str, omit_feature_maps: bool) -> None:
@@ -129,7 +138,7 @@ class Store:
             "create_time": time.time(),
             "generation": 0,
         }
-        with disk_errors(f"gallery {folder.name!r}"):
+        with disk_errors(f"gallery {folder.name!r}", folder):
             (folder / CONTENTS).mkdir(parents=True)
             with closing(_connect(folder)) as connection:
                 connection.executescript(f"BEGIN; {SCHEMA}")
@@ -139,11 +148,26 @@ class Store:
 
     def close(self) -> None:
         """Close the database; what was acknowledged is on disk already."""
-        with self._writing, self._reading:
+        with self._writing, self._reading, disk_errors(self._name, self.folder):
             self._closed = True
-            self._reader.close()
-            self._writer.close()
+            self._files.closed(self)
+            self._disconnect()
             (self.folder / ADDING).unlink(missing_ok=True)
+
+    def rest(self) -> bool:
+        """Give back the files until they are needed again; False, and nothing done, while they are in use."""
+        if not self._writing.acquire(blocking=False):
+            return False
+        try:
+            if not self._reading.acquire(blocking=False):
+                return False
+            try:
+                self._disconnect()
+            finally:
+                self._reading.release()
+        finally:
+            self._writing.release()
+        return True
 
     def facts(self) -> GalleryFacts:
         """Return what the gallery is."""
@@ -319,7 +343,7 @@ class Store:
 
     def content(self, name: str) -> bytes:
         """Return an image's bytes. Raises UnknownImage."""
-        with disk_errors(self._name):
+        with disk_errors(self._name, self.folder):
             try:
                 return self._content_path(self.get(name).content_sha256).read_bytes()
             except FileNotFoundError as err:
@@ -329,7 +353,7 @@ class Store:
 
     def content_by_hash(self, digest: str) -> bytes | None:
         """Return the bytes of an image by the hash of its file, None if it is gone."""
-        with disk_errors(self._name):
+        with disk_errors(self._name, self.folder):
             try:
                 return self._content_path(digest).read_bytes()
             except FileNotFoundError:
@@ -378,6 +402,28 @@ class Store:
 
     # Plumbing.
 
+    @property
+    def _writer(self) -> sqlite3.Connection:
+        """The connection that changes; whoever uses it holds `_writing`."""
+        if self._writer_or_none is None:
+            self._writer_or_none = _connect(self.folder)
+        return self._writer_or_none
+
+    @property
+    def _reader(self) -> sqlite3.Connection:
+        """The connection that reads; whoever uses it holds `_reading`."""
+        if self._reader_or_none is None:
+            self._reader_or_none = _connect(self.folder)
+            self._reader_or_none.execute(f"PRAGMA cache_size = -{READ_CACHE_KIB}")
+        return self._reader_or_none
+
+    def _disconnect(self) -> None:
+        reader, self._reader_or_none = self._reader_or_none, None
+        writer, self._writer_or_none = self._writer_or_none, None
+        for connection in (reader, writer):
+            if connection is not None:
+                connection.close()
+
     def _check_format(self) -> None:
         (version,) = self._writer.execute("PRAGMA user_version").fetchone()
         if version > FORMAT:
@@ -395,14 +441,16 @@ class Store:
 
     def _rows(self, query: str, values: Sequence[object] = ()) -> Generator[Row, None, None]:
         """Yield rows, to be read to the end or closed: no other thread reads meanwhile."""
-        with self._reading, disk_errors(self._name):
+        with self._reading, disk_errors(self._name, self.folder):
             self._require_open()
+            self._files.used(self)
             yield from self._reader.execute(query, values)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        with self._writing, disk_errors(self._name):
+        with self._writing, disk_errors(self._name, self.folder):
             self._require_open()
+            self._files.used(self)
             yield
 
     def _require_open(self) -> None:
@@ -415,10 +463,14 @@ class Store:
 
 def _connect(folder: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(folder / DATABASE, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA page_size = 32768")  # halves the work of writing feature maps
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
+    try:
+        connection.execute("PRAGMA page_size = 32768")  # halves the work of writing feature maps
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -433,15 +485,6 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-
-def sync(path: Path) -> None:
-    """Wait until a file or folder is on disk; many files are faster written first and synced afterwards."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _in_order(names: Sequence[str], found: Mapping[str, Found]) -> list[Found]:

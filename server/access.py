@@ -1,5 +1,6 @@
 """Who may call what: bearer tokens that only read and tokens that do everything."""
 
+import codecs
 import hmac
 import ipaddress
 from dataclasses import dataclass
@@ -59,9 +60,19 @@ def _lines(file: Path | None) -> tuple[bytes, ...]:
     if file is None:
         return ()
     try:
-        tokens = tuple(line.strip() for line in file.read_bytes().splitlines() if line.strip())
+        lines = [line.strip() for line in _text(file.read_bytes()).splitlines()]
     except OSError as err:
         raise CannotStart(f"the token file {str(file)!r} cannot be read: {err.strerror}") from err
+    for number, line in enumerate(lines, 1):
+        if not (line.isascii() and line.isprintable()):
+            raise CannotStart(f"line {number} of the token file {str(file)!r} has more than plain ASCII characters")
+    tokens = tuple(line.encode() for line in lines if line)
     if not tokens:
         raise CannotStart(f"the token file {str(file)!r} is empty; write one token on each line")
     return tokens
+
+
+def _text(content: bytes) -> str:
+    """Decode a file as the editors of any system write it: UTF-8 or, marked as such, UTF-16."""
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if utf16 else "utf-8-sig", errors="replace")

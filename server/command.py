@@ -1,6 +1,7 @@
 """`whymatch serve`: flags to a `ServerConfig`. What takes long to import waits until the flags are right."""
 
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; by default with the arguments of the process."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # our own lines say what went wrong
     app(arguments, prog_name="whymatch serve")
 
 

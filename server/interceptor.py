@@ -46,6 +46,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._default_deadline_s = default_deadline_s
         self._handlers: dict[str, Handler] = {}
         self._running = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._cut_off: set[asyncio.Task[Any]] = set()
         self._stopping = stopping
         self._idle = asyncio.Event()
         metrics.in_flight.set_function(lambda: self._running)
@@ -69,6 +71,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 await asyncio.wait_for(self._idle.wait(), grace_s)
             except TimeoutError:
                 logger.warning("%d calls did not end within %g s and are cut off", self._running, grace_s)
+                self._cut_off = set(self._tasks)
+                for task in self._cut_off:  # each tells its client why, before gRPC would cancel it without a word
+                    task.cancel()
 
     def _wrapped(self, method: str, handler: Handler) -> Handler:
         name = method.removeprefix(PREFIX)
@@ -106,18 +111,23 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         request_id.set(_request_id(metadata))
         trailer = ((REQUEST_ID, request_id.get()),)
         context.set_trailing_metadata(trailer)
-        code, failure = "OK", None
+        code = "OK"
+        failure: Exception | None = None
         try:
-            with self._admitted(method, str(metadata.get("authorization", ""))):
-                yield
-        except asyncio.CancelledError:
-            code = "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
-            raise
-        except Exception as err:
-            failure = BadRequest(f"the request cannot be parsed: {err}") if isinstance(err, DecodeError) else err
-            code = code_of(failure).name
-            status = to_status(failure)
-            await context.abort(status.code, status.details, (*trailer, *status.trailing_metadata))
+            try:
+                with self._admitted(method, str(metadata.get("authorization", ""))):
+                    yield
+            except asyncio.CancelledError:
+                if asyncio.current_task() not in self._cut_off:
+                    code = "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
+                    raise
+                failure = ShuttingDown()
+            except Exception as err:
+                failure = BadRequest(f"the request cannot be parsed: {err}") if isinstance(err, DecodeError) else err
+            if failure is not None:
+                code = code_of(failure).name
+                status = to_status(failure)
+                await context.abort(status.code, status.details, (*trailer, *status.trailing_metadata))
         finally:
             seconds = time.perf_counter() - started
             self._metrics.count_call(method, code, seconds)
@@ -131,9 +141,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         if self._running >= self._max_calls:
             raise TooManyCalls(self._max_calls)
         self._running += 1
+        task = asyncio.current_task()
+        assert task
+        self._tasks.add(task)
         try:
             yield
         finally:
+            self._tasks.discard(task)
             self._running -= 1
             self._notice_end()
 

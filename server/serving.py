@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Protocol
 
 import grpc
 
 from whymatch.embed import DecodeLimits, Embedder, Model, Pooling, WhymatchError, load_model, load_named_model
 from whymatch.embed.embedder import yield_to_the_network
-from whymatch.index import Galleries
+from whymatch.index import Galleries, raise_file_limit
 from whymatch.server.access import Tokens, is_loopback, read_tokens
 from whymatch.server.config import ServerConfig
 from whymatch.server.embed_servicer import EmbedServicer
@@ -76,6 +77,7 @@ def serve(config: ServerConfig, *, ready: Callable[[str], None]) -> None:
         CannotStart: the port is taken, or a file of tokens or TLS cannot be used.
         WhymatchError: the model or the data directory cannot be used.
     """
+    raise_file_limit()  # each gallery and each connection takes some
     asyncio.run(_serve(config, ready))
 
 
@@ -123,6 +125,7 @@ async def running(config: ServerConfig, model: Model | None = None) -> AsyncIter
         await server.start()
         gc.collect()
         gc.freeze()  # the model and its libraries stay; looking through them again and again took 6 % of the time
+        _log_start(config, model, _address(config.host, port))
         try:
             yield _address(config.host, port)
         finally:
@@ -130,6 +133,7 @@ async def running(config: ServerConfig, model: Model | None = None) -> AsyncIter
             await calls.drain(config.grace_s)
             await server.stop(LAST_WORDS_S)
             await loop.shutdown_default_executor()
+    logger.info("stopped: every gallery is closed")
 
 
 def _load_model(config: ServerConfig) -> Model:
@@ -149,8 +153,8 @@ def _load_model(config: ServerConfig) -> Model:
 
 def _interceptor(config: ServerConfig, metrics: Metrics, stopping: asyncio.Event) -> CallInterceptor:
     tokens = read_tokens(config.read_token_file, config.write_token_file)
-    if tokens != Tokens() and not config.tls_certificate and not is_loopback(config.host):
-        logger.warning("tokens travel in plain text to %s; give the server --tls-certificate", config.host)
+    if not is_loopback(config.host):
+        _warn_of_openness(config, known=tokens != Tokens() or config.tls_client_ca is not None)
     return CallInterceptor(
         tokens,
         metrics,
@@ -158,6 +162,23 @@ def _interceptor(config: ServerConfig, metrics: Metrics, stopping: asyncio.Event
         default_deadline_s=config.default_deadline_s,
         stopping=stopping,
     )
+
+
+def _warn_of_openness(config: ServerConfig, *, known: bool) -> None:
+    """Say in one line what strangers may do on a server that others than this machine reach.
+
+    known: whether it knows its clients, by tokens or certificates.
+    """
+    if not known:
+        in_plain = "" if config.tls_certificate else ", in plain text (--tls-certificate encrypts)"
+        logger.warning(
+            "anybody who reaches %s may search, add and delete images and galleries%s; --write-token-file and "
+            "--read-token-file admit only those with a token",
+            config.host,
+            in_plain,
+        )
+    elif not config.tls_certificate:
+        logger.warning("tokens travel in plain text to %s; give the server --tls-certificate", config.host)
 
 
 def _open_all(galleries: Galleries, model: Model) -> None:
@@ -170,6 +191,8 @@ def _open_all(galleries: Galleries, model: Model) -> None:
             galleries.open(facts.name)
         except WhymatchError as err:
             logger.warning("gallery %r cannot be opened: %s", facts.name, err)
+        except Exception:  # whatever it is, the other galleries are served
+            logger.exception("gallery %r cannot be opened", facts.name)
 
 
 def _options(config: ServerConfig) -> list[tuple[str, int]]:
@@ -181,7 +204,21 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),  # a port in use is an error, not a port shared
         ("grpc.keepalive_time_ms", 60_000),  # a stream whose client vanished would hold its place for hours
         ("grpc.keepalive_timeout_ms", 20_000),
+        # Clients may ping, too, also between their calls: proxies drop what is silent, and gRPC would hang up on them.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 500),
     ]
+
+
+def _log_start(config: ServerConfig, model: Model, address: str) -> None:
+    facts = {
+        "version": version("whymatch"),
+        "model": model.fingerprint,
+        "data": str(config.data),
+        "address": address,
+        "encrypted": config.tls_certificate is not None,
+    }
+    logger.info("serving", extra={"facts": facts})
 
 
 def _servicers(parts: Parts) -> list[Servicer]:

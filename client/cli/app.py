@@ -3,6 +3,7 @@
 Slow packages are imported by the command that needs them, so that `whymatch --help` answers at once.
 """
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # our own line says what went wrong, and what to do
     app()
 
 

@@ -80,16 +80,19 @@ def connect(
 
     if (client_certificate is None) != (client_key is None):
         raise typer.BadParameter("--client-certificate and --client-key belong together")
-    return Client(
-        address,
-        gallery=DEFAULT_GALLERY if gallery is None else gallery,
-        timeout_s=timeout,
-        token=token,
-        tls=tls,
-        ca_certificate=ca_certificate,
-        client_certificate=client_certificate,
-        client_key=client_key,
-    )
+    try:
+        return Client(
+            address,
+            gallery=DEFAULT_GALLERY if gallery is None else gallery,
+            timeout_s=timeout,
+            token=token,
+            tls=tls,
+            ca_certificate=ca_certificate,
+            client_certificate=client_certificate,
+            client_key=client_key,
+        )
+    except ValueError as error:  # an address or a token that cannot be one
+        raise typer.BadParameter(str(error)) from error
 
 
 def connect_to(address: str, context: typer.Context) -> "Client":

@@ -105,7 +105,7 @@ class PeakStore:
     def _errors(self) -> Iterator[None]:
         """Remove the file if it turns out damaged: not what SQLite can read, or not what was written."""
         try:
-            with disk_errors("the peaks of units"):
+            with disk_errors("the peaks of units", self._path.parent):
                 yield
         except (BrokenGallery, sqlite3.Error, ValueError, KeyError) as err:
             for suffix in ("", "-wal", "-shm"):

@@ -1,3 +1,4 @@
+import os
 import threading
 from concurrent.futures import CancelledError
 from dataclasses import replace
@@ -132,3 +133,14 @@ def test_close_finishes_what_was_submitted(model):
     assert all(future.done() for future in futures)
     with pytest.raises(RuntimeError, match="closed"):
         embedder.submit(png(1))
+
+
+def test_a_priority_that_cannot_be_set_is_gone_without(model, monkeypatch):
+    def refuse(*_: int) -> None:
+        raise ProcessLookupError(3, "No such process")
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    embedder = Embedder(model, decoders=1)
+    for seed in range(2):
+        assert embedder.submit(png(seed), urgent=True).result(30).embedding.shape == (DIMENSIONS,)
+    embedder.close()

@@ -1,3 +1,5 @@
+import asyncio
+
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -7,6 +9,8 @@ from small_weights import DIMENSIONS
 from whymatch.server import ServerConfig
 from whymatch.server.access import Tokens, is_loopback, read_tokens
 from whymatch.server.errors import CannotStart, ReadOnlyToken, Unauthenticated
+from whymatch.server.metrics import Metrics
+from whymatch.server.serving import _interceptor
 from whymatch.v1 import (
     embed_service_pb2,
     explain_service_pb2,
@@ -88,6 +92,19 @@ def test_a_token_file_that_is_missing_or_empty_is_an_error(tmp_path):
             read_tokens(tmp_path / name, None)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_token_file_may_be_written_on_any_system(tmp_path, encoding):
+    (tmp_path / "tokens").write_bytes("owner\r\n\t\r\n\tdeputy \t\r\n".encode(encoding))
+    assert read_tokens(None, tmp_path / "tokens") == Tokens(write=(b"owner", b"deputy"))
+
+
+@pytest.mark.parametrize("content", ["fine\nschl\u00fcssel", "fine\na\0b"])
+def test_a_token_that_no_client_can_send_is_an_error(tmp_path, content):
+    (tmp_path / "tokens").write_text(content, "utf-8")
+    with pytest.raises(CannotStart, match=r"line 2 .* ASCII"):
+        read_tokens(tmp_path / "tokens", None)
+
+
 @pytest.mark.parametrize(
     ("host", "expected"),
     [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("example.org", False)],
@@ -109,3 +126,24 @@ def test_tokens_in_plain_text_beyond_this_machine_are_warned_of(model, tmp_path,
     tokens.write_text("owner")
     with serving(ServerConfig(data=tmp_path / "data", host=host, port=0, write_token_file=tokens), model):
         assert any("plain text" in record.message for record in caplog.records) == warned
+
+
+@pytest.mark.parametrize(
+    ("host", "guard", "said"),
+    [
+        ("0.0.0.0", (), "anybody who reaches 0.0.0.0 may search, add and delete images and galleries, in plain text"),
+        ("0.0.0.0", ("tls_certificate",), "anybody who reaches 0.0.0.0 may search, add and delete"),
+        ("0.0.0.0", ("tls_certificate", "tls_client_ca"), ""),
+        ("0.0.0.0", ("tls_certificate", "read_token_file"), ""),
+        ("0.0.0.0", ("read_token_file",), "tokens travel in plain text to 0.0.0.0"),
+        ("127.0.0.1", (), ""),
+    ],
+)
+def test_a_server_that_others_reach_says_what_they_may_do(tmp_path, caplog, host, guard, said):
+    (tmp_path / "file").write_text("token")
+    config = ServerConfig(host=host, **dict.fromkeys(guard, tmp_path / "file"))
+    _interceptor(config, Metrics(), asyncio.Event())
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == bool(said)
+    assert all(message.startswith(said) for message in messages)
+    assert all("plain text" in message for message in messages) or "tls_certificate" in guard

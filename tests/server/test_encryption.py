@@ -1,5 +1,6 @@
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from server_harness import connected, serving
 from small_weights import DIMENSIONS
 
+from whymatch.client import Client, Unavailable
 from whymatch.server import ServerConfig
 from whymatch.server.errors import CannotStart
 from whymatch.server.tls import server_credentials
@@ -83,3 +85,41 @@ def test_with_a_client_authority_it_lets_in_only_clients_with_a_certificate(conf
 def test_files_that_do_not_fit_are_an_error_at_the_start(certificates, certificate, key, authority):
     with pytest.raises(CannotStart, match=authority or certificate):
         server_credentials(certificates / certificate, certificates / key, authority and certificates / authority)
+
+
+@pytest.fixture(scope="module")
+def dated(certificates) -> Callable[[str, str], Path]:
+    """Make a certificate for the server's key that is valid from one day to another, both YYYYMMDD."""
+
+    def make(begin: str, end: str) -> Path:
+        settings = "[ca]\ndefault_ca=d\n[d]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\n"
+        (certificates / "ca.cnf").write_text(settings + "unique_subject=no\npolicy=p\n[p]\ncommonName=supplied\n")
+        (certificates / "serial").write_text(f"{begin}\n")
+        (certificates / "index").touch()
+        signing = ("-cert", "ca.pem", "-keyfile", "ca.key", "-in", "server.csr", "-extfile", "server.ext", "-notext")
+        dates = ("-startdate", f"{begin}000000Z", "-enddate", f"{end}000000Z")
+        out = ("-out", f"{begin}.pem")
+        openssl(certificates, "ca", "-batch", "-config", "ca.cnf", *signing, *dates, *out)
+        return certificates / f"{begin}.pem"
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "said"),
+    [
+        ("20200101", "20200201", ["certificate has expired"]),
+        ("29990101", "29990201", ["certificate is not yet valid"]),
+        ("20200102", "29990201", []),
+    ],
+)
+def test_a_certificate_that_no_client_accepts_by_its_dates_is_warned_of(certificates, dated, caplog, begin, end, said):
+    server_credentials(dated(begin, end), certificates / "server.key", None)
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == said
+
+
+def test_a_client_calls_an_expired_certificate_expired(config, certificates, dated, model):
+    expired, trust = dated("20200103", "20200201"), {"ca_certificate": certificates / "ca.pem", "timeout_s": 10}
+    with serving(replace(config, tls_certificate=expired), model) as server, Client(server.address, **trust) as client:
+        with pytest.raises(Unavailable, match=r"certificate of the server at .* has expired"):
+            client.model()

@@ -4,7 +4,7 @@ import time
 import grpc
 import pytest
 from sample_pictures import png
-from server_harness import Sender, api_of, clogged, connected, eventually, failure, outcome, reason, serving
+from server_harness import Api, Sender, api_of, clogged, connected, eventually, failure, outcome, reason, serving
 from small_weights import DIMENSIONS
 
 from whymatch.server import ServerConfig
@@ -138,3 +138,21 @@ def grpc_code(api) -> str:
     except grpc.RpcError as err:
         return err.code().name
     return "OK"
+
+
+def test_a_client_that_pings_while_its_stream_is_quiet_is_served(model, tmp_path):
+    options = [
+        ("grpc.keepalive_time_ms", 1000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
+    config = ServerConfig(data=tmp_path, port=0)
+    with serving(config, model) as server, grpc.insecure_channel(server.address, options) as channel:
+        api, sender = Api(channel), Sender()
+        stream = api.galleries.AddImages(sender)
+        sender.send(AddImagesRequest(parent=api.create("g"), image_id="a", content=png(1)))
+        assert next(stream).image.width_px == 96
+        time.sleep(5.5)
+        sender.send(AddImagesRequest(parent="galleries/g", image_id="b", content=png(2)))
+        assert next(stream).image.width_px == 96
+        sender.end()

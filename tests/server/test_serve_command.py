@@ -107,6 +107,18 @@ def test_each_call_is_one_line_of_json_with_the_request_id(tmp_path):
     assert all(line["duration_ms"] > 0 and line["peer"] and line["time"] for line in calls)
 
 
+def test_the_log_begins_and_ends_with_a_line_of_the_server(tmp_path):
+    with served(tmp_path) as (process, api):
+        fingerprint = api.model(GetModelRequest()).fingerprint
+        process.terminate()
+        lines = [json.loads(line) for line in process.stderr]
+    first, last = lines[0], lines[-1]
+    assert (first["message"], first["model"], first["data"]) == ("serving", fingerprint, str(tmp_path))
+    assert first["version"]
+    assert first["address"].startswith("127.0.0.1:")
+    assert last["message"].startswith("stopped")
+
+
 def test_metrics_count_calls_and_images(tmp_path):
     port = free_port()
     with served(tmp_path, "--metrics-port", str(port)) as (_, api):

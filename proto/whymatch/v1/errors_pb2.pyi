@@ -113,6 +113,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A window, its context, a stride, a number of samples or a batch cannot have that size. INVALID_ARGUMENT."""
     ERROR_REASON_UNKNOWN_EXPLANATION: _ErrorReason.ValueType  # 39
     """No explanation has that name, or it has expired. NOT_FOUND."""
+    ERROR_REASON_STORAGE_FAILED: _ErrorReason.ValueType  # 40
+    """The disk under the data directory reports an error of its own; nothing of the refused image was kept. DATA_LOSS."""
+    ERROR_REASON_TOO_MANY_FILES: _ErrorReason.ValueType  # 41
+    """The system lets the server open no more files; whoever runs it may raise `ulimit -n`. RESOURCE_EXHAUSTED."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or one image of a stream, failed.
@@ -211,6 +215,10 @@ ERROR_REASON_BAD_WINDOW: ErrorReason.ValueType  # 38
 """A window, its context, a stride, a number of samples or a batch cannot have that size. INVALID_ARGUMENT."""
 ERROR_REASON_UNKNOWN_EXPLANATION: ErrorReason.ValueType  # 39
 """No explanation has that name, or it has expired. NOT_FOUND."""
+ERROR_REASON_STORAGE_FAILED: ErrorReason.ValueType  # 40
+"""The disk under the data directory reports an error of its own; nothing of the refused image was kept. DATA_LOSS."""
+ERROR_REASON_TOO_MANY_FILES: ErrorReason.ValueType  # 41
+"""The system lets the server open no more files; whoever runs it may raise `ulimit -n`. RESOURCE_EXHAUSTED."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final
