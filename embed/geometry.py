@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 GeometryMode = Literal["keep", "warp", "center-crop"]
+Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,14 @@ class Geometry:
     """With `keep` both sides are multiples of it: input pixels per cell of the map."""
     min_side_px: int = 32
     """With `keep` no side is shorter: below it the network has no cell."""
+    crop: float = 1.0
+    """With `center-crop` the side of what is seen, as a share of the image's shorter side."""
 
     def placement(self, width: int, height: int) -> Placement:
         """Return where a width x height image goes."""
         if self.mode != "center-crop":
             return Placement(width, height, (0.0, 0.0, float(width), float(height)))
-        side = min(width, height)
+        side = min(width, height) * self.crop
         left, top = (width - side) / 2, (height - side) / 2
         return Placement(width, height, (left, top, left + side, top + side))
 

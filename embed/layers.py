@@ -108,7 +108,7 @@ class Layers:
             layer = self.called(node)
             if is_relu(node, layer):
                 return node
-            if not isinstance(layer, nn.BatchNorm2d) and node.target not in ADDITIONS:
+            if not (isinstance(layer, nn.BatchNorm2d) or is_identity(node, layer) or node.target in ADDITIONS):
                 return None
         return None
 
@@ -128,17 +128,25 @@ class Layers:
         responses: set[fx.Node] = set()
         for node in self.nodes:
             layer = self.called(node)
+            if isinstance(layer, nn.Identity):
+                continue
             passes_on = is_pool(node, layer) or is_identity(node, layer) or node.target in CONCATENATIONS
-            if is_relu(node, layer) or (passes_on and responses.issuperset(node.all_input_nodes)):
+            if is_relu(node, layer) or (passes_on and responses.issuperset(map(self._passed_on, node.all_input_nodes))):
                 responses.add(node)
         return responses
+
+    def _passed_on(self, node: fx.Node) -> fx.Node:
+        """Return the node whose output a node has: another one than itself behind what timm leaves empty."""
+        while isinstance(self.called(node), nn.Identity):
+            [node] = node.all_input_nodes
+        return node
 
     def _named(self) -> list[Layer]:
         names: dict[fx.Node, list[str]] = {node: [] for node in self.nodes if node in self._responses}
         modules = module_outputs(self.module.graph)
         for module, node in modules.items():
-            if node in names:
-                names[node].append(module)
+            if self._passed_on(node) in names:
+                names[self._passed_on(node)].append(module)
         for module, node in modules.items():
             relu = self._relu_behind(node)
             if relu is not None:
@@ -156,7 +164,8 @@ class Layers:
             return None
         while len(node.users) == 1:
             (node,) = node.users
-            if not isinstance(self.called(node), nn.BatchNorm2d):
+            layer = self.called(node)
+            if not (isinstance(layer, nn.BatchNorm2d) or is_identity(node, layer)):
                 return node if node in self._responses else None
         return None
 

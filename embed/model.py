@@ -18,11 +18,12 @@ from torch import fx
 from whymatch.embed.activeness import Activeness, InterActive, InterActiveSetting
 from whymatch.embed.errors import BadModel, NoClassScores
 from whymatch.embed.features import Features
-from whymatch.embed.geometry import Geometry, GeometryMode, Placement
+from whymatch.embed.geometry import Geometry, GeometryMode, Interpolation, Placement
 from whymatch.embed.image import DecodeLimits, decode_image
 from whymatch.embed.layers import Layers
+from whymatch.embed.loading import BUNDLED, WEIGHT_SUFFIXES, load_network
 from whymatch.embed.model_file import Triple
-from whymatch.embed.networks import BUNDLED, WEIGHT_SUFFIXES, Network, load_network
+from whymatch.embed.networks import Network
 from whymatch.embed.pooling import Array, Pooling, PoolingKind
 from whymatch.embed.taps import Tap, parse_tap
 from whymatch.embed.trunk import Trunk, cut_trunk, output_shape, side_for_top, stride_and_min_side
@@ -59,6 +60,8 @@ class Model:
     """What is pooled instead of the trunk's output."""
     classes: tuple[str, ...] = ()
     """Names of the classes that the network scores; none if its weights lack its classifier."""
+    interpolation: Interpolation = "bilinear"
+    """How images are resized."""
 
     @property
     def dimensions(self) -> int:
@@ -93,7 +96,7 @@ class Model:
             "layer": self.layer,
             "weights_sha256": self.trunk.weights_sha256,
             **top,
-            "preprocessing": {**asdict(self.geometry), "filter": "bilinear", "mean": self.mean, "std": self.std},
+            "preprocessing": {**self._placing(), "filter": self.interpolation, "mean": self.mean, "std": self.std},
             "pooling": pooling,
             "precision": self.precision,
         }
@@ -104,6 +107,13 @@ class Model:
         text = json.dumps(self.description, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
+    def _placing(self) -> dict[str, object]:
+        """Describe the geometry; the crop only where there is one, so that older fingerprints stay."""
+        facts = asdict(self.geometry)
+        if self.geometry.mode != "center-crop" or self.geometry.crop == 1:
+            del facts["crop"]
+        return facts
+
     def prepare(self, content: bytes, limits: DecodeLimits, *, size: tuple[int, int] | None = None) -> Prepared:
         """Decode an image file and lay it onto the network's input. Raises the errors of `decode_image`.
 
@@ -112,7 +122,7 @@ class Model:
         image = decode_image(content, limits)
         placement = self.geometry.placement(*image.size)
         size = size or self.geometry.input_size(*image.size)
-        resized = image.resize(size, Image.Resampling.BILINEAR, box=placement.area)
+        resized = image.resize(size, Image.Resampling[self.interpolation.upper()], box=placement.area)
         return Prepared(np.asarray(resized), placement)
 
     def features(self, batch: Sequence[Prepared]) -> list[Features]:
@@ -148,8 +158,8 @@ class Model:
         """The function from feature maps to class scores. Raises NoClassScores."""
         if self.trunk.scorer is None:
             raise NoClassScores(
-                f"{self.backbone} has no class scores here: its weights lack its classifier, or that cannot be "
-                "followed; take others, or explain a similarity, a label or a unit"
+                f"{self.backbone} has no class scores here: {self.trunk.unscored}; explain a similarity, a label or a "
+                "unit instead"
             )
         return self.trunk.scorer
 
@@ -162,7 +172,8 @@ class Model:
         # holds 0 to 255 exactly, and batch_norm computes (x - mean) / std in float32: one pass, rounded once.
         dtype = DTYPES[self.precision]
         exact = dtype if pixels.dtype == np.uint8 else torch.float32
-        inputs = torch.from_numpy(pixels).to(self.device, exact).permute(0, 3, 1, 2)
+        writable = np.require(pixels, requirements="W")  # torch warns of others; what Pillow gives is not
+        inputs = torch.from_numpy(writable).to(self.device, exact).permute(0, 3, 1, 2)
         return torch.nn.functional.batch_norm(inputs, mean, std**2, eps=0.0).to(dtype)
 
     @functools.cached_property
@@ -221,7 +232,7 @@ def load_model(
     return Model(
         BUNDLED if backbone is None and weights is None else backbone or network.name,
         trunk,
-        Geometry(geometry, size, stride, min_side),
+        Geometry(geometry, size, stride, min_side, network.crop),
         mean or network.mean,
         std or network.std,
         pooling or network.pooling,
@@ -229,6 +240,7 @@ def load_model(
         device,
         parse_tap(tap, Layers(trunk)) if tap else None,
         network.class_names if trunk.scorer else (),
+        network.interpolation,
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from whymatch.embed.classifier import Classifier
+from whymatch.embed.classifier import Classifier, classifier_of
 from whymatch.embed.errors import BadModel
 from whymatch.embed.networks import Network
 from whymatch.embed.operations import is_pool_to_fixed_size, layer_of
@@ -43,6 +43,8 @@ class Trunk:
     scorer: fx.GraphModule | None = None
     """A function of feature maps to class scores (B, classes) before softmax: all of the network behind the feature
     map. None if the weights lack a part of it, or it cannot be traced."""
+    unscored: str = ""
+    """Why there is no scorer."""
 
 
 def cut_trunk(network: Network) -> Trunk:
@@ -55,15 +57,29 @@ def cut_trunk(network: Network) -> Trunk:
     Raises:
         BadModel: no feature map is pooled there (vision transformers), or the weights lack a part of the trunk.
     """
-    module, layer, scorer = _traced(network)
+    module, layer, behind = _traced(network)
     channels = _channels(module, network)
     _require_weights(module, network)
+    unscored = _unscored(behind, network)
     weights_sha256 = weights_hash(module)
+    _part_activations(module)
     _fold_batch_norms(module)
-    top = _top(network, channels)
+    top = _top(network, channels) if behind is not None else ()
     top_sha256 = hashlib.sha256("".join(weights_hash(part) for _, part in top).encode()).hexdigest()
     classifier = network.classifier if top else None
-    return Trunk(module, layer, weights_sha256, channels, top, top_sha256, classifier, scorer)
+    scorer = None if unscored else behind
+    return Trunk(module, layer, weights_sha256, channels, top, top_sha256, classifier, scorer, unscored)
+
+
+def names_of_trunk(network: Network) -> list[str]:
+    """Return the names of the parameters and buffers that a file of weights must have for the trunk.
+
+    Raises:
+        BadModel: no feature map is pooled there.
+    """
+    module, _, _ = _traced(network)
+    _channels(module, network)
+    return _required(module, network)
 
 
 def trainable_trunk(network: Network) -> tuple[nn.Module, int]:
@@ -120,8 +136,8 @@ def side_for_top(trunk: Trunk, stride: int, side: int) -> int:
 
 def _channels(module: nn.Module, network: Network) -> int:
     shape = output_shape(module, 256)
-    if shape is None or len(shape) != 4:
-        raise BadModel(f"{network.name} has no feature map of rows and columns before its pooling; {_TAKE_A_CNN}")
+    if shape is None or len(shape) != 4 or shape[2] != shape[3]:  # Swin's channels come last
+        raise BadModel(f"{network.name} gives no map of channels, rows and columns at any input size; {_TAKE_A_CNN}")
     return shape[1]
 
 
@@ -133,7 +149,7 @@ class _Tracer(fx.Tracer):
 
 
 def _traced(network: Network) -> tuple[fx.GraphModule, str, fx.GraphModule | None]:
-    """Return the trunk, the name of its last layer, and the scorer."""
+    """Return the trunk, the name of its last layer, and what is behind it, if that can be traced."""
     tracer = _Tracer()
     names_its_cut = hasattr(network.module, "forward_features")
     if names_its_cut:
@@ -151,7 +167,7 @@ def _traced(network: Network) -> tuple[fx.GraphModule, str, fx.GraphModule | Non
     graph.eliminate_dead_code()
     traced.delete_all_unused_submodules()
     traced.recompile()
-    return traced, _name_of(end), behind if behind is not None and _is_loaded(behind, network) else None
+    return traced, _name_of(end), behind
 
 
 def _traced_head(network: Network) -> fx.GraphModule | None:
@@ -170,8 +186,14 @@ def _traced_head(network: Network) -> fx.GraphModule | None:
     return head
 
 
-def _is_loaded(scorer: fx.GraphModule, network: Network) -> bool:
-    return network.classifier is not None and network.loaded.issuperset(_state(scorer))
+def _unscored(behind: fx.GraphModule | None, network: Network) -> str:
+    """Say why a network scores no classes; nothing if it does."""
+    if behind is None:
+        return "what lies behind its feature map cannot be followed, as where attention pools it"
+    if classifier_of(network.module) is None:
+        return "it has no classifier"
+    missing = [name for name in _required(behind, network) if name not in network.loaded]
+    return f"its weights lack its classifier, first {missing[0]!r}" if missing else ""
 
 
 def _feature_node(traced: fx.GraphModule, network: Network) -> fx.Node:
@@ -234,12 +256,46 @@ def _name_of(node: fx.Node) -> str:
 
 
 def _require_weights(module: nn.Module, network: Network) -> None:
-    missing = [name for name in _state(module) if name not in network.loaded]
+    missing = [name for name in _required(module, network) if name not in network.loaded]
     if missing:
         raise BadModel(
             f"the weights do not fit {network.name}: {len(missing)} of its tensors are missing or of another shape, "
             f"first {missing[0]!r}; pass the weights of this very network"
         )
+
+
+def _required(module: nn.Module, network: Network) -> list[str]:
+    """Return the names of what a part of a network reads; not of buffers that the network computes itself."""
+    saved = network.module.state_dict()
+    return [name for name in _state(module) if name in saved]
+
+
+def _part_activations(traced: fx.GraphModule) -> None:
+    """Part timm's batch normalizations from the activations in them, so that both are known for what they are.
+
+    The normalization keeps its name and those of its parameters.
+    """
+    for node in list(traced.graph.nodes):
+        both = layer_of(traced, node)
+        act = getattr(both, "act", None)
+        if not isinstance(both, nn.BatchNorm2d) or not isinstance(act, nn.Module):
+            continue
+        traced.set_submodule(str(node.target), _norm_alone(both, act))
+        if not isinstance(act, nn.Identity):
+            with traced.graph.inserting_after(node):
+                activation = traced.graph.call_module(f"{node.target}.act")
+            activation.meta = dict(node.meta)
+            node.replace_all_uses_with(activation)
+            activation.args = (node,)
+    traced.recompile()
+
+
+def _norm_alone(both: nn.BatchNorm2d, act: nn.Module) -> nn.BatchNorm2d:
+    """Return the normalization, with the activation as a child; all tensors are shared."""
+    norm = nn.BatchNorm2d(both.num_features, both.eps, both.momentum, both.affine, both.track_running_stats, "meta")
+    norm.__dict__.update({name: getattr(both, name) for name in ("_parameters", "_buffers", "training")})
+    norm.add_module("act", act)
+    return norm
 
 
 def _fold_batch_norms(traced: fx.GraphModule) -> None:
@@ -273,4 +329,4 @@ def _state(module: nn.Module) -> dict[str, torch.Tensor]:
     return {name: state[name] for name in sorted(state) if not name.endswith("num_batches_tracked")}
 
 
-_TAKE_A_CNN = "take a convolutional network, for example resnet50"
+_TAKE_A_CNN = "transformers are not supported yet; take a convolutional network, for example resnet50"

@@ -7,8 +7,9 @@ from safetensors.torch import save_file
 from sample_pictures import png
 
 from whymatch.embed import BadModel, DecodeLimits, Pooling, load_model, load_named_model
+from whymatch.embed.loading import load_network
 from whymatch.embed.model_file import ModelFacts, read_model_file, write_model_file
-from whymatch.embed.networks import load_network, untrained_network
+from whymatch.embed.networks import untrained_network
 
 FACTS = ModelFacts(
     backbone="regnet_x_200mf",
@@ -112,6 +113,6 @@ def test_metadata_that_cannot_be_says_so(tmp_path, metadata):
 
 
 def test_the_bundled_model_is_small():
-    from whymatch.embed.networks import BUNDLED_WEIGHTS
+    from whymatch.embed.loading import BUNDLED_WEIGHTS
 
     assert BUNDLED_WEIGHTS.stat().st_size <= 6_000_000
