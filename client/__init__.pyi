@@ -1,5 +1,6 @@
 """The public names of the client, each from the module that is imported when the name is first used."""
 
+from .adding import FoundImage, UnusablePaths, find_images
 from .aio import AsyncClient
 from .client import Client
 from .errors import (
@@ -115,6 +116,7 @@ __all__ = [
     "Explanation",
     "FailedPrecondition",
     "FilterColor",
+    "FoundImage",
     "Gallery",
     "Head",
     "Image",
@@ -162,7 +164,9 @@ __all__ = [
     "UnitProgress",
     "UnitSegment",
     "Units",
+    "UnusablePaths",
     "WeightMap",
     "WhymatchError",
+    "find_images",
     "read_target",
 ]

@@ -13,9 +13,18 @@ from numpy.typing import ArrayLike
 
 from whymatch.client import results
 from whymatch.client.channel import DEFAULT_ADDRESS, DEFAULT_GALLERY, DEFAULT_TIMEOUT_S, Access, PathInput
-from whymatch.client.errors import WhymatchError
+from whymatch.client.errors import AlreadyExists, WhymatchError
 from whymatch.client.following import Following
-from whymatch.client.inputs import HeadKind, ImageInput, NewImage, Query, RegionInput, SamplerKind, Stored
+from whymatch.client.inputs import (
+    HeadKind,
+    ImageInput,
+    NewImage,
+    Query,
+    RegionInput,
+    SamplerKind,
+    Stored,
+    require_several,
+)
 from whymatch.client.retrying import RETRIES
 from whymatch.client.targets import PredictionTarget
 from whymatch.client.transport_aio import AsyncTransport, Several, beside, each
@@ -370,16 +379,21 @@ class AsyncClient:
 
     # Images of a gallery
 
-    async def add(
+    def add(
         self, images: Several[NewImage | ImageInput], *, gallery: str | None = None
     ) -> AsyncIterator[results.Added]:
         """Add images and yield, in their order, what became of each; nothing is added before you iterate.
+
+        images: paths, bytes with a name, pictures with a name; or all images of folders, from `find_images`.
 
         Files are read one by one as the server takes them, in another thread. An image that the server refuses comes
         with its `error` and the others go on; a file that cannot be read ends the stream with its own exception, after
         the answers to all images before it. Whatever was answered is on disk, also if you stop early.
         """
-        name = gallery or self.gallery
+        require_several(images)
+        return self._add(images, gallery or self.gallery)
+
+    async def _add(self, images: Several[NewImage | ImageInput], name: str) -> AsyncIterator[results.Added]:
         new = (await beside(requests_gallery.add, image, name) async for image in each(images))
         async with aclosing(self._transport.exchange(self._stubs.galleries.AddImages, new)) as answers:
             async for answer in answers:
@@ -430,17 +444,23 @@ class AsyncClient:
     # Galleries
 
     async def create_gallery(
-        self, name: str, *, index_factory: str = "auto", omit_feature_maps: bool = False
+        self, name: str, *, exist_ok: bool = False, index_factory: str = "auto", omit_feature_maps: bool = False
     ) -> results.Gallery:
         """Make an empty gallery.
 
+        exist_ok: if there is a gallery of that name, return it as it is.
         index_factory: a FAISS factory string, or `auto`: exact while exact is fast.
         omit_feature_maps: smaller on disk, but each map then embeds the stored image again.
         """
         request = requests_gallery.create_gallery(
             name, index_factory=index_factory, omit_feature_maps=omit_feature_maps
         )
-        return answers_gallery.gallery(await self._call(self._stubs.galleries.CreateGallery, request))
+        try:
+            return answers_gallery.gallery(await self._call(self._stubs.galleries.CreateGallery, request))
+        except AlreadyExists:
+            if exist_ok:
+                return await self.get_gallery(name)
+            raise
 
     async def get_gallery(self, name: str) -> results.Gallery:
         """Describe one gallery."""

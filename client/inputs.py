@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, Union
@@ -89,13 +89,41 @@ RegionInput: TypeAlias = Region | Box | Polygon | Mask | Point
 """A region, or a bare shape for one of weight 1 in pixels."""
 
 
+MAX_BYTES = 2**31 - 2**20
+"""gRPC carries no message of 2 GiB, so that a larger file is not read; the server's own limit is far lower."""
+
+
 def image_bytes(image: ImageInput) -> bytes:
     """Return the bytes of an image file: a file's own, or a Pillow picture as PNG."""
     if isinstance(image, bytes):
         return image
     if isinstance(image, (str, os.PathLike)):
-        return Path(image).read_bytes()
+        return read_file(Path(image))
     return _png(image)
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a file. Raises OSError also for a file that is too large to be sent; it is not read then."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        content = file.read() if size <= MAX_BYTES else b""
+    if max(size, len(content)) > MAX_BYTES:  # it may have grown
+        raise OSError(f"the file has {max(size, len(content))} bytes; no more than {MAX_BYTES} can be sent")
+    return content
+
+
+def require_several(images: object) -> None:
+    """Refuse one image where several are added: iterating over a path would take its letters for names."""
+    if isinstance(images, (str, bytes, os.PathLike, NewImage)):
+        one = "..." if isinstance(images, (bytes, NewImage)) else repr(os.fspath(images))
+        raise TypeError(
+            f"add takes several images, not one {type(images).__name__}; write add([{one}]) or add_image({one}) for "
+            f"one image, and add(find_images([{one}])) for a folder"
+        )
+    if not isinstance(images, (Iterable, AsyncIterable)):
+        raise TypeError(
+            f"add takes several images, not {type(images).__name__}; write add([image]), or add_image(image)"
+        )
 
 
 def image_name(new: NewImage) -> str:

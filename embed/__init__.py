@@ -21,7 +21,7 @@ from whymatch.embed.errors import (
     WhymatchError,
 )
 from whymatch.embed.features import Features, check_embedding
-from whymatch.embed.folders import LabeledImage, find_images, labels_of
+from whymatch.embed.folders import LabeledImage, LeftOut, find_images, labels_of, read_image_file
 from whymatch.embed.geometry import Geometry, Placement
 from whymatch.embed.head import (
     MAX_DIMENSIONS,
@@ -71,6 +71,7 @@ __all__ = [
     "LabeledImage",
     "Layer",
     "Layers",
+    "LeftOut",
     "Model",
     "Moments",
     "NoClassScores",
@@ -98,4 +99,5 @@ __all__ = [
     "load_named_model",
     "media_type",
     "normalized",
+    "read_image_file",
 ]

@@ -1,7 +1,7 @@
 """What the commands `train`, `evaluate` and `study` share at the terminal: progress, names in tables, errors, plots."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from rich.text import Text
 MODEL_HELP = "MODEL is bundled, a torchvision or timm network, or a weights file"
 LONGEST_NAME = 40
 """Characters of a model's name in tables and pictures; JSON has all of it."""
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C ended, as shells have it."""
 PLOT_SUFFIXES = (".pdf", ".png", ".svg")
 
 
@@ -71,10 +73,10 @@ def plot_file(path: Path | None) -> Path | None:
 
 
 @contextmanager
-def exit_on(*errors: type[Exception], stopped: str) -> Iterator[None]:
-    """Exit with 1 and one line on stderr if the block fails with one of these errors, or is interrupted.
+def exit_on(*errors: type[Exception], stopped: str | Callable[[], str]) -> Iterator[None]:
+    """Exit with one line on stderr: with 1 if the block fails with one of these errors, with 130 if it is interrupted.
 
-    stopped: the line after an interruption.
+    stopped: the line after an interruption, or what returns it then.
     """
     try:
         yield
@@ -82,5 +84,5 @@ def exit_on(*errors: type[Exception], stopped: str) -> Iterator[None]:
         print(f"whymatch: {err}", file=sys.stderr)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        print(stopped, file=sys.stderr)
-        raise typer.Exit(1) from None
+        print(stopped if isinstance(stopped, str) else stopped(), file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None

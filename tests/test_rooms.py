@@ -17,7 +17,7 @@ ROOMS = {*MAY_IMPORT, "proto"}
 NOT_IN_THE_MODEL_ROOMS = {"grpc", "google", "grpc_status"}
 NOT_IN_THE_CLIENT = {"torch", "torchvision", "faiss", "timm", "matplotlib"}
 
-VALUES = {"errors", "inputs", "results", "targets", "unit_results"}
+VALUES = {"adding", "errors", "inputs", "results", "targets", "unit_results"}
 CALLS = {"aio", "channel", "client", "following", "stall", "transport", "transport_aio", "units", "units_aio"}
 STOREYS = {
     "cli": VALUES | CALLS | {"draw", "apps", "cli"},

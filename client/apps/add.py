@@ -3,34 +3,16 @@
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from pathlib import Path
 
 from whymatch.client import AlreadyExists, Client, MessageTooLarge, NewImage, NotFound, WhymatchError, results
+from whymatch.client.adding import FoundImage, LeftOut
 from whymatch.client.apps.plain import Document, record
 from whymatch.client.apps.progress import progress_bar
-
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".avif", ".mpo"}
-)
-"""The files that folders are searched for; a file named itself is sent whatever its suffix."""
-
-
-class UnusablePaths(ValueError):
-    """The paths of the command line hold no images, or two of the same name."""
+from whymatch.client.inputs import read_file
 
 
 class UnusableName(ValueError):
     """The name or label of one file cannot be sent."""
-
-
-@dataclass(frozen=True)
-class FoundImage:
-    """A file to add, with its name and label in the gallery."""
-
-    path: Path
-    name: str
-    label: str
 
 
 @dataclass(frozen=True)
@@ -55,6 +37,13 @@ class Summary:
     duplicates: int = 0
     """Stored now, with the bytes of an image that has another name."""
     failures: list[Failure] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+    """How many files of each ending, and which folders of file servers, were found in folders and not tried."""
+
+    def leave_out(self, left_out: LeftOut) -> None:
+        """Take over what was left out when images were looked for; what cannot be read has failed."""
+        self.skipped = dict(left_out.skipped)
+        self.failures += [Failure(path, "", "", reason) for path, reason in left_out.unreadable.items()]
 
     def count(self, added: results.Added) -> None:
         """Count one image that is stored."""
@@ -72,26 +61,6 @@ class Summary:
             f"gallery {self.gallery}: {self.added} added ({self.duplicates} of them duplicates of other images), "
             f"{self.unchanged} unchanged, {len(self.failures)} failed"
         )
-
-
-def find_images(
-    paths: Sequence[Path], *, label: str, labels_from_folders: bool, include: str = "*"
-) -> list[FoundImage]:
-    """Return the images that `paths` name: files, and all images in folders, in a fixed order.
-
-    include: only files whose name matches this pattern, for example `train__*`.
-    """
-    found = [
-        FoundImage(file, name, file.absolute().parent.name if labels_from_folders else label)
-        for path in paths
-        for file, name in _files(path)
-        if fnmatchcase(file.name, include)
-    ]
-    if not found:
-        pattern = "" if include == "*" else f" whose name matches {include!r}"
-        raise UnusablePaths(f"no images{pattern} in {', '.join(map(str, paths))}")
-    _require_different_names(found)
-    return found
 
 
 def ensure_gallery(client: Client) -> None:
@@ -140,37 +109,21 @@ def add_images(client: Client, images: Sequence[FoundImage], summary: Summary) -
                 fail(max(list(waiting.values()), key=_size_bytes), error)
 
 
-def _files(path: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the files of `path` with their names in the gallery; a name cannot hold `/`, so `~` stands for it."""
-    if not path.is_dir():
-        yield path, path.name
-        return
-    for file in sorted(path.rglob("*")):
-        relative = file.relative_to(path)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if file.suffix.lower() in SUFFIXES and file.is_file() and not hidden:
-            yield file, relative.as_posix().replace("/", "~")
-
-
 def _content(image: FoundImage) -> bytes:
     """Read a file. Raises OSError, and UnusableName for names that protobuf cannot carry."""
     try:
         (image.name + image.label).encode()
     except UnicodeEncodeError:
         raise UnusableName("the name of the file or its label is not UTF-8; rename it") from None
-    return image.path.read_bytes()
+    if image.path.exists() and not image.path.is_file():  # opening a pipe would wait for its writer
+        raise OSError(
+            "it is a pipe, a socket or a device, and no file" if not image.path.is_dir() else "it is a folder"
+        )
+    return read_file(image.path)
 
 
 def _size_bytes(image: FoundImage) -> int:
-    return image.path.stat().st_size
-
-
-def _require_different_names(images: Sequence[FoundImage]) -> None:
-    first: dict[str, Path] = {}
-    for image in images:
-        if image.name in first:
-            raise UnusablePaths(
-                f"{first[image.name]} and {image.path} would both be stored as {image.name!r}; "
-                "add the folder that holds both, or add them to different galleries"
-            )
-        first[image.name] = image.path
+    try:
+        return image.path.stat().st_size
+    except OSError:  # it is gone by now
+        return 0

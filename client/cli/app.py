@@ -3,6 +3,7 @@
 Slow packages are imported by the command that needs them, so that `whymatch --help` answers at once.
 """
 
+import io
 import os
 import sys
 from functools import partial
@@ -29,7 +30,10 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. What the terminal's encoding lacks, in names for example, is printed as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # our own line says what went wrong, and what to do
     app()
 
@@ -99,18 +103,23 @@ def add(
     json: Json = False,
 ) -> None:
     """Add images to a gallery; the gallery is created if it does not exist."""
-    from whymatch.client import WhymatchError
+    from whymatch.client import UnusablePaths, WhymatchError, find_images
+    from whymatch.client.adding import LeftOut
     from whymatch.client.apps import add as adding
     from whymatch.client.apps import documents
 
+    left_out = LeftOut()
     if label and labels_from_folders:
         raise typer.BadParameter("--label and --labels-from-folders exclude each other")
     try:
-        images = adding.find_images(paths, label=label, labels_from_folders=labels_from_folders)
-    except adding.UnusablePaths as error:
+        images = find_images(paths, label=label, labels_from_folders=labels_from_folders, left_out=left_out)
+    except UnusablePaths as error:
         raise typer.BadParameter(str(error)) from None
     adding.ensure_gallery(client)
     summary = adding.Summary(client.gallery)
+    summary.leave_out(left_out)
+    for line in left_out.lines():
+        print(line, file=sys.stderr)
     try:
         adding.add_images(client, images, summary)
     except (WhymatchError, KeyboardInterrupt):

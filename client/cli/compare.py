@@ -70,18 +70,21 @@ def compare(
     from whymatch.client.cli.rooms import require_server
 
     require_server()
-    from whymatch.client import WhymatchError
+    from whymatch.client import UnusablePaths, WhymatchError, find_images
+    from whymatch.client.adding import LeftOut
     from whymatch.client.apps import documents
-    from whymatch.client.apps.add import UnusablePaths, find_images
     from whymatch.client.apps.compare.run import CompareFailed, find_queries, run
 
     if include_queries is None:
         include_queries = "*" if queries else include
+    left_out = LeftOut()
     try:
-        images = find_images([gallery], label="", labels_from_folders=True, include=include)
+        images = find_images([gallery], labels_from_folders=True, include=include, left_out=left_out)
         chosen = find_queries(images, queries or [gallery], include=include_queries, count=count)
     except UnusablePaths as error:
         raise typer.BadParameter(str(error)) from None
+    for line in left_out.lines():
+        print(line, file=sys.stderr)
     try:
         comparison = run(images, chosen, models, output, limit=limit)
     except (CompareFailed, WhymatchError, OSError) as error:

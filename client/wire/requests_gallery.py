@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from numpy.typing import ArrayLike
 
 from whymatch.client.inputs import HeadKind, ImageInput, NewImage, head_layer, image_bytes, image_name
@@ -14,6 +17,9 @@ PAGE_SIZE = 1000
 def add(new: NewImage | ImageInput, gallery: str) -> gallery_service_pb2.AddImagesRequest:
     """Ask to add one image, which is read now."""
     new = new if isinstance(new, NewImage) else NewImage(new)
+    if isinstance(new.content, (str, os.PathLike)) and Path(new.content).is_dir():
+        folder = os.fspath(new.content)
+        raise ValueError(f"{folder!r} is a folder; write client.add(find_images([{folder!r}])) to add its images")
     return gallery_service_pb2.AddImagesRequest(
         parent=requests_shapes.gallery_path(gallery),
         image_id=image_name(new),

@@ -11,10 +11,11 @@ from PIL import Image
 
 from whymatch.embed.embedder import yield_to_the_network
 from whymatch.embed.errors import BadFolder, WhymatchError
-from whymatch.embed.folders import LabeledImage, labels_of
+from whymatch.embed.folders import LabeledImage, labels_of, read_image_file
 from whymatch.embed.image import DecodeLimits, decode_image
 from whymatch.embed.training.views import Pixels, ViewSetting, in_another_light, random_part, resized_part
 
+LIMITS = DecodeLimits()
 AHEAD = 4
 """Batches that are made while the network works on one."""
 
@@ -111,7 +112,7 @@ class Batches:
             candidate = (position + step) % len(self._images)
             path = self._images[candidate].path
             try:
-                return candidate, decode_image(path.read_bytes(), DecodeLimits())
+                return candidate, decode_image(read_image_file(path, LIMITS.max_bytes), LIMITS)
             except (WhymatchError, OSError) as err:
                 self.unreadable[str(path)] = str(err)
         raise BadFolder(f"none of the {len(self._images)} images can be read; the first: {self._images[0].path}")

@@ -112,11 +112,19 @@ def train(
 
 def _train(chosen: dict[str, object], *, output: Path, resume: bool, checkpoint: list[int], **how: object) -> Path:
     """Train; exit with 1 and one line on stderr if that fails."""
-    from whymatch.embed import WhymatchError
+    from whymatch.embed import LeftOut, WhymatchError
     from whymatch.embed.training.recipe import Recipe, prepare
+    from whymatch.embed.training.run import STATE
 
-    with exit_on(WhymatchError, OSError, stopped=f"stopped; go on with --resume --output {output}"):
-        run = prepare(Recipe(**chosen), output, checkpoints=checkpoint, **how)  # type: ignore[arg-type]
+    def stopped() -> str:
+        saved = (output / STATE).exists()
+        return f"stopped; go on with --resume --output {output}" if saved else "stopped; nothing was saved yet"
+
+    with exit_on(WhymatchError, OSError, stopped=stopped):
+        left_out = LeftOut()
+        run = prepare(Recipe(**chosen), output, checkpoints=checkpoint, left_out=left_out, **how)  # type: ignore[arg-type]
+        for line in left_out.lines():
+            print(line, file=sys.stderr)
         return _with_progress(run, resume)
 
 

@@ -1,6 +1,7 @@
 """A recipe: all that determines the outcome of a training run, and the way from it to a run."""
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import torch
 
 from whymatch.embed.errors import BadFolder, BadModel
-from whymatch.embed.folders import LabeledImage, find_images, labels_of
+from whymatch.embed.folders import LabeledImage, LeftOut, find_images, labels_of
 from whymatch.embed.model import load_named_model, named_network
 from whymatch.embed.model_file import ModelFacts
 from whymatch.embed.networks import Network, untrained_network
@@ -85,16 +86,18 @@ def prepare(
     *,
     save_every: int = 200,
     checkpoints: Sequence[int] = (),
+    left_out: LeftOut | None = None,
 ) -> Run:
     """Make the run of a recipe in a folder.
 
     save_every, checkpoints: as in `Run`.
+    left_out: counts what is in the recipe's folders and is not learned from.
 
     Raises:
         BadFolder: no images, or no labels to learn from.
         BadModel: the model, the network or the teacher cannot be used.
     """
-    images = find_images([Path(name) for name in recipe.folders], include=recipe.include)
+    images = find_images([Path(name) for name in recipe.folders], include=recipe.include, left_out=left_out)
     torch.manual_seed(recipe.seed)
     network = _network(recipe)
     learner = Learner(network)
@@ -202,4 +205,4 @@ def _settings(recipe: Recipe, images: Sequence[LabeledImage]) -> dict[str, Any]:
 def _hash_of(images: Sequence[LabeledImage]) -> str:
     """Return a hash of the names and labels of images; not of their contents, which would take a pass over all."""
     names = "\n".join(f"{image.label}/{image.path.name}" for image in images)
-    return hashlib.sha256(names.encode()).hexdigest()[:16]
+    return hashlib.sha256(os.fsencode(names)).hexdigest()[:16]  # names need not be UTF-8

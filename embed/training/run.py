@@ -16,7 +16,8 @@ from whymatch.embed.errors import TrainingFailed
 from whymatch.embed.model_file import ModelFacts, write_model_file
 from whymatch.embed.networks import Network
 from whymatch.embed.progress import Progress
-from whymatch.embed.training.batches import Batches
+from whymatch.embed.training.batches import Batches, View
+from whymatch.embed.training.interrupts import interrupt_held
 from whymatch.embed.training.learner import Learner
 from whymatch.embed.training.objectives import Objective
 
@@ -80,6 +81,8 @@ class Run:
     def train(self, report: Callable[[Progress[Pace]], None], *, resume: bool = False) -> Path:
         """Train to the end and return the model file.
 
+        An interrupt (Ctrl-C) ends it after the step that runs, whose state is saved; a second one ends it at once.
+
         resume: go on from the state in `folder`, if there is one.
 
         Raises:
@@ -87,18 +90,26 @@ class Run:
         """
         start = self._begin(resume)
         clock = _Clock(start, self.schedule.steps, report)
-        for step, views in enumerate(self.batches.from_step(start, self.schedule.steps), start):
-            if step > start and step % self.save_every == 0:
-                self._save_state(step)
-            torch.manual_seed(self.seed * 1_000_003 + step)
-            with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self._halved):
-                loss = self.objective.loss(self.learner, views)
-            self._require_number(loss, "loss", step)
-            self._descend(loss, step)
-            if step + 1 in self.checkpoints:
-                self._write_model(self.folder / f"step-{step + 1}.safetensors", step + 1)
-            clock.tick(step + 1, float(loss.detach()), len(views))
+        with interrupt_held() as interrupted:
+            for step, views in enumerate(self.batches.from_step(start, self.schedule.steps), start):
+                if step > start and (interrupted.is_set() or step % self.save_every == 0):
+                    self._save_state(step)
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
+                loss = self._step(step, views)
+                clock.tick(step + 1, loss, len(views))
         return self._write_model(self.folder / MODEL, self.schedule.steps)
+
+    def _step(self, step: int, views: list[View]) -> float:
+        """Learn from a batch and return the loss."""
+        torch.manual_seed(self.seed * 1_000_003 + step)
+        with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self._halved):
+            loss = self.objective.loss(self.learner, views)
+        self._require_number(loss, "loss", step)
+        self._descend(loss, step)
+        if step + 1 in self.checkpoints:
+            self._write_model(self.folder / f"step-{step + 1}.safetensors", step + 1)
+        return float(loss.detach())
 
     @property
     def _halved(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from whymatch.embed import Aggregation, Array, Model, WhymatchError, find_images, load_named_model
+from whymatch.embed import Aggregation, Array, LeftOut, Model, WhymatchError, find_images, load_named_model
 from whymatch.embed.model import Precision
 from whymatch.embed.terminal import MODEL_HELP, exit_on, plot_file, progress_bar, short
 from whymatch.explain.interactive import INTERACTIVE_PX
@@ -108,7 +108,10 @@ def interactive(
     drawn = {"train_per_class": train_per_class, "test_per_class": test_per_class, "seed": seed}
     folder = folder.resolve()
     with exit_on(WhymatchError, OSError, FloatingPointError, stopped="stopped; run the same again to go on"):
-        split = draw_split(find_images([folder], include=include), **drawn)
+        left_out = LeftOut()
+        split = draw_split(find_images([folder], include=include, left_out=left_out), **drawn)
+        for line in left_out.lines():
+            print(line, file=sys.stderr)
         loaded = load_named_model(model, device=device, precision=precision)
         plan = plan_of(loaded.layers, names(layers) or default_layers(loaded.layers), compared)
         models = {kind: with_inputs(loaded, kind, size) for kind, size in sizes.items() if inputs in (kind, "both")}

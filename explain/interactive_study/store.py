@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from whymatch.embed import Array, BadFolder, DecodeLimits, Model, WhymatchError
+from whymatch.embed import Array, BadFolder, DecodeLimits, Model, WhymatchError, read_image_file
 from whymatch.explain.interactive_study.descriptors import Descriptor, describe
 from whymatch.index.evaluation.embedding import Advance
 
@@ -110,11 +110,12 @@ def describe_images(
     model: Model, store: Store, descriptors: Sequence[Descriptor], advance: Advance = lambda images: None
 ) -> None:
     """Describe the images of a store that have no descriptors yet; unreadable ones are noted with the reason."""
+    limits = DecodeLimits()
     for number in store.missing:
         described, reasons = [], []
         for path in store.chunk(number):
             try:
-                pixels = model.prepare(path.read_bytes(), DecodeLimits()).pixels
+                pixels = model.prepare(read_image_file(path, limits.max_bytes), limits).pixels
             except (WhymatchError, OSError) as err:
                 reasons.append(str(err))
             else:

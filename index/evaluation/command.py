@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from whymatch.embed import Array, WhymatchError, load_named_model
+from whymatch.embed import Array, LeftOut, WhymatchError, load_named_model
 from whymatch.embed.model import Precision
 from whymatch.embed.terminal import MODEL_HELP, exit_on, plot_file, progress_bar, short
 from whymatch.index.evaluation import histogram
@@ -100,7 +100,10 @@ def evaluate(
     """
     recall = ranks(recall_at)
     with exit_on(WhymatchError, OSError, FloatingPointError, stopped="stopped"):
-        trial = find_trial(folder, queries, include=include, include_queries=include_queries)
+        left_out = LeftOut()
+        trial = find_trial(folder, queries, include=include, include_queries=include_queries, left_out=left_out)
+        for line in left_out.lines():
+            print(line, file=sys.stderr)
         candidates = [_model(name, device, precision) for name in model]
         if baseline:
             candidates.append(Candidate(histogram.NAME, None, histogram.embed_by_color))

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from whymatch.embed import Array, BadFolder, Embedder, Model, WhymatchError
+from whymatch.embed import Array, BadFolder, DecodeLimits, Embedder, Model, WhymatchError, read_image_file
 
 T = TypeVar("T")
 Advance = Callable[[int], None]
@@ -58,8 +58,8 @@ def gather(
     try:
         for path in paths:
             try:
-                waiting[submit(path.read_bytes())] = path
-            except OSError as err:
+                waiting[submit(read_image_file(path, DecodeLimits().max_bytes))] = path
+            except (WhymatchError, OSError) as err:
                 unreadable[path] = str(err)
                 advance(1)
             if len(waiting) >= IN_FLIGHT:

@@ -1,12 +1,13 @@
 """Which images search which."""
 
+import os
 from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from whymatch.embed import BadFolder, LabeledImage, find_images
+from whymatch.embed import BadFolder, LabeledImage, LeftOut, find_images
 from whymatch.index.evaluation.metrics import Mask, findable
 
 
@@ -66,17 +67,27 @@ class Trial:
 
 
 def find_trial(
-    folder: Path, queries: Path | None = None, *, include: str = "*", include_queries: str | None = None
+    folder: Path,
+    queries: Path | None = None,
+    *,
+    include: str = "*",
+    include_queries: str | None = None,
+    left_out: LeftOut | None = None,
 ) -> Trial:
     """Find the images of a folder, as gallery and queries; or of two folders, as gallery and as queries.
 
     include, include_queries: patterns of file names in the gallery and of queries, by default the same.
+    left_out: counts what is in the folders and was not taken.
 
     Raises:
         BadFolder: a folder is missing or has no image, or its labels leave nothing to measure.
     """
-    gallery = find_images([folder.resolve()], include=include)
-    asking = find_images([(queries or folder).resolve()], include=include_queries or include)
+    gallery = find_images([folder.resolve()], include=include, left_out=left_out)
+    places = {_place(image): image for image in gallery}
+    found = find_images(
+        [(queries or folder).resolve()], include=include_queries or include, left_out=left_out if queries else None
+    )
+    asking = [places.get(_place(image), image) for image in found]  # links may lead from one folder to the other
     images = sorted({*gallery, *asking})
     in_gallery, in_queries = set(gallery), set(asking)
     trial = Trial(
@@ -86,3 +97,8 @@ def find_trial(
     )
     trial.check()
     return trial
+
+
+def _place(image: LabeledImage) -> tuple[str, str]:
+    """Return where an image is, without links in its folders."""
+    return os.path.realpath(image.path.parent), image.path.name

@@ -8,8 +8,7 @@ import pytest
 from sample_pictures import picture
 from typer.testing import CliRunner, Result
 
-from whymatch.client import Box, ColorScale, SimilarityMap
-from whymatch.client.apps.add import find_images
+from whymatch.client import Box, ColorScale, SimilarityMap, find_images
 from whymatch.client.apps.compare.measures import half_share, map_distance
 from whymatch.client.apps.compare.run import CompareFailed, Query, compare, find_queries
 from whymatch.client.cli.app import app

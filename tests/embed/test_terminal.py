@@ -19,13 +19,13 @@ def test_a_plot_that_could_not_be_saved_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("error", "line"),
-    [(OSError("the disk is full"), "whymatch: the disk is full\n"), (KeyboardInterrupt(), "stopped\n")],
+    ("error", "line", "code"),
+    [(OSError("the disk is full"), "whymatch: the disk is full\n", 1), (KeyboardInterrupt(), "stopped\n", 130)],
 )
-def test_an_expected_failure_is_one_line_and_status_1(capsys, error, line):
+def test_an_expected_failure_is_one_line_and_a_status(capsys, error, line, code):
     with pytest.raises(typer.Exit) as end, exit_on(OSError, stopped="stopped"):
         raise error
-    assert end.value.exit_code == 1
+    assert end.value.exit_code == code
     assert capsys.readouterr().err == line
 
 

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from whymatch.client import Client, InvalidArgument, Match, MessageTooLarge, Stored
-from whymatch.client.apps.add import Failure, FoundImage, Summary, add_images, find_images
+from whymatch.client.adding import FoundImage, find_images
+from whymatch.client.apps.add import Failure, Summary, add_images
 from whymatch.client.apps.compare import report, sheet
 from whymatch.client.apps.compare.comparison import Comparison, Found, Query, Side
 from whymatch.client.apps.compare.measures import map_distance
@@ -38,7 +39,7 @@ def find_queries(
     Raises:
         UnusablePaths: nothing in `paths` matches.
     """
-    found = find_images(paths, label="", labels_from_folders=True, include=include)
+    found = find_images(paths, labels_from_folders=True, include=include)
     if count is None and any(path.is_dir() for path in paths):
         count = SAMPLE
     names = {image.path.resolve(): image.name for image in gallery}
