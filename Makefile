@@ -55,7 +55,7 @@ api: .venv/installed
 # The rooms laid out as the package they import as, for mypy.
 build/view:
 	mkdir -p build/view/whymatch
-	for room in embed index explain server client; do ln -sfn $(CURDIR)/$$room build/view/whymatch/$$room; done
+	for room in pictures embed index explain server client; do ln -sfn $(CURDIR)/$$room build/view/whymatch/$$room; done
 	ln -sfn $(CURDIR)/proto/whymatch/v1 build/view/whymatch/v1
 
 .venv/installed: pyproject.toml constraints.txt

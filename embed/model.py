@@ -27,7 +27,7 @@ from whymatch.embed.pooling import Array, Pooling, PoolingKind
 from whymatch.embed.taps import Tap, parse_tap
 from whymatch.embed.trunk import Trunk, cut_trunk, output_shape, side_for_top, stride_and_min_side
 
-VERSION = 1
+VERSION = 2
 """Of decoding, resizing and all else between a file and its vector; raised by each change that changes vectors."""
 Precision = Literal["float32", "bfloat16"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -25,7 +25,7 @@ PROSE = [README, *DOCS, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 SERVER, PYTHON, ARCHITECTURE, INDEX = (
     (ROOT / "docs" / f"{name}.md").read_text() for name in ("server", "python", "architecture", "index")
 )
-ROOMS = ("proto", "embed", "index", "explain", "server", "client", "tests", "benchmarks", "docs")
+ROOMS = ("proto", "pictures", "embed", "index", "explain", "server", "client", "tests", "benchmarks", "docs")
 FILE = re.compile(rf"(?<![\w/.-])(?:{'|'.join(map(re.escape, (*ROOMS, '.ci')))})/[\w./-]*[\w/]")
 LONGEST = 120
 OTHER_OPTIONS = {"--help", "--strict", "--constraint", "--editable"}

@@ -18,7 +18,7 @@ from whymatch.client.apps.local_server import FIRST_LINE
 ROOT = Path(__file__).parents[1]
 ROOMS = {
     "v1": ROOT / "proto" / "whymatch" / "v1",
-    **{room: ROOT / room for room in ("embed", "index", "explain", "server", "client")},
+    **{room: ROOT / room for room in ("pictures", "embed", "index", "explain", "server", "client")},
 }
 IGNORED = [".git", *(line.rstrip("/") for line in (ROOT / ".gitignore").read_text().split())]
 
