@@ -34,7 +34,7 @@ from whymatch.embed.head import (
     linear_head,
     normalized,
 )
-from whymatch.embed.image import DecodeLimits, decode_image, media_type
+from whymatch.embed.image import DecodeLimits, decode_image, decode_unconverted, media_type
 from whymatch.embed.layers import Layer, Layers
 from whymatch.embed.model import Model, Prepared, load_model, load_named_model
 from whymatch.embed.moments import Moments
@@ -88,6 +88,7 @@ __all__ = [
     "WhymatchError",
     "check_embedding",
     "decode_image",
+    "decode_unconverted",
     "find_images",
     "fit_centering",
     "fit_whitening",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from whymatch.embed.errors import BrokenImage, ImageTooLarge, NotAnImage, TooManyPixels
-from whymatch.pictures import MEDIA_TYPES, READ, Opened, Unreadable, count_scans, kind_of, open_picture
+from whymatch.pictures import MEDIA_TYPES, READ, Opened, Unreadable, count_scans, kind_of, open_picture, to_srgb
 
 MAX_JPEG_SCANS = 50
 """A progressive JPEG has about ten; each is a pass over all pixels, and may take as few as 31 bytes."""
@@ -34,9 +34,17 @@ def decode_image(content: bytes, limits: DecodeLimits, *, background: str = "whi
         NotAnImage: the bytes are of no format that is read.
         BrokenImage: they begin like an image, but cannot be decoded to the end.
     """
+    return to_srgb(*decode_unconverted(content, limits, background=background))
+
+
+def decode_unconverted(content: bytes, limits: DecodeLimits, *, background: str = "white") -> tuple[Image.Image, bytes]:
+    """Do the same, but return colors in the profile that is returned beside them, for `to_srgb`.
+
+    Converting all pixels of a photograph takes longer than decoding them; those of a smaller copy take nothing.
+    """
     opened = _open(content, limits)
     try:
-        return opened.rgb(background)
+        return opened.unconverted(background)
     except Unreadable as err:
         raise NotAnImage(str(err)) from err
     except Exception as err:  # Pillow raises whatever its many decoders meet in hostile bytes

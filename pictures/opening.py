@@ -74,10 +74,16 @@ class Opened:
 
     def rgb(self, background: str = "white") -> Image.Image:
         """Decode to upright sRGB; transparency shows the background."""
+        return to_srgb(*self.unconverted(background))
+
+    def unconverted(self, background: str = "white") -> tuple[Image.Image, bytes]:
+        """Decode to upright RGB, whose colors still have the profile that is returned; empty means sRGB."""
         stored = self.load()
         turned = self.parts.orientation
         upright = stored.transpose(UPRIGHT[turned]) if turned in UPRIGHT else stored
-        return flat(upright, self.parts.profile, background)
+        if upright.mode == "RGB" and not upright.has_transparency_data:
+            return upright, self.parts.profile
+        return flat(upright, self.parts.profile, background), b""
 
 
 def open_picture(content: bytes, *, max_pixels: int) -> Opened:
@@ -120,16 +126,14 @@ def flat(image: Image.Image, profile: bytes, background: str) -> Image.Image:
         return opaque
     if image.mode not in ("L", "RGB", "CMYK", "LAB"):
         image = image.convert("L" if image.mode == "1" else "RGB")
-    if image.mode == "RGB" and not profile:
-        return image
     return to_srgb(image, profile)
 
 
 def _open(kind: str, parts: Parts) -> Opened:
     try:
         image = READERS[kind](io.BytesIO(parts.pixels))
-    except SyntaxError as err:
-        if kind == "JPEG" and "layers" in str(err):
+    except Exception as err:
+        if kind == "JPEG" and "layer" in str(err):
             raise Unreadable(f"the JPEG image is of a rare kind ({err}); save it with 8 bits a channel") from err
         if kind != "AVIF":
             raise

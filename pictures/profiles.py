@@ -18,6 +18,8 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
 
     profile: ICC; empty means sRGB, and for CMYK the plain complement. A broken one, or one of other colors, is ignored.
     """
+    if image.mode == "RGB" and not profile:
+        return image
     if image.mode == "LAB":
         return ImageCms.applyTransform(image, _lab()) or image
     transform = _transform(profile, image.mode) if 128 <= len(profile) <= MAX_PROFILE_BYTES else None

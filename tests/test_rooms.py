@@ -10,7 +10,7 @@ MAY_IMPORT = {
     "pictures": {"pictures"},
     "embed": {"pictures", "embed"},
     "index": {"embed", "index"},
-    "explain": {"embed", "index", "explain"},
+    "explain": {"pictures", "embed", "index", "explain"},
     "server": {"embed", "index", "explain", "server", "v1"},
     "client": {"pictures", "client", "v1"},
 }
