@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,12 +93,16 @@ MAX_BYTES = 2**31 - 2**20
 
 
 def image_bytes(image: ImageInput) -> bytes:
-    """Return the bytes of an image file: a file's own, or a Pillow picture as PNG."""
+    """Return the bytes of an image file: a file's own, or those of a Pillow picture.
+
+    Raises:
+        ValueError: the picture's numbers have no white: floating-point, signed or 32-bit ones.
+    """
     if isinstance(image, bytes):
         return image
     if isinstance(image, (str, os.PathLike)):
         return read_file(Path(image))
-    return _png(image)
+    return _file(image)
 
 
 def read_file(path: Path) -> bytes:
@@ -164,18 +167,14 @@ def _numbers(argument: str, values: ArrayLike, axes: str, *, ndim: int) -> np.nd
     return numbers
 
 
-def _png(picture: PIL.Image.Image) -> bytes:
+def _file(picture: PIL.Image.Image) -> bytes:
     import PIL.Image
-    import PIL.ImageOps
+
+    from whymatch.embed.pictures.given import file_of
 
     if not isinstance(picture, PIL.Image.Image):
         raise TypeError(
             f"an image is a path, bytes or a Pillow picture, not {type(picture).__name__}; "
             "turn an array of pixels into one with PIL.Image.fromarray"
         )
-    upright = PIL.ImageOps.exif_transpose(picture)
-    if upright.mode not in ("1", "L", "LA", "I;16", "P", "RGB", "RGBA"):
-        upright = upright.convert("RGB")
-    file = io.BytesIO()
-    upright.save(file, "PNG", compress_level=1)
-    return file.getvalue()
+    return file_of(picture)

@@ -19,16 +19,17 @@ from whymatch.embed.activeness import Activeness, InterActive, InterActiveSettin
 from whymatch.embed.errors import BadModel, NoClassScores
 from whymatch.embed.features import Features
 from whymatch.embed.geometry import Geometry, GeometryMode, Interpolation, Placement
-from whymatch.embed.image import DecodeLimits, decode_image
+from whymatch.embed.image import DecodeLimits, decode_unconverted
 from whymatch.embed.layers import Layers
 from whymatch.embed.loading import BUNDLED, WEIGHT_SUFFIXES, load_network
 from whymatch.embed.model_file import Triple
 from whymatch.embed.networks import Network
+from whymatch.embed.pictures import to_srgb
 from whymatch.embed.pooling import Array, Pooling, PoolingKind
 from whymatch.embed.taps import Tap, parse_tap
 from whymatch.embed.trunk import Trunk, cut_trunk, output_shape, side_for_top, stride_and_min_side
 
-VERSION = 1
+VERSION = 2
 """Of decoding, resizing and all else between a file and its vector; raised by each change that changes vectors."""
 Precision = Literal["float32", "bfloat16"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -119,11 +120,11 @@ class Model:
 
         size: width and height of the input; by default the geometry derives them from those of the image.
         """
-        image = decode_image(content, limits)
+        image, profile = decode_unconverted(content, limits)
         placement = self.geometry.placement(*image.size)
         size = size or self.geometry.input_size(*image.size)
         resized = image.resize(size, Image.Resampling[self.interpolation.upper()], box=placement.area)
-        return Prepared(np.asarray(resized), placement)
+        return Prepared(np.asarray(to_srgb(resized, profile)), placement)
 
     def features(self, batch: Sequence[Prepared]) -> list[Features]:
         """Run the network on images of one input size."""

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from whymatch.embed import Array, DecodeLimits, Placement, decode_image
+from whymatch.embed import Array, DecodeLimits, Placement, decode_unconverted
+from whymatch.embed.pictures import to_srgb
 
 SEQUENTIAL = "inferno"
 """For maps without negative values: perceptually uniform, dark where nothing matches."""
@@ -67,9 +68,9 @@ def load_picture(content: bytes, *, size_px: int = 512, limits: DecodeLimits = D
 
     Raises the errors of `decode_image`.
     """
-    picture = decode_image(content, limits)
+    picture, profile = decode_unconverted(content, limits)
     picture.thumbnail((size_px, size_px))
-    return picture
+    return to_srgb(picture, profile)
 
 
 def render_overlay(picture: Image.Image, placed_map: PlacedMap, scale: ColorScale, *, clear: bool = False) -> bytes:

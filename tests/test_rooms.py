@@ -1,6 +1,8 @@
 """Imports point one way: between the rooms, and between the storeys of the client."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,7 +44,8 @@ def imported(path: Path) -> set[str]:
 def test_a_room_imports_only_the_rooms_below_it(room):
     for path in (ROOT / room).rglob("*.py"):
         names = imported(path)
-        rooms = {name.split(".")[1] for name in names if name.startswith("whymatch.")}
+        shared = (room == "client" and {name for name in names if name.startswith("whymatch.embed.pictures")}) or set()
+        rooms = {name.split(".")[1] for name in names - shared if name.startswith("whymatch.")}
         tops = {name.split(".")[0] for name in names}
         assert rooms <= MAY_IMPORT[room], path
         assert not tops & ROOMS, f"{path} imports a folder; import whymatch.ROOM"
@@ -118,3 +121,16 @@ def test_imports_of_the_server_point_one_way():
         for name in free:
             del arrows[name]
     assert not arrows, "these import one another in a circle"
+
+
+def test_what_the_client_shares_with_the_server_knows_pillow_and_numpy_alone():
+    for path in (ROOT / "embed/pictures").rglob("*.py"):
+        names = imported(path)
+        assert not {name.split(".")[0] for name in names} & (NOT_IN_THE_CLIENT | NOT_IN_THE_MODEL_ROOMS), path
+        assert all(name.startswith("whymatch.embed.pictures") for name in names if name.startswith("whymatch")), path
+
+
+def test_importing_it_loads_no_network():
+    code = "import sys, whymatch.embed.pictures; print({'torch', 'torchvision', 'faiss'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "set()\n"

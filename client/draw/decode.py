@@ -1,25 +1,16 @@
 """Image files as pictures, decoded as the server decodes them."""
 
-import io
-from contextlib import suppress
+from PIL import Image
 
-import numpy as np
-from PIL import Image, ImageOps
+from whymatch.embed.pictures import open_picture
+
+MAX_PIXELS = 2**31
+"""The server decides which images are too large; what it has served is drawn."""
 
 
 def decode(content: bytes, *, background: str = "white") -> Image.Image:
-    """Return an image file upright and in RGB; transparency shows the background, of 16 bits the upper 8 count.
+    """Return an image file upright and in sRGB; transparency shows the background.
 
-    Raises OSError or Image.DecompressionBombError where Pillow cannot read it.
+    Raises what Pillow raises where it cannot read the file.
     """
-    whole: Image.Image = Image.open(io.BytesIO(content))
-    with suppress(Exception):  # damaged EXIF says nothing of the pixels
-        whole = ImageOps.exif_transpose(whole)
-    if whole.mode.startswith("I"):
-        return Image.fromarray((np.asarray(whole).clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
-    if whole.has_transparency_data:
-        rgba = whole.convert("RGBA")
-        opaque = Image.new("RGB", rgba.size, background)
-        opaque.paste(rgba, mask=rgba)
-        return opaque
-    return whole.convert("RGB")
+    return open_picture(content, max_pixels=MAX_PIXELS).rgb(background)
