@@ -120,6 +120,9 @@ def test_a_certificate_that_no_client_accepts_by_its_dates_is_warned_of(certific
 
 def test_a_client_calls_an_expired_certificate_expired(config, certificates, dated, model):
     expired, trust = dated("20200103", "20200201"), {"ca_certificate": certificates / "ca.pem", "timeout_s": 10}
-    with serving(replace(config, tls_certificate=expired), model) as server, Client(server.address, **trust) as client:
-        with pytest.raises(Unavailable, match=r"certificate of the server at .* has expired"):
-            client.model()
+    with (
+        serving(replace(config, tls_certificate=expired), model) as server,
+        Client(server.address, **trust) as client,
+        pytest.raises(Unavailable, match=r"certificate of the server at .* has expired"),
+    ):
+        client.model()
