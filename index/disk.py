@@ -75,6 +75,8 @@ def _from_sqlite(err: sqlite3.Error, what: str, folder: Path) -> Exception:
     if primary in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM):  # for many reasons
         otherwise = _failed(what, err) if primary == sqlite3.SQLITE_IOERR else _read_only(what)
         return _probed(what, folder) or otherwise
+    if primary == sqlite3.SQLITE_ERROR and str(err).startswith("no such "):  # table or column
+        return _broken(what)
     known: dict[int, WhymatchError] = {
         sqlite3.SQLITE_FULL: _full(what),
         sqlite3.SQLITE_READONLY: _read_only(what),

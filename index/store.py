@@ -172,16 +172,19 @@ class Store:
     def facts(self) -> GalleryFacts:
         """Return what the gallery is."""
         facts: dict[str, Any] = dict(self._read("SELECT key, value FROM facts"))
-        return GalleryFacts(
-            self.folder.name,
-            facts["model"],
-            facts["index_factory"],
-            bool(facts["omit_feature_maps"]),
-            self.count(),
-            datetime.fromtimestamp(facts["create_time"], UTC),
-            self._head_facts(),
-            facts["generation"],
-        )
+        try:
+            return GalleryFacts(
+                self.folder.name,
+                facts["model"],
+                facts["index_factory"],
+                bool(facts["omit_feature_maps"]),
+                self.count(),
+                datetime.fromtimestamp(facts["create_time"], UTC),
+                self._head_facts(),
+                facts["generation"],
+            )
+        except KeyError as err:
+            raise BrokenGallery(f"{self._name} lacks its {err.args[0]}; restore or delete it") from err
 
     def _head_facts(self) -> HeadFacts | None:
         rows = self._read("SELECT kind, dimensions, fingerprint, version, image_count, create_time FROM heads")

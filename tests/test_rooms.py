@@ -20,7 +20,18 @@ NOT_IN_THE_MODEL_ROOMS = {"grpc", "google", "grpc_status"}
 NOT_IN_THE_CLIENT = {"torch", "torchvision", "faiss", "timm", "matplotlib"}
 
 VALUES = {"adding", "errors", "inputs", "results", "targets", "unit_results"}
-CALLS = {"aio", "channel", "client", "following", "stall", "transport", "transport_aio", "units", "units_aio"}
+CALLS = {
+    "aio",
+    "channel",
+    "client",
+    "following",
+    "retrying",
+    "stall",
+    "transport",
+    "transport_aio",
+    "units",
+    "units_aio",
+}
 STOREYS = {
     "cli": VALUES | CALLS | {"draw", "apps", "cli"},
     "apps": VALUES | CALLS | {"draw", "apps"},

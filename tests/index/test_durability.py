@@ -170,6 +170,17 @@ def test_a_broken_database_is_refused_and_the_others_are_served(folder, model, c
         galleries.create("other")
 
 
+@pytest.mark.parametrize("damage", ["DROP TABLE images", "DELETE FROM facts WHERE key = 'model'"])
+def test_a_database_that_lacks_something_is_refused_and_the_others_are_listed(folder, model, damage):
+    with sqlite3.connect(folder / "gallery.sqlite") as connection:
+        connection.execute(damage)
+    connection.close()
+    with Galleries(folder.parents[1], model) as galleries:
+        with pytest.raises(BrokenGallery):
+            galleries.open("default")
+        assert [facts.model for facts in galleries.list_galleries()] == [""]
+
+
 def test_a_missing_image_file_says_so(folder, model):
     shutil.rmtree(folder / "contents")
     (folder / "contents").mkdir()
