@@ -12,7 +12,7 @@ from whymatch.embed.networks import Network, is_of_torchvision, is_own, timm_net
 from whymatch.embed.torchvision_models import import_models
 from whymatch.embed.trunk import names_of_trunk
 
-WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")
+WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")
 BUNDLED = "bundled"
 BUNDLED_WEIGHTS = Path(__file__).parent / "weights" / "bundled.safetensors"
 

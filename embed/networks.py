@@ -56,7 +56,10 @@ class Network:
     def classifier(self) -> Classifier | None:
         """The layer that scores its classes, if it was trained."""
         found = classifier_of(self.module)
-        return found if found and f"{found.name}.weight" in self.loaded else None
+        if found is None:
+            return None
+        names = {f"{found.name}.{name}" for name in found.layer.state_dict()}
+        return found if names <= self.loaded else None
 
 
 def untrained_network(name: str) -> Network:

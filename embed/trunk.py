@@ -136,9 +136,14 @@ def side_for_top(trunk: Trunk, stride: int, side: int) -> int:
 
 def _channels(module: nn.Module, network: Network) -> int:
     shape = output_shape(module, 256)
-    if shape is None or len(shape) != 4 or shape[2] != shape[3]:  # Swin's channels come last
+    if shape is None or len(shape) != 4 or _has_channels_last(shape, network):
         raise BadModel(f"{network.name} gives no map of channels, rows and columns at any input size; {_TAKE_A_CNN}")
     return shape[1]
+
+
+def _has_channels_last(shape: torch.Size, network: Network) -> bool:
+    """Say whether rows and columns come before the channels, whose number timm's networks name: in its Swin."""
+    return bool(shape[3] == getattr(network.module, "num_features", None) != shape[1])
 
 
 class _Tracer(fx.Tracer):

@@ -90,7 +90,8 @@ def reweighted_scores(model: Model, pixels: NDArray[np.uint8], *, norm: float = 
         NoReluLayers: the network has no ReLU.
     """
     if model.trunk.classifier is None:
-        raise BadLayer(f"{model.backbone} has no class scores here: its weights lack its classifier")
+        reason = model.trunk.unscored or "its weights lack its classifier, or that does not read its feature map"
+        raise BadLayer(f"{model.backbone} has no class scores here: {reason}")
     setting = InterActiveSetting(model.layers.last.name, "next", norm)
     [(responses, gamma)] = InterActive(model.layers).weigh_together(model.inputs(pixels), [setting])
     weighed = responses * gamma

@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from safetensors.torch import save_file
 from sample_pictures import encoded, picture
 from small_weights import WEIGHTS
 
-from whymatch.embed import BadModel, DecodeLimits, Geometry, load_model
+from whymatch.embed import BadModel, DecodeLimits, Geometry, NoClassScores, load_model
 from whymatch.embed.networks import untrained_network
 from whymatch.embed.torchvision_models import import_models
 
@@ -27,8 +26,7 @@ def offline(monkeypatch):
     def fetch(*_, **__):
         raise OSError("a download was tried")
 
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fetch)
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fetch)
+    monkeypatch.setattr(import_models()._api, "load_state_dict_from_url", fetch)
     monkeypatch.setattr("socket.socket.connect", fetch)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
@@ -127,3 +125,13 @@ def test_pixels_that_may_not_be_written_are_read_without_a_warning(model):
     pixels.flags.writeable = False
     assert model.inputs(pixels).shape == (1, 3, 64, 64)
     assert not pixels.any()
+
+
+def test_a_classifier_without_its_bias_is_none(tmp_path):
+    state = untrained_network("squeezenet1_1").module.state_dict()
+    del state["classifier.1.bias"]
+    save_file(state, tmp_path / "w.safetensors")
+    model = load_model("squeezenet1_1", weights=tmp_path / "w.safetensors")
+    assert model.trunk.classifier is None
+    with pytest.raises(NoClassScores, match=r"lack its classifier, first 'classifier\.1\.bias'"):
+        _ = model.scorer
