@@ -166,10 +166,7 @@ def _is_image(path: Path, left_out: LeftOut) -> bool:
             return True
         left_out.unreadable[str(path)] = IRREGULAR
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP):
-            left_out.skipped["broken link"] += 1
-        else:
-            left_out.unreadable[str(path)] = error.strerror or str(error)
+        left_out.unreadable[str(path)] = error.strerror or str(error)
     return False
 
 

@@ -1,6 +1,7 @@
 """The JSON documents of the command line, and how they are printed. Their names are promises to other programs."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -23,9 +24,13 @@ SETTING = ("window_px", "context_px", "sample_count", "stride_px")
 
 
 def print_document(document: Document | list[Document]) -> None:
-    """Print one JSON document on stdout."""
+    """Print one JSON document on stdout, with escapes of JSON for all but ASCII if the encoding lacks a character."""
     text = json.dumps(document, ensure_ascii=False, allow_nan=False)
-    print(text.encode(errors="backslashreplace").decode())  # what is not UTF-8 in a path becomes an escape of JSON
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:  # or a path is not UTF-8
+        text = json.dumps(document, allow_nan=False)
+    print(text)
 
 
 def print_facts(document: Document, json: bool) -> None:

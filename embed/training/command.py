@@ -122,7 +122,8 @@ def _train(chosen: dict[str, object], *, output: Path, resume: bool, checkpoint:
 
     with exit_on(WhymatchError, OSError, stopped=stopped):
         left_out = LeftOut()
-        run = prepare(Recipe(**chosen), output, checkpoints=checkpoint, left_out=left_out, **how)  # type: ignore[arg-type]
+        recipe = Recipe(**chosen)  # type: ignore[arg-type]
+        run = prepare(recipe, output, checkpoints=checkpoint, left_out=left_out, **how)  # type: ignore[arg-type]
         for line in left_out.lines():
             print(line, file=sys.stderr)
         return _with_progress(run, resume)

@@ -102,15 +102,16 @@ def evaluate(
     with exit_on(WhymatchError, OSError, FloatingPointError, stopped="stopped"):
         left_out = LeftOut()
         trial = find_trial(folder, queries, include=include, include_queries=include_queries, left_out=left_out)
-        for line in left_out.lines():
-            print(line, file=sys.stderr)
         candidates = [_model(name, device, precision) for name in model]
         if baseline:
             candidates.append(Candidate(histogram.NAME, None, histogram.embed_by_color))
         rows, trial, unreadable = _measure(candidates, trial, recall)
+        unreadable |= {Path(path): reason for path, reason in left_out.unreadable.items()}
         print(_json(document(rows, trial.single, unreadable)) if json else table(rows, trial.single))
         for path, reason in unreadable.items():
             print(f"{path} was left out: {reason}", file=sys.stderr)
+        if left_out.skipped:
+            print(left_out.text(), file=sys.stderr)
         if plot:
             save_plot(rows, plot, title=folder.resolve().name)
 
@@ -151,5 +152,10 @@ def _measure(
 
 
 def _json(found: dict[str, object]) -> str:
+    """Return a document, with escapes of JSON for all but ASCII if stdout's encoding lacks a character."""
     text = json_text.dumps(found, ensure_ascii=False, allow_nan=False)
-    return text.encode(errors="backslashreplace").decode()  # what is not UTF-8 in a path becomes an escape of JSON
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:  # or a path is not UTF-8
+        return json_text.dumps(found, allow_nan=False)
+    return text

@@ -10,7 +10,11 @@ import PIL.Image
 import pytest
 from typer.testing import Result
 
+from whymatch.client import adding
+from whymatch.client.apps.add import Summary, add_images
+
 HALF = 0.5**0.5
+POSIX = pytest.mark.skipif(os.name == "nt", reason="names and pipes of POSIX")
 
 
 def document(result: Result):
@@ -84,6 +88,7 @@ def test_add_makes_the_gallery_and_says_what_became_of_the_images(run, save, wor
     result = run("add", folder, "--labels-from-folders", "--gallery", "pets")
     assert result.exit_code == 0
     assert "created the gallery 'pets'" in result.stderr
+    assert "1 file left out: .txt 1\n" in result.stderr
     assert result.stdout == "gallery pets: 3 added (0 of them duplicates of other images), 0 unchanged, 0 failed\n"
     images = [image for image, _ in world.galleries["pets"].values()]
     assert [(image.name.split("/")[-1], image.label) for image in images] == [
@@ -346,3 +351,58 @@ def test_an_interrupted_add_keeps_what_was_answered(world, address, save, tmp_pa
     assert "stopped early" in stderr
     assert 0 < int(stdout.split()[2]) < 50
     assert Path(tmp_path).exists()
+
+
+@POSIX
+def test_what_add_leaves_out_is_in_its_document_and_what_it_cannot_read_has_failed(run, save):
+    folder = save("photos/a.png").parent
+    (folder / "notes.txt").touch()
+    (folder / "@eaDir").mkdir()
+    os.mkfifo(folder / "pipe.png")
+    result = run("add", folder, "--json")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert (found["added"], found["failed"]) == (1, 1)
+    assert found["skipped"] == {".txt": 1, "@eaDir/": 1}
+    assert found["failures"][0]["path"] == str(folder / "pipe.png")
+    assert "1 file left out: .txt 1; 1 folder left out: @eaDir/ 1" in result.stderr
+
+
+@POSIX
+def test_pipes_and_huge_files_that_are_named_fail_alone(run, save, tmp_path, world):
+    os.mkfifo(tmp_path / "a.png")
+    with (tmp_path / "m.tif").open("wb") as file:
+        file.truncate(2_300_000_000)
+    result = run("add", tmp_path / "a.png", tmp_path / "m.tif", save("z.png"), "--json")
+    assert result.exit_code == 1
+    messages = [failure["message"] for failure in json.loads(result.stdout)["failures"]]
+    assert "it is a pipe" in messages[0]
+    assert "2300000000 bytes" in messages[1]
+    assert list(world.galleries["default"]) == ["galleries/default/images/z.png"]
+
+
+def test_a_file_that_vanishes_fails_alone(client, save, world):
+    images = adding.find_images([save("photos/a.png").parent, save("z.png")])
+    images[0].path.unlink()
+    summary = Summary("default")
+    add_images(client, images, summary)
+    assert (summary.added, [failure.name for failure in summary.failures]) == (1, ["a.png"])
+
+
+@POSIX
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1", "utf-8"])
+def test_names_of_any_bytes_are_shown_on_any_terminal(address, client, save, encoding):
+    save("photos/\N{GRINNING FACE}.png")
+    Path(os.fsdecode(os.fsencode(save("photos/a.png").parent) + b"/caf\xe9.png")).write_bytes(b"")
+    folder = str(save("photos/a.png").parent)
+    for command in (["add", folder], ["add", folder, "--json"], ["list"], ["list", "--json"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "whymatch.client", *command, "--address", address],
+            capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            timeout=60,
+        )
+        assert b"Traceback" not in done.stderr, done.stderr
+        assert done.returncode == (command[0] == "add")  # the name that is not UTF-8 cannot be sent
+        if "--json" in command:
+            json.loads(done.stdout.decode(encoding))

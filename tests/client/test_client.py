@@ -23,6 +23,7 @@ from whymatch.client import (
     Unauthenticated,
     Unavailable,
     WhymatchError,
+    find_images,
 )
 
 HALF = 0.5**0.5
@@ -336,3 +337,44 @@ def test_the_time_limit_of_a_client_can_be_changed(address, world, picture):
 def test_pictures_have_a_size_in_pixels(colors, overlays, picture):
     with pytest.raises(ValueError, match="longer side"):
         colors.search(picture("red"), overlays=overlays)
+
+
+def test_images_of_folders_are_found_and_added_in_one_line(client, save):
+    folder = save("photos/cats/a.JFIF").parent.parent
+    (folder / "notes.txt").touch()
+    added = list(client.add(find_images([folder], labels_from_folders=True)))
+    assert [(one.name, one.image.label) for one in added] == [("cats~a.JFIF", "cats")]
+    assert [one.name for one in client.add(find_images(str(folder / "cats"), label="tom"))] == ["a.JFIF"]
+
+
+def test_a_gallery_that_exists_is_returned_on_request(client, picture):
+    client.add_image(picture("red"), name="a.png")
+    assert client.create_gallery("default", exist_ok=True).image_count == 1
+    assert client.create_gallery("new", exist_ok=True).image_count == 0
+    with pytest.raises(AlreadyExists):
+        client.create_gallery("new")
+
+
+@pytest.mark.parametrize("image", ["cat.jpg", Path("cat.jpg"), b"bytes", NewImage("cat.jpg")])
+def test_adding_one_image_as_several_says_what_to_write(client, image):
+    with pytest.raises(TypeError, match=r"write add\(\[.*\]\) or add_image\(.*\) for one image, and add\(find_images"):
+        client.add(image)
+
+
+def test_adding_no_images_at_all_says_so(client, picture):
+    with pytest.raises(TypeError, match=r"several images, not Image; write add\(\[image\]\)"):
+        client.add(PIL.Image.new("RGB", (1, 1)))
+    with pytest.raises(TypeError, match="several images, not NoneType"):
+        client.add(None)
+
+
+def test_adding_a_folder_says_what_to_write(client, tmp_path):
+    with pytest.raises(ValueError, match=r"is a folder; write client\.add\(find_images\(\["):
+        list(client.add([tmp_path]))
+
+
+def test_a_file_that_is_too_large_for_grpc_is_not_read(client, tmp_path):
+    with (tmp_path / "a.tif").open("wb") as file:
+        file.truncate(2_300_000_000)
+    with pytest.raises(OSError, match="the file has 2300000000 bytes; no more than 2146435072 can be sent"):
+        client.search(tmp_path / "a.tif")

@@ -215,6 +215,19 @@ def test_unreadable_images_are_left_out_and_reported_at_the_end(folder):
     assert "gone.png was left out: " in gone
 
 
+def test_links_lead_to_each_image_once_and_what_is_left_out_is_told(folder):
+    (folder / "cats/up").symlink_to("..")
+    (folder / "notes.txt").touch()
+    queries = folder.parent / "queries"
+    queries.mkdir()
+    (queries / "all").symlink_to(folder)
+    trial = find_trial(folder, queries)
+    assert len(trial.images) == trial.queries.sum() == 9  # no image is its own copy
+    result = evaluate(folder, "--no-baseline")
+    assert "1 file left out: .txt 1" in result.stderr
+    assert json.loads(evaluate(folder, "--json").stdout)["models"][0]["images"] == 9
+
+
 def test_a_label_that_loses_its_second_image_is_single(folder):
     for name in ("train__96.png", "train__120.png"):
         (folder / "owls" / name).write_text("no image")

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import os
+import signal
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from small_weights import SMALL
 from whymatch.embed import BadFolder, BadModel, DecodeLimits, TrainingFailed, find_images, load_named_model
 from whymatch.embed.networks import untrained_network
 from whymatch.embed.training.batches import Batches, BatchSetting
+from whymatch.embed.training.interrupts import interrupt_held
 from whymatch.embed.training.learner import Learner
 from whymatch.embed.training.mixing import mixed
 from whymatch.embed.training.objectives import LabelObjective, pixels_of
@@ -169,6 +173,49 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, folder):
 def _dying(batches, end):
     yield from batches.from_step(0, end)
     raise KeyboardInterrupt
+
+
+def test_a_run_that_is_interrupted_saves_its_state_and_goes_on_as_if_nothing_had_happened(tmp_path, folder):
+    whole = prepare(recipe(folder), tmp_path / "whole")
+    whole.train(quiet)
+    stopped = prepare(recipe(folder), tmp_path / "stopped")
+    batches = prepare(recipe(folder), tmp_path / "unused").batches
+    stopped.batches.from_step = lambda start, end: _interrupted(batches, end)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train(quiet)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert torch.load(tmp_path / "stopped/state.pt", weights_only=True)["step"] == 2
+    resumed = prepare(recipe(folder), tmp_path / "stopped")
+    resumed.train(quiet, resume=True)
+    for name, tensor in weights_of(whole).items():
+        assert torch.equal(tensor, weights_of(resumed)[name]), name
+
+
+def _interrupted(batches, end):
+    """Ctrl-C, while the third batch is made."""
+    for number, views in enumerate(batches.from_step(0, end)):
+        if number == 2:
+            signal.raise_signal(signal.SIGINT)
+        yield views
+
+
+def test_the_second_interrupt_acts_at_once():
+    with interrupt_held() as interrupted:
+        signal.raise_signal(signal.SIGINT)
+        assert interrupted.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_may_be_any_bytes(tmp_path, folder):
+    for path in sorted(folder.rglob("*.png"))[:1]:
+        path.rename(os.fsdecode(os.fsencode(path.parent) + b"/caf\xe9.png"))
+    odd = folder.with_name(os.fsdecode(b"fotos\xe9"))
+    folder.rename(odd)
+    run = prepare(recipe(odd), tmp_path / "run")
+    assert load_named_model(str(run.train(quiet))).backbone == NETWORK
 
 
 def test_a_run_goes_on_with_its_own_settings_only(tmp_path, folder):
