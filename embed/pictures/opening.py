@@ -154,9 +154,8 @@ def _open_tiff(content: bytes) -> Opened:
     profile = tiff.tags.get(PROFILE)
     parts = Parts(b"", profile=profile if isinstance(profile, bytes) else b"")
     if tiff.is_deep:
-        exif = Image.Exif()
-        exif[ORIENTATION] = tiff.tags.get(ORIENTATION, 1)
-        parts = replace(parts, exif=exif.tobytes())
+        turned = tiff.tags.get(ORIENTATION, 1)
+        parts = replace(parts, xmp=b"tiff:Orientation>%d" % turned if isinstance(turned, int) else b"")
         return Opened("TIFF", tiff.size, parts, lambda: decode_deep(tiff), tiff.tile_pixels, tiff.raw_bytes)
     image = TiffImagePlugin.TiffImageFile(io.BytesIO(content))  # which turns its pixels upright itself
     return Opened("TIFF", image.size, parts, lambda: _load(image, parts), tiff.tile_pixels)

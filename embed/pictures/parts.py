@@ -9,13 +9,12 @@ import struct
 import zlib
 from dataclasses import dataclass, replace
 
-from PIL import Image
-
 MAX_METADATA_BYTES = 4 * 2**20
 """Profiles and EXIF are smaller; what unpacks to more is left out."""
 MAX_SEGMENTS = 20_000
 """More segments or chunks than any program writes; what follows is left out."""
 ORIENTATION = 0x0112  # the EXIF tag
+NUMBERS = {1: "B", 3: "H", 4: "I"}  # types of EXIF
 XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 
 
@@ -35,15 +34,26 @@ class Parts:
     @property
     def orientation(self) -> int:
         """How the pixels are turned, 1 to 8, as EXIF says; metadata that cannot be read says nothing."""
-        exif = Image.Exif()
         try:
-            exif.load(self.exif)
-            found = exif.get(ORIENTATION)
-        except Exception:  # damaged EXIF says nothing of the pixels, so they are taken as they are
-            found = None
-        if found is None and (match := XMP_ORIENTATION.search(self.xmp)):
+            found = _exif_orientation(self.exif.removeprefix(b"Exif\0\0"))
+        except struct.error:  # damaged EXIF says nothing of the pixels, so they are taken as they are
+            found = 0
+        if not found and (match := XMP_ORIENTATION.search(self.xmp)):
             found = int(match[1])
-        return found if isinstance(found, int) and 1 <= found <= 8 else 1
+        return found if 1 <= found <= 8 else 1
+
+
+def _exif_orientation(exif: bytes) -> int:
+    """Return what EXIF says, 0 if nothing. Pillow reads all tags, which takes long where they are hostile."""
+    order = "<" if exif.startswith(b"II") else ">"
+    (start,) = struct.unpack_from(order + "I", exif, 4)
+    (count,) = struct.unpack_from(order + "H", exif, start)
+    for entry in range(start + 2, start + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(order + "HH", exif, entry)
+        if tag == ORIENTATION and kind in NUMBERS:
+            found: int = struct.unpack_from(order + NUMBERS[kind], exif, entry + 8)[0]
+            return found
+    return 0
 
 
 def take_apart(content: bytes) -> Parts:
@@ -61,6 +71,7 @@ def take_apart(content: bytes) -> Parts:
 
 SCAN, END, EXIF_OR_XMP, PROFILE, COMMENT = 0xDA, 0xD9, 0xE1, 0xE2, 0xFE
 ALONE = {0x01, 0xD8, *range(0xD0, 0xD8)}  # markers without a segment
+PADDED = re.compile(rb"\xff+")
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """In a scan 0xff is followed by 0x00 or a restart; anything else ends it."""
 
@@ -69,11 +80,10 @@ def _jpeg(content: bytes) -> Parts:
     kept, exif, xmp, position = [b"\xff\xd8"], b"", b"", 2
     profile: list[bytes] = []
     for _ in range(MAX_SEGMENTS):
-        position = content.find(b"\xff", position)
-        while content[position + 1 : position + 2] == b"\xff":  # padding
-            position += 1
-        if position < 0 or position + 4 > len(content):
+        found = PADDED.search(content, position)
+        if not found or found.end() + 3 > len(content):
             break
+        position = found.end() - 1
         marker = content[position + 1]
         if marker in (SCAN, END):
             kept.append(content[position:])
@@ -86,7 +96,7 @@ def _jpeg(content: bytes) -> Parts:
         if _is_for_pixels(marker, data):
             kept.append(content[position:end])
         elif marker == EXIF_OR_XMP and data.startswith(b"Exif\0\0"):
-            exif += data[6:] if exif else data
+            exif = exif or data  # the first has the turn
         elif marker == EXIF_OR_XMP and data.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
             xmp = data
         elif marker == PROFILE and data.startswith(b"ICC_PROFILE\0"):
@@ -108,7 +118,7 @@ def count_scans(content: bytes, enough: int) -> int:
     Nothing is searched if the whole file has no more than `enough`, which it almost never does.
     """
     scans = content.count(b"\xff\xda")
-    return scans if scans <= enough else len(_scans(content)[0])
+    return scans if scans <= enough else len(_scans(content, enough + 1)[0])
 
 
 def complete_jpeg(content: bytes) -> tuple[bytes, bytes] | None:
@@ -128,20 +138,22 @@ def complete_jpeg(content: bytes) -> tuple[bytes, bytes] | None:
     return content + bytes(8) + end, content + b"\xfe" * 8 + end
 
 
-def _scans(content: bytes) -> tuple[list[bytes], bool]:
-    """Return the header of each scan, and whether the end marker is there."""
+def _scans(content: bytes, most: int = MAX_SEGMENTS) -> tuple[list[bytes], bool]:
+    """Return the headers of the scans, `most` at most, and whether the end marker is there."""
     scans: list[bytes] = []
     position = 2
-    while (found := MARKER.search(content, position)) is not None:
+    for _ in range(MAX_SEGMENTS):
+        if (found := MARKER.search(content, position)) is None:
+            return scans, False
         position, marker = found.end(), content[found.end() - 1]
-        if marker == END:
+        if marker == END or len(scans) == most:
             return scans, True
         if marker not in ALONE:
             length = int.from_bytes(content[position : position + 2], "big")
             if marker == SCAN:
                 scans.append(content[position + 2 : position + length])
             position += length
-    return scans, False
+    return [b""] * most, True  # hostile: as good as too many
 
 
 def _has_all_bits(scans: list[bytes]) -> bool:
@@ -196,12 +208,12 @@ def _png_metadata(found: Parts, kind: bytes, data: bytes) -> Parts:
     if kind == b"eXIf":
         return replace(found, exif=b"Exif\0\0" + data)
     name, _, rest = data.partition(b"\0")
-    if kind == b"iCCP":
+    if kind == b"iCCP" and not found.profile:
         return replace(found, profile=_unpacked(rest[1:]))
-    if kind == b"iTXt" and name == b"XML:com.adobe.xmp":
+    if kind == b"iTXt" and not found.xmp and name == b"XML:com.adobe.xmp":
         text = rest[2:].split(b"\0", 2)[-1]
         return replace(found, xmp=_unpacked(text) if rest[:1] == b"\1" else text)
-    if kind in (b"zTXt", b"tEXt") and name in (b"Raw profile type exif", b"Raw profile type APP1"):
+    if kind in (b"zTXt", b"tEXt") and not found.exif and name in (b"Raw profile type exif", b"Raw profile type APP1"):
         text = _unpacked(rest[1:]) if kind == b"zTXt" else rest
         try:
             return replace(found, exif=bytes.fromhex("".join(text.decode("latin-1").split("\n")[3:])))
@@ -210,13 +222,16 @@ def _png_metadata(found: Parts, kind: bytes, data: bytes) -> Parts:
     return found
 
 
+TOO_LONG = b"too long, or damaged; nothing more of the kind is unpacked"
+
+
 def _unpacked(data: bytes) -> bytes:
     try:
         unpacker = zlib.decompressobj()
         unpacked = unpacker.decompress(data, MAX_METADATA_BYTES)
     except zlib.error:
-        return b""
-    return unpacked if not unpacker.unconsumed_tail else b""
+        return TOO_LONG
+    return unpacked if not unpacker.unconsumed_tail else TOO_LONG
 
 
 # ---------------------------------------------------------------- WebP

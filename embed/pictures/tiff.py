@@ -62,6 +62,14 @@ class Tiff:
         return self.size[0] * self.size[1] * self.channels * max(self.bits) // 8
 
     @property
+    def pieces(self) -> int:
+        """Strips or tiles of one plane; a file may list more."""
+        if TILE_OFFSETS in self.tags:
+            width, length = int(self.tags[TILE_WIDTH]), int(self.tags[TILE_LENGTH])
+            return -(-self.size[0] // width) * -(-self.size[1] // length)
+        return -(-self.size[1] // int(self.tags.get(ROWS_PER_STRIP, self.size[1])))
+
+    @property
     def is_deep(self) -> bool:
         """Whether it is read here, for Pillow would scale it wrongly or not at all."""
         photometric, bits = self.tags.get(PHOTOMETRIC), set(self.bits)
@@ -160,7 +168,7 @@ def _raw(tiff: Tiff, width: int, block: int, part: slice) -> NDArray[np.uint8]:
     else:
         tags |= {ROWS_PER_STRIP: [min(int(tiff.tags.get(ROWS_PER_STRIP, tiff.size[1])), tiff.size[1])]}
         places = (STRIP_OFFSETS, STRIP_BYTES)
-    tags |= {tag: _numbers(tiff, tag)[part] for tag in places if tag in tiff.tags}
+    tags |= {tag: _numbers(tiff, tag)[part][: tiff.pieces] for tag in places if tag in tiff.tags}
     image = TiffImagePlugin.TiffImageFile(io.BytesIO(_with_directory(tiff, tags)))
     image.load()
     return np.asarray(image)
