@@ -18,8 +18,8 @@ def test_the_examples_run_one_after_the_other(tmp_path):
         first_search, python, rest = run_blocks(README, tmp_path, address)
     assert "cats~cat.png" in first_search
     assert '"score"' in first_search
-    assert (tmp_path / "cat.png.map.png").exists()
-    assert "cat.png stored" in python
+    assert (tmp_path / "cats~cat.png.map.png").exists()
+    assert "cats~cat.png stored" in python
     assert "is enough for cats~cat.png" in rest
     assert "labels of the top 4 images: " in rest
     assert "centering, 1280 dimensions, version 1, fitted to 4 images" in rest

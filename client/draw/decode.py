@@ -11,6 +11,11 @@ MAX_PIXELS = 2**31
 def decode(content: bytes, *, background: str = "white") -> Image.Image:
     """Return an image file upright and in sRGB; transparency shows the background.
 
-    Raises what Pillow raises where it cannot read the file.
+    Raises OSError where Pillow cannot read the file, whatever it meets in it.
     """
-    return open_picture(content, max_pixels=MAX_PIXELS).rgb(background)
+    try:
+        return open_picture(content, max_pixels=MAX_PIXELS).rgb(background)
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"the picture cannot be read: {error}") from error

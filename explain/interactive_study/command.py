@@ -3,6 +3,7 @@
 import json as json_text
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -110,8 +111,8 @@ def interactive(
     with exit_on(WhymatchError, OSError, FloatingPointError, stopped="stopped; run the same again to go on"):
         left_out = LeftOut()
         split = draw_split(find_images([folder], include=include, left_out=left_out), **drawn)
-        for line in left_out.lines():
-            print(line, file=sys.stderr)
+        if left_out.skipped:
+            print(left_out.text(), file=sys.stderr)
         loaded = load_named_model(model, device=device, precision=precision)
         plan = plan_of(loaded.layers, names(layers) or default_layers(loaded.layers), compared)
         models = {kind: with_inputs(loaded, kind, size) for kind, size in sizes.items() if inputs in (kind, "both")}
@@ -120,6 +121,8 @@ def interactive(
             kind: Store(output / kind, settings_of(each, plan, images), split.paths) for kind, each in models.items()
         }
         results = _run(models, stores, plan, split)
+        unreadable = {Path(path): reason for path, reason in left_out.unreadable.items()} | results.unreadable
+        results = replace(results, unreadable=dict(sorted(unreadable.items())))
         print(json_text.dumps(document(results), allow_nan=False) if json else tables(results))
         for note in notes(results):
             print(note, file=sys.stderr)

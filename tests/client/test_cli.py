@@ -66,7 +66,7 @@ from whymatch.client import *
 from whymatch.client.apps import add, documents
 from whymatch.client.apps.demo import run
 from whymatch.client.draw import matches
-heavy = {"torch", "faiss", "skimage", "sklearn", "matplotlib", "whymatch.embed", "whymatch.index"}
+heavy = {"torch", "faiss", "skimage", "sklearn", "matplotlib", "whymatch.embed.model", "whymatch.index"}
 print(sorted(heavy & set(sys.modules)))
 """
     assert python(code).strip() == "[]"
