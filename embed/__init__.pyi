@@ -21,7 +21,7 @@ from .errors import (
     WhymatchError,
 )
 from .features import Features, check_embedding
-from .folders import LabeledImage, LeftOut, find_images, labels_of, read_image_file
+from .folders import LabeledImage, find_images, labels_of, read_image_file
 from .geometry import Geometry, Placement
 from .head import (
     MAX_DIMENSIONS,
@@ -38,6 +38,7 @@ from .image import DecodeLimits, decode_image, decode_unconverted, media_type
 from .layers import Layer, Layers
 from .model import Model, Prepared, load_model, load_named_model
 from .moments import Moments
+from .pictures.folders import LeftOut
 from .pooling import Array, Pooling
 from .progress import Progress
 from .single_thread import in_pieces

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from whymatch.client import UnusablePaths, adding
-from whymatch.embed import BadFolder, ImageTooLarge, folders
+from whymatch.embed import BadFolder, ImageTooLarge, LeftOut, folders
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="links and names of POSIX")
 
@@ -37,11 +37,6 @@ def root(tmp_path: Path) -> Path:
 
 
 TWO = ["cats/1.png", "dogs/1.png"]
-
-
-def test_both_follow_the_same_rules():
-    for name in ("ENDINGS", "OF_SYSTEMS", "SYSTEM_FILES", "IRREGULAR"):
-        assert getattr(adding, name) == getattr(folders, name)
 
 
 @POSIX
@@ -91,8 +86,7 @@ def test_a_folder_that_is_mounted_twice_is_one(root, find, monkeypatch):
     (root / "mount").mkdir()
     (root / "mount/1.png").touch()
     same = {root / "mount": root / "cats"}
-    monkeypatch.setattr(adding, "_identity", lambda folder: same.get(folder, folder))
-    monkeypatch.setattr(folders, "_identity", lambda folder: same.get(folder, folder))
+    monkeypatch.setattr("whymatch.embed.pictures.folders._identity", lambda folder: same.get(folder, folder))
     assert len(find(root)) == 2
 
 
@@ -132,7 +126,7 @@ def test_images_are_known_by_their_ending_in_any_case(root, find):
 def test_what_is_no_image_is_counted_by_its_ending(root, find):
     for name in ("a.txt", "b.TXT", "README", "clip.mov", "Thumbs.db", ".DS_Store", "._1.png", "desktop.ini"):
         (root / "cats" / name).touch()
-    left_out = (adding if find is by_the_client else folders).LeftOut()
+    left_out = LeftOut()
     assert find(root, left_out=left_out) == TWO
     assert left_out.skipped == {".txt": 2, "": 1, ".mov": 1}
     assert left_out.lines() == ["4 files left out: .txt 2, no ending 1, .mov 1"]
@@ -143,7 +137,7 @@ def test_folders_of_file_servers_and_systems_are_left_out(root, find):
     for name in ("@eaDir", ".AppleDouble", "__MACOSX", ".thumbnails", "lost+found", ".git", "dogs/@eaDir"):
         (root / name).mkdir()
         (root / name / "1.png").touch()
-    left_out = (adding if find is by_the_client else folders).LeftOut()
+    left_out = LeftOut()
     assert find(root, left_out=left_out) == TWO
     assert left_out.lines() == [
         "6 folders left out: @eaDir/ 2, .AppleDouble/ 1, .thumbnails/ 1, __MACOSX/ 1, lost+found/ 1"
@@ -172,7 +166,7 @@ def test_what_cannot_be_read_is_told_with_the_reason(root, find, monkeypatch):
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    left_out = (adding if find is by_the_client else folders).LeftOut()
+    left_out = LeftOut()
     assert find(root, left_out=left_out) == TWO
     told = {Path(path).name: reason for path, reason in left_out.unreadable.items()}
     assert told["pipe.png"] == "it is a pipe, a socket or a device, and no file"

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from whymatch.client import AlreadyExists, Client, MessageTooLarge, NewImage, NotFound, WhymatchError, results
-from whymatch.client.adding import FoundImage, LeftOut
+from whymatch.client.adding import FoundImage
 from whymatch.client.apps.plain import Document, record
 from whymatch.client.apps.progress import progress_bar
 from whymatch.client.inputs import read_file
+from whymatch.embed.pictures.folders import LeftOut
 
 
 class UnusableName(ValueError):

@@ -104,9 +104,9 @@ def add(
 ) -> None:
     """Add images to a gallery; the gallery is created if it does not exist."""
     from whymatch.client import UnusablePaths, WhymatchError, find_images
-    from whymatch.client.adding import LeftOut
     from whymatch.client.apps import add as adding
     from whymatch.client.apps import documents
+    from whymatch.embed.pictures.folders import LeftOut
 
     left_out = LeftOut()
     if label and labels_from_folders:

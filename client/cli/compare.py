@@ -71,9 +71,9 @@ def compare(
 
     require_server()
     from whymatch.client import UnusablePaths, WhymatchError, find_images
-    from whymatch.client.adding import LeftOut
     from whymatch.client.apps import documents
     from whymatch.client.apps.compare.run import CompareFailed, find_queries, run
+    from whymatch.embed.pictures.folders import LeftOut
 
     if include_queries is None:
         include_queries = "*" if queries else include

@@ -11,10 +11,11 @@ from typing import Any, Literal
 import torch
 
 from whymatch.embed.errors import BadFolder, BadModel
-from whymatch.embed.folders import LabeledImage, LeftOut, find_images, labels_of
+from whymatch.embed.folders import LabeledImage, find_images, labels_of
 from whymatch.embed.model import load_named_model, named_network
 from whymatch.embed.model_file import ModelFacts
 from whymatch.embed.networks import Network, untrained_network
+from whymatch.embed.pictures.folders import LeftOut
 from whymatch.embed.pooling import Pooling, PoolingKind
 from whymatch.embed.training.batches import Batches, BatchSetting
 from whymatch.embed.training.learner import Learner
