@@ -13,10 +13,14 @@ from whymatch.index.errors import (
     StorageFailed,
     StorageFull,
     StorageInUse,
+    TagExists,
+    TaggedGeneration,
     TooManyFiles,
     UnknownGallery,
+    UnknownGeneration,
     UnknownImage,
     UnknownLabel,
+    UnknownTag,
 )
 from whymatch.index.galleries import Galleries
 from whymatch.index.gallery import Fitting, Gallery
@@ -25,13 +29,18 @@ from whymatch.index.open_files import raise_file_limit
 from whymatch.index.records import (
     Added,
     GalleryFacts,
+    Generation,
     HeadFacts,
+    LabelCount,
     Match,
+    MetadataValue,
     NewImage,
     StoredImage,
     check_gallery_name,
     check_image_name,
 )
+from whymatch.index.snapshot import Snapshot
+from whymatch.index.stored_images import Where
 from whymatch.index.vector_index import VectorIndex
 
 __all__ = [
@@ -45,23 +54,32 @@ __all__ = [
     "GalleryExists",
     "GalleryFacts",
     "GalleryVersion",
+    "Generation",
     "HeadFacts",
     "ImageExists",
+    "LabelCount",
     "Match",
+    "MetadataValue",
     "ModelMismatch",
     "NewImage",
     "NewerFormat",
     "OtherEmbedding",
     "ReadOnlyStorage",
+    "Snapshot",
     "StorageFailed",
     "StorageFull",
     "StorageInUse",
     "StoredImage",
+    "TagExists",
+    "TaggedGeneration",
     "TooManyFiles",
     "UnknownGallery",
+    "UnknownGeneration",
     "UnknownImage",
     "UnknownLabel",
+    "UnknownTag",
     "VectorIndex",
+    "Where",
     "check_gallery_name",
     "check_image_name",
     "raise_file_limit",

@@ -45,6 +45,47 @@ class UnknownLabel(WhymatchError):
         self.label = label
 
 
+class UnknownGeneration(WhymatchError):
+    """A gallery never had that generation, or does not keep it any more."""
+
+    reason = "UNKNOWN_GENERATION"
+
+    def __init__(self, gallery: str, generation: int, oldest: int, newest: int) -> None:
+        super().__init__(
+            f"gallery {gallery!r} keeps the generations {oldest} to {newest}, not {generation}; "
+            "`whymatch gallery history` lists them"
+        )
+
+
+class UnknownTag(WhymatchError):
+    """A gallery has no generation of that name."""
+
+    reason = "UNKNOWN_TAG"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no generation of this gallery has the tag {name!r}; `whymatch gallery history` lists them")
+
+
+class TagExists(WhymatchError):
+    """Another generation has that name."""
+
+    reason = "TAG_EXISTS"
+
+    def __init__(self, name: str, generation: int) -> None:
+        super().__init__(f"the tag {name!r} names generation {generation}; remove it first or choose another name")
+
+
+class TaggedGeneration(WhymatchError):
+    """A generation that has a name cannot be purged."""
+
+    reason = "TAGGED_GENERATION"
+
+    def __init__(self, name: str, generation: int) -> None:
+        super().__init__(
+            f"generation {generation} has the tag {name!r}, which keeps it; remove the tag, or purge before it"
+        )
+
+
 class GalleryExists(WhymatchError):
     """A gallery of that name is already here."""
 
@@ -63,7 +104,7 @@ class ImageExists(WhymatchError):
     def __init__(self, name: str) -> None:
         super().__init__(
             f"the gallery already has an image {name!r} with another content, label or metadata; "
-            "delete it first or choose another name"
+            "replace it, delete it first or choose another name"
         )
         self.name = name
 

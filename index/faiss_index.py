@@ -64,14 +64,14 @@ class FaissIndex:
                 shortlist = _shortlist_of(self._index, self._kind)
             self._shortlist = shortlist
 
-    def remove(self, image_id: int) -> None:
-        """Remove one vector from a flat index."""
+    def remove(self, ids: Ids) -> None:
+        """Remove vectors from a flat index."""
         with self._lock:
             if self._kind == FLAT:
                 shortlist, self._shortlist = self._shortlist, None
                 if shortlist:
-                    shortlist.remove(np.flatnonzero(faiss.vector_to_array(self._index.id_map) == image_id))
-                self._index.remove_ids(np.array([image_id], np.int64))
+                    shortlist.remove(np.flatnonzero(np.isin(faiss.vector_to_array(self._index.id_map), ids)))
+                self._index.remove_ids(ids)
                 self._shortlist = shortlist
 
     def search(self, queries: Array, limit: int, allowed: Ids | None = None) -> tuple[Array, Ids, bool]:

@@ -6,29 +6,34 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
 
-from whymatch.embed import NO_HEAD, Array, Features, Head, Model, Progress, WhymatchError
+from whymatch.embed import NO_HEAD, Array, Head, Model, Progress, WhymatchError
 from whymatch.index.errors import ModelMismatch
 from whymatch.index.faiss_index import FaissIndex
 from whymatch.index.gallery_version import GalleryVersion
 from whymatch.index.half_maps import HalfMap, compress
 from whymatch.index.open_files import OpenFiles
+from whymatch.index.past import Past
 from whymatch.index.records import (
     Added,
-    GalleryFacts,
+    Generation,
+    MetadataValue,
     NewImage,
     StoredImage,
     check_image_name,
     check_label,
     check_metadata,
+    check_tag,
 )
-from whymatch.index.store import Store, StoredFeatures
+from whymatch.index.schema import LIVE
+from whymatch.index.snapshot import Snapshot
+from whymatch.index.store import Store
 
 Fitting: TypeAlias = Callable[[Iterable[Array], int], Iterator[Progress[Head]]]
 """Fits a head to pooled vectors (n, C), given in batches, and C; see `fit_centering`."""
 
 
-class Gallery:
-    """A named collection of images that one model embedded; thread-safe."""
+class Gallery(Snapshot):
+    """A named collection of images that one model embedded, as it is now; thread-safe."""
 
     def __init__(self, folder: Path, model: Model, open_files: OpenFiles) -> None:
         """Open a gallery; its vector index is read from its file or, if that does not fit, built anew.
@@ -36,7 +41,6 @@ class Gallery:
         Raises:
             ModelMismatch, NewerFormat, BrokenGallery, ReadOnlyStorage.
         """
-        self.name = folder.name
         self._model = model
         self._adding = threading.Lock()  # keeps the order of changes the same in store and index
         self._store = Store(folder, open_files)
@@ -46,20 +50,12 @@ class Gallery:
                 raise ModelMismatch(folder.name, facts.model, model.fingerprint)
             self._index_factory = facts.index_factory
             self._keeps_feature_maps = not facts.omit_feature_maps
-            self._version = self._new_version(self._store.head())
+            super().__init__(self._store, model, self._new_version(self._store.head()))
+            self._past = Past(self._store, model)
             self._version.load()
         except BaseException:
             self._store.close()
             raise
-
-    @property
-    def version(self) -> GalleryVersion:
-        """The embeddings as they are now; what one version answers fits together, whatever replaces it meanwhile."""
-        return self._version
-
-    def facts(self) -> GalleryFacts:
-        """Return what the gallery is."""
-        return self._store.facts()
 
     def close(self) -> None:
         """Save the vector index and close the files."""
@@ -74,9 +70,54 @@ class Gallery:
         with self._adding:
             self._store.close()
 
-    def add(self, images: Sequence[NewImage]) -> list[Added | WhymatchError]:
+    # Generations.
+
+    def at(self, generation: int) -> Snapshot:
+        """Return the gallery as it was at a generation. Raises UnknownGeneration.
+
+        The first time behind a head, all that the gallery keeps is read into memory.
+        """
+        self._store.check_generation(generation)
+        return Snapshot(self._store, self._model, self._past.version(generation), generation)
+
+    def generations(self, before: int = LIVE, limit: int = 100) -> list[Generation]:
+        """Return the generations that can be asked for, newest first, those below `before`."""
+        return self._store.generations(before, limit)
+
+    def tagged(self, name: str) -> int:
+        """Return the generation that a tag names. Raises UnknownTag."""
+        return self._store.tagged(name)
+
+    def set_tag(self, name: str, generation: int) -> None:
+        """Name a generation, which is then kept until the tag is removed.
+
+        Raises:
+            BadName, UnknownGeneration, TagExists.
+        """
+        check_tag(name)
+        self._store.set_tag(name, generation)
+
+    def remove_tag(self, name: str) -> None:
+        """Take a name off its generation. Raises UnknownTag."""
+        self._store.remove_tag(name)
+
+    def purge(self, before: int) -> int:
+        """Forget the generations before one, and return how many image files went with them.
+
+        Raises:
+            UnknownGeneration, TaggedGeneration.
+        """
+        with self._adding:
+            removed = self._store.purge(before)
+            self._past.forget()
+        return removed
+
+    # Changes.
+
+    def add(self, images: Sequence[NewImage], *, replace: bool = False) -> list[Added | WhymatchError]:
         """Add images in one transaction; when it returns they are on disk and can be found.
 
+        replace: an image of a name that is taken takes its place, with its label and metadata.
         Returns for each image, in order, what became of it, or why it was not added (BadName, BadRequest, ImageExists).
 
         Raises:
@@ -86,72 +127,52 @@ class Gallery:
         good: dict[int, NewImage] = {}
         for position, image in enumerate(images):
             try:
-                _check(image.name, image.label, image.metadata)
+                check_image_name(image.name)
+                check_label(image.label)
+                check_metadata(image.metadata)
                 good[position] = image
             except WhymatchError as err:
                 results[position] = err
-        results.update(zip(good, self._add(list(good.values())), strict=True))
+        results.update(zip(good, self._add(list(good.values()), replace), strict=True))
         return [results[position] for position in range(len(images))]
 
-    def unchanged(self, name: str, content: bytes, label: str, metadata: Mapping[str, str]) -> Added | None:
+    def unchanged(self, name: str, content: bytes, label: str, metadata: Mapping[str, MetadataValue]) -> Added | None:
         """Return the stored image if exactly this one is stored already, so that it need not be embedded."""
-        image = self._store.find(name)
-        if image is None or (image.label, image.metadata) != (label, dict(metadata)):
+        image = self._images.find(name)
+        if image is None or not image.is_the_same(label, metadata, sha256(content).hexdigest()):
             return None
-        return Added(image, unchanged=True) if image.content_sha256 == sha256(content).hexdigest() else None
+        return Added(image, unchanged=True)
 
-    def get(self, name: str) -> StoredImage:
-        """Return an image. Raises UnknownImage."""
-        return self._store.get(name)
-
-    def list_images(self, after: str = "", limit: int = 100) -> list[StoredImage]:
-        """Return images by name, from the first name after `after`."""
-        return self._store.list_images(after, limit)
-
-    def delete(self, name: str) -> None:
-        """Delete an image. Raises UnknownImage."""
-        with self._adding:
-            self._version.remove(self._store.delete(name))
-
-    def content(self, name: str) -> bytes:
-        """Return the bytes of an image as they were added. Raises UnknownImage."""
-        return self._store.content(name)
-
-    def content_by_hash(self, digest: str) -> bytes | None:
-        """Return the bytes of an image by the hash of its file, whatever its name; None if it is gone."""
-        return self._store.content_by_hash(digest)
-
-    def features_by_hash(self, digest: str) -> Features | None:
-        """Return the features of an image likewise, without a head; None, too, if its feature map is not kept."""
-        return self._features(self._store.features_by_hash(digest))
-
-    def sample_names(self, count: int, seed: int) -> list[str]:
-        """Return the names of `count` images drawn at random, of all if there are not more, in the order of adding."""
-        return self._store.sample_names(count, seed)
-
-    def distinct_images(self) -> list[StoredImage]:
-        """Return the images in the order of adding, of those with the same content only the first."""
-        return self._store.distinct_images()
-
-    def derived_file(self, name: str) -> Path:
-        """Return where others may keep what they derive from the images; it goes when the gallery does."""
-        return self._store.folder / name
-
-    def generation(self) -> int:
-        """Return a number that grows with every change."""
-        return self._store.generation()
-
-    def pooled(self, names: Sequence[str]) -> list[Array]:
-        """Return the pooled vectors of images, (C,) float32. Raises UnknownImage."""
-        return self._store.pooled(names)
-
-    def features(self, names: Sequence[str]) -> list[Features | None]:
-        """Return the features of images, without a head; None if the gallery keeps no feature maps.
+    def update(
+        self, name: str, label: str | None = None, metadata: Mapping[str, MetadataValue] | None = None
+    ) -> StoredImage:
+        """Change the label or all metadata of an image, or both; what is None stays. No image is embedded.
 
         Raises:
-            UnknownImage.
+            BadRequest, UnknownImage.
         """
-        return [self._features(stored) for stored in self._store.features(names)]
+        check_label(label or "")
+        check_metadata(metadata or {})
+        return self._store.update(name, label, metadata)
+
+    def delete(self, *names: str) -> None:
+        """Delete images; older generations keep them. Raises UnknownImage: nothing was deleted."""
+        with self._adding:
+            self._version.change({}, self._store.delete(names))
+
+    def erase(self, *names: str) -> list[str]:
+        """Remove images for good: their bytes, under every name and in every generation, and what is derived of them.
+
+        names: of now or of any generation that is kept. Returns all names that are gone.
+        Raises UnknownImage: nothing was erased.
+        """
+        with self._adding:
+            gone, ids = self._store.erase(names)
+            self._past.forget()
+            self._version.change({}, ids)
+            self._version.save()
+            self._store.remove_derived()
+        return gone
 
     def set_head(self, fitting: Fitting, given_up: Callable[[], bool] = lambda: False) -> Iterator[int]:
         """Fit a head to the stored pooled vectors, and make it the gallery's; no image is decoded.
@@ -164,7 +185,7 @@ class Gallery:
             BadHead, TooFewImages, BadIndexFactory, and the errors of `add`: the old version stays.
         """
         head, count = NO_HEAD, 0
-        for fit in fitting((pooled for _, pooled in self._store.vectors()), self._model.dimensions):
+        for fit in fitting((pooled for _, pooled in self._images.vectors()), self._model.dimensions):
             head, count = fit.result or NO_HEAD, fit.done
             yield count
         with self._adding:
@@ -176,33 +197,16 @@ class Gallery:
             self._version = version
 
     def _new_version(self, head: Head) -> GalleryVersion:
-        dimensions = head.dimensions(self._model.dimensions)
-        index = FaissIndex(self._store.folder / "index.faiss", dimensions, self._index_factory)
-        return GalleryVersion(self._store, self._model, head, index, self._adding)
+        folder, dimensions = self._store.folder, head.dimensions(self._model.dimensions)
+        index = FaissIndex(folder / "index.faiss", dimensions, self._index_factory)
+        return GalleryVersion(folder.name, self._store.images(), self._model, head, index, self._adding)
 
-    def _features(self, stored: StoredFeatures | None) -> Features | None:
-        if stored is None:
-            return None
-        placement = self._model.geometry.placement(stored.width_px, stored.height_px)
-        return Features(stored.feature_map, stored.pooled, self._model.pooling, placement)
-
-    def _add(self, images: list[NewImage]) -> list[Added | WhymatchError]:
+    def _add(self, images: list[NewImage], replace: bool) -> list[Added | WhymatchError]:
         maps = [self._compressed(image.features.feature_map) for image in images]
         with self._adding:
-            results = self._store.add(images, maps)
-            new = {
-                result[0]: image.features.pooled
-                for result, image in zip(results, images, strict=True)
-                if isinstance(result, tuple) and not result[1].unchanged
-            }
-            self._version.add(new)
-        return [result if isinstance(result, WhymatchError) else result[1] for result in results]
+            results, added, removed = self._store.add(images, maps, replace=replace)
+            self._version.change({new: images[place].features.pooled for place, new in added.items()}, removed)
+        return list(results)
 
     def _compressed(self, feature_map: Array) -> HalfMap | None:
         return compress(feature_map, keep_peaks=self._model.pooling.kind == "max") if self._keeps_feature_maps else None
-
-
-def _check(name: str, label: str, metadata: Mapping[str, str]) -> None:
-    check_image_name(name)
-    check_label(label)
-    check_metadata(metadata)

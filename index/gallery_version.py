@@ -10,7 +10,7 @@ import numpy as np
 from whymatch.embed import Array, Head, Model
 from whymatch.index.errors import UnknownLabel
 from whymatch.index.records import Match
-from whymatch.index.store import Store
+from whymatch.index.stored_images import StoredImages, Where
 from whymatch.index.vector_index import Ids, VectorIndex
 
 LOGGER = logging.getLogger(__name__)
@@ -23,16 +23,24 @@ class GalleryVersion:
     held; what was deleted since is left out.
     """
 
-    def __init__(self, store: Store, model: Model, head: Head, index: VectorIndex, changing: threading.Lock) -> None:
-        """Take an empty index, to be filled by `load` or `build`.
+    def __init__(
+        self,
+        gallery: str,
+        images: StoredImages,
+        model: Model,
+        head: Head,
+        index: VectorIndex,
+        changing: threading.Lock,
+    ) -> None:
+        """Take an empty index, to be filled by `load` or `build`, or one with more vectors than `images` has.
 
         changing: what the gallery holds while it changes the store and this.
         """
-        self.gallery = store.folder.name
+        self.gallery = gallery
         self.head = head
         self.fingerprint = head.fingerprint(model.fingerprint)
         self.dimensions = head.dimensions(model.dimensions)
-        self._store = store
+        self._images = images
         self._channels = model.dimensions
         self._index = index
         self._changing = changing
@@ -43,18 +51,18 @@ class GalleryVersion:
 
     def count(self) -> int:
         """Return how many images there are."""
-        return self._store.count()
+        return self._images.count()
 
     def embeddings(self, names: Sequence[str]) -> Array:
         """Return the embeddings of images, (n, D) float32 of length 1. Raises UnknownImage."""
-        pooled = np.array(self._store.pooled(names), np.float32)
+        pooled = np.array(self._images.pooled(names), np.float32)
         return self.head.embed(pooled.reshape(-1, self._channels))
 
     def label_embeddings(self, label: str, *, without: str = "") -> Array:
         """Return the embeddings of all images of a label but one, (n, D) float32; n may be 0. Raises UnknownLabel."""
         ids = self._ids_of_labels([label])
         if without:
-            ids = ids[ids != self._store.id_of(without)]
+            ids = ids[ids != self._images.id_of(without)]
         batches = [embeddings for _, embeddings in self._all(ids)]
         return np.concatenate([np.empty((0, self.dimensions), np.float32), *batches])
 
@@ -64,7 +72,7 @@ class GalleryVersion:
         First an image is drawn of all that share their label, then one of the others of the label. No image shares its
         label: both are empty.
         """
-        first, second = _pairs(*self._store.labels(), count, seed)
+        first, second = _pairs(*self._images.labels(), count, seed)
         wanted, places = np.unique(np.concatenate([first, second]), return_inverse=True)
         vectors = np.zeros((len(wanted), self.dimensions), np.float32)  # of one deleted meanwhile it stays 0
         for ids, embeddings in self._all(wanted):
@@ -80,7 +88,7 @@ class GalleryVersion:
             UnknownLabel: no image has one of the labels.
         """
         self._require_index()
-        allowed = self._ids_of_labels(labels) if labels else None
+        allowed = self._allowed(labels)
         found = self._search(embeddings, limit, allowed)
         if any(match is None for matches in found for match in matches):
             with self._changing:  # an image was deleted between the index and the store: nothing is in here
@@ -96,8 +104,8 @@ class GalleryVersion:
             UnknownLabel: no image has one of the labels.
         """
         self._require_index()
-        allowed = self._ids_of_labels(labels) if labels else None
-        label_of = dict(zip(*self._store.labels(), strict=True))
+        allowed = self._allowed(labels)
+        label_of = dict(zip(*self._images.labels(), strict=True))
         best: dict[str, tuple[int, float]] = {}
         ranked = limit
         while True:
@@ -105,17 +113,17 @@ class GalleryVersion:
             for image_id, score in zip(ids[0].tolist(), scores[0].tolist(), strict=True):
                 if image_id in label_of:
                     best.setdefault(label_of[image_id], (image_id, score))
-            if len(best) >= limit or ranked >= self._store.count():
+            if len(best) >= limit or ranked >= self._images.count():
                 break
             ranked *= 8
         first = list(best.values())[:limit]
-        images = self._store.by_id([image_id for image_id, _ in first])
+        images = self._images.by_id([image_id for image_id, _ in first])
         return [Match(images[image_id], score) for image_id, score in first if image_id in images]
 
     def _search(self, embeddings: Array, limit: int, allowed: Ids | None) -> list[list[Match | None]]:
         """Return the matches of each embedding, None where the store does not know the image any more."""
         scores, ids = self._ranked(embeddings, limit, allowed)
-        images = self._store.by_id({int(image_id) for image_id in ids.flat})
+        images = self._images.by_id({int(image_id) for image_id in ids.flat})
         return [
             [
                 Match(images[i], float(score)) if i in images else None
@@ -135,8 +143,8 @@ class GalleryVersion:
         if allowed is not None:
             return allowed
         found = np.unique(ids[ids >= 0])
-        known = set(self._store.by_id(found.tolist()))
-        enough = min(limit, self._store.count())
+        known = set(self._images.by_id(found.tolist()))
+        enough = min(limit, self._images.count())
         if all(len(known.intersection(row)) >= enough for row in ids.tolist()):
             return found
         return None
@@ -156,7 +164,7 @@ class GalleryVersion:
 
     def load(self) -> None:
         """Take up the saved index, or build it anew."""
-        generation = self._store.generation()
+        generation = self._images.generation()
         if self._index.load(generation):
             self._saved_generation = generation
         else:
@@ -164,31 +172,31 @@ class GalleryVersion:
 
     def save(self) -> None:
         """Keep the index for the next start."""
-        generation = self._store.generation()
+        generation = self._images.generation()
         if self._index_is_current and generation != self._saved_generation:
             self._index.save(generation)
 
-    def add(self, pooled: Mapping[int, Array]) -> None:
-        """Bring images, just stored, into the index, pooled vectors (C,) by row id; build it anew if that is due."""
+    def change(self, pooled: Mapping[int, Array], removed: Sequence[int] = ()) -> None:
+        """Follow a change of the store: bring in pooled vectors (C,) by vector id, take out others.
+
+        Builds the index anew if that is due.
+        """
         try:
+            if removed:
+                self._index.remove(np.array(removed, np.int64))
             if pooled:
                 self._index.add(np.array(list(pooled), np.int64), self.head.embed(np.stack(list(pooled.values()))))
-            due = self._index.stale(self._store.count())
+            due = self._index.stale(self._images.count())
         except Exception:
             LOGGER.exception("the index of gallery %r failed and is built anew", self.gallery)
             self._index_is_current, due = False, True
         if due:
             self.build()
 
-    def remove(self, image_id: int) -> None:
-        """Take an image, just deleted, out of the index; build it anew if that is due."""
-        self._index.remove(image_id)
-        self.add({})
-
     def fill(self, given_up: Callable[[], bool] = lambda: False) -> None:
         """Fill the index from the store; `given_up` ends it early. Raises what goes wrong."""
         batches = itertools.takewhile(lambda _: not given_up(), self._all())
-        self._index.rebuild(self._store.count(), batches)
+        self._index.rebuild(self._images.count(), batches)
 
     def build(self) -> None:
         """Build the index anew from the store; a simpler one, if the one that was asked for cannot be built."""
@@ -209,13 +217,19 @@ class GalleryVersion:
                     self.build()
 
     def _all(self, ids: Ids | None = None) -> Iterator[tuple[Ids, Array]]:
-        """Yield row ids (n) and embeddings (n, D), some thousands at a time: of all images, or of those named."""
-        return ((some, self.head.embed(pooled)) for some, pooled in self._store.vectors(ids))
+        """Yield vector ids (n) and embeddings (n, D), some thousands at a time: of all images, or of those named."""
+        return ((some, self.head.embed(pooled)) for some, pooled in self._images.vectors(ids))
+
+    def _allowed(self, labels: Sequence[str]) -> Ids | None:
+        """Return which vectors a search may find, None for all that the index has."""
+        if labels:
+            return self._ids_of_labels(labels)
+        return None if self._images.all_live else self._images.ids()
 
     def _ids_of_labels(self, labels: Sequence[str]) -> Ids:
         ids = []
         for label in labels:
-            found = self._store.ids_of_label(label)
+            found = self._images.ids(Where("label = ?", (label,)))
             if not len(found):
                 raise UnknownLabel(label)
             ids.append(found)

@@ -1,17 +1,24 @@
 """Records of images and galleries, as they come in and go out, and the names they may have."""
 
+import json
+import math
 import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeAlias
 
 from whymatch.embed import BadRequest, Features, HeadKind
 from whymatch.index.errors import BadName
 
+NAME = r"[a-z0-9][a-z0-9_-]{0,62}"
 MAX_NAME_BYTES = 255
+MetadataValue: TypeAlias = str | int | float | bool
 DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 MAX_METADATA_KEYS = 64
+LARGEST_INTEGER = 2**53
+"""Up to here a double holds every whole number, as other languages read them."""
 MAX_METADATA_BYTES = 16 * 1024
 
 
@@ -25,7 +32,7 @@ class NewImage:
     features: Features
     """What the gallery's model made of them."""
     label: str = ""
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class StoredImage:
 
     name: str
     label: str
-    metadata: dict[str, str]
+    metadata: dict[str, MetadataValue]
     width_px: int
     """Of the upright image."""
     height_px: int
@@ -44,6 +51,13 @@ class StoredImage:
     """In hexadecimal."""
     create_time: datetime
     """In UTC."""
+    update_time: datetime
+    """When its label, metadata or bytes last changed, in UTC."""
+
+    def is_the_same(self, label: str, metadata: Mapping[str, MetadataValue], content_sha256: str) -> bool:
+        """Whether it has just this label, metadata and bytes."""
+        told = label, metadata_text(metadata), content_sha256  # as text: True is no 1
+        return (self.label, metadata_text(self.metadata), self.content_sha256) == told
 
 
 @dataclass(frozen=True)
@@ -55,6 +69,29 @@ class Added:
     """The gallery already held exactly this."""
     duplicate_of: str = ""
     """Name of an image with the same bytes that was stored before; empty if there is none."""
+    replaced: bool = False
+    """The gallery held another image under this name, or this one with another label or metadata."""
+
+
+@dataclass(frozen=True)
+class LabelCount:
+    """A label and how many images have it."""
+
+    label: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A state of a gallery, and what made it."""
+
+    number: int
+    change: str
+    """`create`, `add`, `update`, `delete`, `erase`, `head` or `migrate`."""
+    create_time: datetime
+    """In UTC."""
+    tags: tuple[str, ...]
+    """The names it was given."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +135,8 @@ class GalleryFacts:
     head: HeadFacts | None = None
     generation: int = 0
     """Grows with every change of its images or its head."""
+    oldest_generation: int = 0
+    """The first one that can still be asked for."""
 
     @property
     def fingerprint(self) -> str:
@@ -107,7 +146,7 @@ class GalleryFacts:
 
 def check_gallery_name(name: str) -> None:
     """Raise BadName if a gallery cannot have that name."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
+    if not re.fullmatch(NAME, name):
         raise BadName(
             f"{_shown(name)} cannot name a gallery; take 1 to 63 lower-case letters, digits, `-` and `_`, "
             "beginning with a letter or digit"
@@ -129,9 +168,28 @@ def check_label(label: str) -> None:
         raise BadRequest(f"the label {_shown(label)} must be printable text of at most {MAX_NAME_BYTES} bytes")
 
 
-def check_metadata(metadata: Mapping[str, str]) -> None:
-    """Raise BadRequest if there is too much metadata."""
-    size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
+def metadata_text(metadata: Mapping[str, MetadataValue]) -> str:
+    """Return metadata as JSON, the same text for the same metadata."""
+    return json.dumps(dict(metadata), sort_keys=True, ensure_ascii=False)
+
+
+def check_tag(name: str) -> None:
+    """Raise BadName if a generation cannot have that name."""
+    if not re.fullmatch(NAME, name) or name.isdecimal():
+        raise BadName(
+            f"{_shown(name)} cannot name a generation; take 1 to 63 lower-case letters, digits, `-` and `_`, beginning "
+            "with a letter or digit, not only digits"
+        )
+
+
+def check_metadata(metadata: Mapping[str, MetadataValue]) -> None:
+    """Raise BadRequest if there is too much metadata, or a value that is not text, a finite number or a boolean."""
+    for key, value in metadata.items():
+        if not isinstance(value, str | int | float | bool) or (isinstance(value, float) and not math.isfinite(value)):
+            raise BadRequest(f"metadata {_shown(key)} is {value!r}; a value is text, a finite number, true or false")
+        if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+            raise BadRequest(f"metadata {_shown(key)} is {value}; whole numbers are kept up to 2^53: make it text")
+    size = sum(len(key.encode()) + len(str(value).encode()) for key, value in metadata.items())
     if len(metadata) > MAX_METADATA_KEYS or size > MAX_METADATA_BYTES:
         raise BadRequest(
             f"the metadata has {len(metadata)} keys and {size} bytes; at most {MAX_METADATA_KEYS} keys and "

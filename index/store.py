@@ -1,106 +1,82 @@
 """The truth about one gallery: a SQLite database of rows, vectors and feature maps, and the image files beside it."""
 
 import json
+import shutil
 import sqlite3
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from whymatch.embed import NO_HEAD, Array, Head, HeadKind
 from whymatch.index.disk import disk_errors, sync
-from whymatch.index.errors import BrokenGallery, ImageExists, NewerFormat, UnknownGallery, UnknownImage
-from whymatch.index.half_maps import HalfMap, expand
+from whymatch.index.errors import (
+    BrokenGallery,
+    ImageExists,
+    NewerFormat,
+    TagExists,
+    TaggedGeneration,
+    UnknownGallery,
+    UnknownGeneration,
+    UnknownImage,
+    UnknownTag,
+)
+from whymatch.index.half_maps import HalfMap
 from whymatch.index.open_files import OpenFiles
-from whymatch.index.records import Added, GalleryFacts, HeadFacts, NewImage, StoredImage
+from whymatch.index.records import (
+    Added,
+    GalleryFacts,
+    Generation,
+    HeadFacts,
+    MetadataValue,
+    NewImage,
+    StoredImage,
+    metadata_text,
+)
+from whymatch.index.schema import CONTENTS, DERIVED, FORMAT, LIVE, NOW, TABLES, content_path, create_folders, migrate
+from whymatch.index.stored_images import (
+    IMAGE,
+    VECTORS_AT_A_TIME,
+    Ids,
+    Row,
+    StoredFeatures,
+    StoredImages,
+    features_of,
+    image_of,
+    vectors_of,
+)
 
-Row = tuple[Any, ...]
-Found = TypeVar("Found")
-
-FORMAT = 2  # of the tables below
 DATABASE = "gallery.sqlite"
-CONTENTS = "contents"
-ADDING = "adding"
-"""An empty file, there from the first image that is added until the store is closed."""
-
-HEADS = """
-CREATE TABLE heads (  -- none, or the one in use
-    version INTEGER PRIMARY KEY AUTOINCREMENT,
-    kind TEXT NOT NULL,
-    dimensions INTEGER NOT NULL,
-    fingerprint TEXT NOT NULL,
-    matrix BLOB,  -- float32, row by row; NULL where every channel is left as it is
-    bias BLOB,  -- float32; NULL for zeros
-    image_count INTEGER NOT NULL,
-    create_time REAL NOT NULL
-);
-"""
-SCHEMA = f"""
-CREATE TABLE facts (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
-CREATE TABLE contents (
-    id INTEGER PRIMARY KEY,
-    sha256 TEXT NOT NULL UNIQUE,
-    size_bytes INTEGER NOT NULL,
-    width_px INTEGER NOT NULL,
-    height_px INTEGER NOT NULL,
-    pooled BLOB NOT NULL  -- float32, before the head and before scaling to length 1
-);
-CREATE TABLE feature_maps (
-    content_id INTEGER PRIMARY KEY REFERENCES contents (id) ON DELETE CASCADE,
-    rows INTEGER NOT NULL,
-    columns INTEGER NOT NULL,
-    exponent INTEGER NOT NULL,
-    alpha BLOB NOT NULL  -- float16 times 2^exponent, the channel running fastest
-);
-CREATE TABLE images (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice: the vector index knows images by it
-    name TEXT NOT NULL UNIQUE,
-    label TEXT NOT NULL,
-    metadata TEXT NOT NULL,
-    content_id INTEGER NOT NULL REFERENCES contents (id),
-    create_time REAL NOT NULL
-);
-CREATE INDEX images_by_label ON images (label);
-CREATE INDEX images_by_content ON images (content_id);
-{HEADS}
-"""
-MIGRATIONS = {1: HEADS}
-"""The statements that turn a format into the next one."""
-IMAGE = """
-SELECT images.id, name, label, metadata, width_px, height_px, size_bytes, sha256, create_time
-FROM images JOIN contents ON contents.id = content_id
-"""
-VECTORS = "SELECT images.id, pooled FROM images JOIN contents ON contents.id = content_id"
-VECTORS_AT_A_TIME = 4096
+CHANGING = "adding"
+"""An empty file, there from the first image file that is written or removed until the store is closed."""
 READ_CACHE_KIB = 32 * 1024
 """Of each open gallery, until it changes: the feature maps of a hundred images, so that the next region is quick."""
 
 
-@dataclass(frozen=True, eq=False)
-class StoredFeatures:
-    """What a gallery keeps of an image's features."""
+class Change(NamedTuple):
+    """What a change of images was, for the vector index to follow."""
 
-    width_px: int
-    height_px: int
-    pooled: Array
-    """(C,) float32."""
-    feature_map: Array
-    """(H, W, C) float32, rounded to float16."""
+    results: list[Added | ImageExists]
+    """What became of each image."""
+    added: dict[int, int]
+    """Vector id of the images that are new, by their place in `results`."""
+    removed: list[int]
+    """Vector ids of the images that are gone."""
 
 
 class Store:
     """One gallery's rows and files; thread-safe.
 
-    Every change is one transaction, on disk when the method returns. Image files are written before the transaction
-    that refers to them, so a crash can leave a file too many, never one too few; the next start removes those.
+    Every change is one transaction, on disk when the method returns, and makes a generation. What it ends stays until
+    it is purged, so that `images` can tell how every generation was. Image files are written before the transaction
+    that refers to them, and removed after the one that gives them up: a crash can leave a file too many, never one too
+    few; the next start removes those.
     """
 
     def __init__(self, folder: Path, open_files: OpenFiles) -> None:
@@ -119,8 +95,9 @@ class Store:
         try:
             with disk_errors(self._name, self.folder):
                 self._check_format()
-                self._count: int = self._reader.execute("SELECT count(*) FROM images").fetchone()[0]
-                if (folder / ADDING).exists():
+                query = f"SELECT count(*) FROM images WHERE until = {LIVE}"
+                self._count: int = self._reader.execute(query).fetchone()[0]
+                if (folder / CHANGING).exists():
                     self._sweep()
         except BaseException:
             self._files.closed(self)
@@ -131,18 +108,22 @@ class Store:
     @staticmethod
     def create(folder: Path, model: str, index_factory: str, omit_feature_maps: bool) -> None:
         """Make an empty gallery in a new folder."""
+        now = time.time()
         facts = {
             "model": model,
             "index_factory": index_factory,
             "omit_feature_maps": int(omit_feature_maps),
-            "create_time": time.time(),
+            "create_time": now,
             "generation": 0,
+            "oldest_generation": 0,
+            "last_vector_id": 0,
         }
         with disk_errors(f"gallery {folder.name!r}", folder):
-            (folder / CONTENTS).mkdir(parents=True)
+            create_folders(folder)
             with closing(_connect(folder)) as connection:
-                connection.executescript(f"BEGIN; {SCHEMA}")
+                connection.executescript(f"BEGIN; {TABLES}")
                 connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
+                connection.execute("INSERT INTO generations VALUES (0, 'create', ?)", (now,))
                 connection.execute(f"PRAGMA user_version = {FORMAT}")
                 connection.execute("COMMIT")
 
@@ -152,7 +133,7 @@ class Store:
             self._closed = True
             self._files.closed(self)
             self._disconnect()
-            (self.folder / ADDING).unlink(missing_ok=True)
+            (self.folder / CHANGING).unlink(missing_ok=True)
 
     def rest(self) -> bool:
         """Give back the files until they are needed again; False, and nothing done, while they are in use."""
@@ -169,31 +150,40 @@ class Store:
             self._writing.release()
         return True
 
-    def facts(self) -> GalleryFacts:
-        """Return what the gallery is."""
-        facts: dict[str, Any] = dict(self._read("SELECT key, value FROM facts"))
+    # What the gallery is.
+
+    def facts(self, at: int = NOW) -> GalleryFacts:
+        """Return what the gallery is, or was at a generation."""
+        facts: dict[str, Any] = dict(self.read("SELECT key, value FROM facts"))
         try:
             return GalleryFacts(
                 self.folder.name,
                 facts["model"],
                 facts["index_factory"],
                 bool(facts["omit_feature_maps"]),
-                self.count(),
+                self.images(at).count(),
                 datetime.fromtimestamp(facts["create_time"], UTC),
-                self._head_facts(),
-                facts["generation"],
+                self._head_facts(at),
+                min(at, facts["generation"]),
+                facts["oldest_generation"],
             )
         except KeyError as err:
             raise BrokenGallery(f"{self._name} lacks its {err.args[0]}; restore or delete it") from err
 
-    def _head_facts(self) -> HeadFacts | None:
-        rows = self._read("SELECT kind, dimensions, fingerprint, version, image_count, create_time FROM heads")
+    def _head_facts(self, at: int) -> HeadFacts | None:
+        columns = "kind, dimensions, fingerprint, version, image_count, create_time"
+        rows = self.read(f"SELECT {columns} FROM heads WHERE since <= ? AND until > ?", (at, at))
         return _head_facts(*rows[0]) if rows else None
 
-    def head(self) -> Head:
-        """Return the head of the gallery."""
-        rows = self._read("SELECT kind, dimensions, matrix, bias FROM heads")
+    def head(self, at: int = NOW) -> Head:
+        """Return the head of the gallery, as it is or was at a generation."""
+        query = "SELECT kind, dimensions, matrix, bias FROM heads WHERE since <= ? AND until > ?"
+        rows = self.read(query, (at, at))
         return _head(*rows[0]) if rows else NO_HEAD
+
+    def images(self, at: int = NOW) -> StoredImages:
+        """Return the images as they are, or were at a generation."""
+        return StoredImages(self, at)
 
     def count(self) -> int:
         """Return how many images there are."""
@@ -201,164 +191,191 @@ class Store:
 
     def generation(self) -> int:
         """Return a number that grows with every change."""
-        generation: int = self._read("SELECT value FROM facts WHERE key = 'generation'")[0][0]
+        return self._fact("generation")
+
+    def check_generation(self, generation: int) -> None:
+        """Raise UnknownGeneration unless the gallery has that generation and keeps it."""
+        oldest, newest = self._fact("oldest_generation"), self.generation()
+        if not oldest <= generation <= newest:
+            raise UnknownGeneration(self.folder.name, generation, oldest, newest)
+
+    def generations(self, before: int, limit: int) -> list[Generation]:
+        """Return the generations that are kept, newest first, those below `before`."""
+        query = """SELECT id, change, create_time,
+                          (SELECT json_group_array(name) FROM tags WHERE generation = id)
+                   FROM generations WHERE id < ? ORDER BY id DESC LIMIT ?"""
+        return [
+            Generation(number, change, datetime.fromtimestamp(created, UTC), tuple(json.loads(tags)))
+            for number, change, created, tags in self.read(query, (before, limit))
+        ]
+
+    def tagged(self, name: str) -> int:
+        """Return the generation of a tag. Raises UnknownTag."""
+        rows = self.read("SELECT generation FROM tags WHERE name = ?", (name,))
+        if not rows:
+            raise UnknownTag(name)
+        generation: int = rows[0][0]
         return generation
 
     # Changes.
 
     def add(
-        self, images: Sequence[NewImage], feature_maps: Sequence[HalfMap | None]
-    ) -> list[tuple[int, Added] | ImageExists]:
-        """Add images in one transaction; each becomes its row's id and what became of it, or its own error.
+        self, images: Sequence[NewImage], feature_maps: Sequence[HalfMap | None], *, replace: bool = False
+    ) -> Change:
+        """Add images in one transaction; each becomes what became of it, or its own error.
 
         feature_maps: for each image its feature map, or None to keep none.
+        replace: an image of a name that is taken takes its place.
 
         Raises:
             StorageFull, ReadOnlyStorage, BrokenGallery: nothing was added.
         """
         written: list[Path] = []
+        change = Change([], {}, [])
         with self._changing():
-            (self.folder / ADDING).touch()
+            (self.folder / CHANGING).touch()
             try:
-                with _transaction(self._writer) as connection:
-                    results = [
-                        self._add(connection, image, feature_map, written)
-                        for image, feature_map in zip(images, feature_maps, strict=True)
-                    ]
-                    for path in (*written, self.folder / CONTENTS):
+                with self._transaction("add") as (connection, generation):
+                    for place, (image, feature_map) in enumerate(zip(images, feature_maps, strict=True)):
+                        adding = _Adding(self.folder, connection, generation, change, written)
+                        change.results.append(adding.add(place, image, feature_map, replace=replace))
+                    for path in (*written, *{path.parent for path in written}):
                         sync(path)
             except BaseException:
                 for path in written:
                     path.unlink(missing_ok=True)
                 raise
-            self._count += sum(isinstance(result, tuple) and not result[1].unchanged for result in results)
-        return results
+            self._count += len(change.added) - len(change.removed)
+        return change
 
-    def _add(
-        self, connection: sqlite3.Connection, image: NewImage, feature_map: HalfMap | None, written: list[Path]
-    ) -> tuple[int, Added] | ImageExists:
-        digest = sha256(image.content).hexdigest()
-        if (stored := _find(connection, image.name)) is not None:
-            return _same_or_error(*stored, image, digest)
-        content = connection.execute("SELECT id FROM contents WHERE sha256 = ?", (digest,)).fetchone()
-        twin = content and connection.execute("SELECT name FROM images WHERE content_id = ?", content).fetchone()
-        if content is None:
-            written.append(self._content_path(digest))
-            written[-1].write_bytes(image.content)
-            content = _insert_content(connection, image, digest, feature_map)
-        row = connection.execute(
-            "INSERT INTO images (name, label, metadata, content_id, create_time) VALUES (?, ?, ?, ?, ?)",
-            (image.name, image.label, _metadata_text(image.metadata), content[0], time.time()),
-        )
-        assert row.lastrowid is not None
-        found = _find(connection, image.name)
-        assert found is not None
-        return row.lastrowid, Added(found[1], duplicate_of=twin[0] if twin else "")
+    def update(
+        self, name: str, label: str | None = None, metadata: Mapping[str, MetadataValue] | None = None
+    ) -> StoredImage:
+        """Change the label or all metadata of an image, or both; what is None stays. Raises UnknownImage."""
+        with self._changing(), self._transaction("update") as (connection, generation):
+            found = _find(connection, name)
+            if found is None:
+                raise UnknownImage(name)
+            image = found[1]
+            label = image.label if label is None else label
+            metadata = image.metadata if metadata is None else dict(metadata)
+            if (label, metadata_text(metadata)) == (image.label, metadata_text(image.metadata)):
+                return image
+            vector_id, content_id, created = _end(connection, name, generation)
+            row = (vector_id, name, label, metadata_text(metadata), content_id, created, time.time(), generation)
+            _insert_image(connection, row)
+            changed = _find(connection, name)
+            assert changed is not None
+            return changed[1]
 
-    def delete(self, name: str) -> int:
-        """Delete an image and return its row's id. Raises UnknownImage."""
+    def delete(self, names: Sequence[str]) -> list[int]:
+        """Delete images and return their vector ids. Raises UnknownImage: nothing was deleted."""
         with self._changing():
-            with _transaction(self._writer) as connection:
-                if (found := _find(connection, name)) is None:
-                    raise UnknownImage(name)
-                image_id, image = found
-                connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
-                unused = connection.execute(
-                    """DELETE FROM contents WHERE sha256 = ?
-                       AND NOT EXISTS (SELECT * FROM images WHERE content_id = contents.id) RETURNING sha256""",
-                    (image.content_sha256,),
+            with self._transaction("delete") as (connection, generation):
+                ids = [_end(connection, name, generation)[0] for name in dict.fromkeys(names)]
+            self._count -= len(ids)
+        return ids
+
+    def erase(self, names: Sequence[str]) -> tuple[list[str], list[int]]:
+        """Remove images for good: their bytes under every name, in every generation, and all rows of these names.
+
+        Returns the names that are gone, and the vector ids of those that were still there. Raises UnknownImage:
+        nothing was erased.
+        """
+        with self._changing():
+            (self.folder / CHANGING).touch()
+            with self._transaction("erase") as (connection, _):
+                for name in names:
+                    if not connection.execute("SELECT * FROM images WHERE name = ? LIMIT 1", (name,)).fetchone():
+                        raise UnknownImage(name)
+                gone = connection.execute(
+                    """DELETE FROM images WHERE name IN (SELECT value FROM json_each(?1)) OR content_id IN
+                       (SELECT content_id FROM images WHERE name IN (SELECT value FROM json_each(?1)))
+                       RETURNING name, vector_id, until""",
+                    (json.dumps(list(names)),),
                 ).fetchall()
-            self._count -= 1
-            for (digest,) in unused:
-                self._content_path(digest).unlink(missing_ok=True)
-        return image_id
+                unused = _remove_unused_contents(connection)
+            ids = sorted(vector_id for _, vector_id, until in gone if until == LIVE)
+            self._count -= len(ids)
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._unlink(unused)
+        return sorted({name for name, _, _ in gone}), ids
+
+    def purge(self, before: int) -> int:
+        """Forget the generations before one, and return how many image files went with them.
+
+        Raises:
+            UnknownGeneration, TaggedGeneration.
+        """
+        self.check_generation(before)
+        with self._changing():
+            (self.folder / CHANGING).touch()
+            with self._transaction("") as (connection, _):
+                for name, generation in connection.execute(
+                    "SELECT name, generation FROM tags WHERE generation < ? ORDER BY generation", (before,)
+                ):
+                    raise TaggedGeneration(name, generation)
+                connection.execute("DELETE FROM images WHERE until <= ?", (before,))
+                connection.execute("DELETE FROM heads WHERE until <= ?", (before,))
+                connection.execute("DELETE FROM generations WHERE id < ?", (before,))
+                connection.execute("UPDATE facts SET value = ? WHERE key = 'oldest_generation'", (before,))
+                unused = _remove_unused_contents(connection)
+            self._unlink(unused)
+        return len(unused)
+
+    def set_tag(self, name: str, generation: int) -> None:
+        """Name a generation. Raises UnknownGeneration, TagExists."""
+        self.check_generation(generation)
+        with self._changing(), self._transaction("") as (connection, _):
+            for (named,) in connection.execute("SELECT generation FROM tags WHERE name = ?", (name,)):
+                if named != generation:
+                    raise TagExists(name, named)
+            connection.execute("INSERT OR IGNORE INTO tags VALUES (?, ?, ?)", (name, generation, time.time()))
+
+    def remove_tag(self, name: str) -> None:
+        """Take a name off its generation. Raises UnknownTag."""
+        with self._changing(), self._transaction("") as (connection, _):
+            if not connection.execute("DELETE FROM tags WHERE name = ?", (name,)).rowcount:
+                raise UnknownTag(name)
 
     def set_head(self, head: Head, dimensions: int, fingerprint: str, image_count: int) -> None:
         """Keep a head in place of the one before.
 
         fingerprint: of what makes the embeddings now. image_count: how many images the head was fitted to.
         """
-        facts = (head.kind, dimensions, fingerprint, image_count, time.time())
-        with self._changing(), _transaction(self._writer) as connection:
-            connection.execute("DELETE FROM heads")
+        with self._changing(), self._transaction("head") as (connection, generation):
+            connection.execute(f"UPDATE heads SET until = ? WHERE until = {LIVE}", (generation,))
             if head.kind != "none":
+                facts = (head.kind, dimensions, fingerprint, image_count, time.time())
                 connection.execute(
-                    "INSERT INTO heads (kind, dimensions, fingerprint, image_count, create_time, matrix, bias) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (*facts, _blob(head.matrix), _blob(head.bias)),
+                    "INSERT INTO heads (kind, dimensions, fingerprint, image_count, create_time, matrix, bias, since, "
+                    "until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (*facts, _blob(head.matrix), _blob(head.bias), generation, LIVE),
                 )
 
     def _sweep(self) -> None:
         """Remove image files that a crash left without a row."""
         with self._changing():
             known = {digest for (digest,) in self._writer.execute("SELECT sha256 FROM contents")}
-            for path in (self.folder / CONTENTS).iterdir():
+            for path in (self.folder / CONTENTS).glob("??/*"):
                 if path.name not in known:
                     path.unlink()
 
-    # Queries.
+    # What is kept, whatever images have it.
 
-    def find(self, name: str) -> StoredImage | None:
-        """Return an image, None if there is none of that name."""
-        rows = self._read(f"{IMAGE} WHERE name = ?", (name,))
-        return _image(rows[0]) if rows else None
-
-    def get(self, name: str) -> StoredImage:
-        """Return an image. Raises UnknownImage."""
-        image = self.find(name)
-        if image is None:
-            raise UnknownImage(name)
-        return image
-
-    def list_images(self, after: str, limit: int) -> list[StoredImage]:
-        """Return images by name, those after `after`."""
-        return [_image(row) for row in self._read(f"{IMAGE} WHERE name > ? ORDER BY name LIMIT ?", (after, limit))]
-
-    def distinct_images(self) -> list[StoredImage]:
-        """Return the images in the order of adding, of those with the same content only the first."""
-        first = "SELECT min(id) FROM images GROUP BY content_id"
-        return [_image(row) for row in self._read(f"{IMAGE} WHERE images.id IN ({first}) ORDER BY images.id")]
-
-    def by_id(self, ids: Iterable[int]) -> dict[int, StoredImage]:
-        """Return the images that still have these row ids."""
-        rows = self._read(f"{IMAGE} WHERE images.id IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),))
-        return {row[0]: _image(row) for row in rows}
-
-    def ids_of_label(self, label: str) -> NDArray[np.int64]:
-        """Return the row ids of the images with a label."""
-        return np.array([row[0] for row in self._read("SELECT id FROM images WHERE label = ?", (label,))], np.int64)
-
-    def id_of(self, name: str) -> int:
-        """Return the row id of an image, -1 if there is none of that name."""
-        rows = self._read("SELECT id FROM images WHERE name = ?", (name,))
-        return rows[0][0] if rows else -1
-
-    def labels(self) -> tuple[list[int], list[str]]:
-        """Return the row ids and the labels of all images that have a label."""
-        rows = self._read("SELECT id, label FROM images WHERE label != '' ORDER BY id")
-        return [row[0] for row in rows], [row[1] for row in rows]
-
-    def sample_names(self, count: int, seed: int) -> list[str]:
-        """Return the names of `count` images drawn at random, of all if there are not more, in the order of adding."""
-        names = [row[0] for row in self._read("SELECT name FROM images ORDER BY id")]
-        chosen = np.random.default_rng(seed).permutation(len(names))[:count]
-        return [names[number] for number in np.sort(chosen)]
-
-    def content(self, name: str) -> bytes:
-        """Return an image's bytes. Raises UnknownImage."""
-        with disk_errors(self._name, self.folder):
-            try:
-                return self._content_path(self.get(name).content_sha256).read_bytes()
-            except FileNotFoundError as err:
-                if self.find(name) is None:  # deleted meanwhile
-                    raise UnknownImage(name) from err
-                raise BrokenGallery(f"the file of image {name!r} is gone from {self._name}; delete and add it") from err
+    def kept_vectors(self, after: int) -> Iterator[tuple[Ids, Array]]:
+        """Return vector ids (n) and pooled vectors (n, C) of all images at all generations, those above `after`."""
+        query = """SELECT DISTINCT vector_id, pooled FROM images JOIN contents ON contents.id = content_id
+                   WHERE vector_id > ? ORDER BY vector_id LIMIT ?"""
+        while rows := self.read(query, (after, VECTORS_AT_A_TIME)):
+            yield vectors_of(rows)
+            after = rows[-1][0]
 
     def content_by_hash(self, digest: str) -> bytes | None:
         """Return the bytes of an image by the hash of its file, None if it is gone."""
         with disk_errors(self._name, self.folder):
             try:
-                return self._content_path(digest).read_bytes()
+                return content_path(self.folder, digest).read_bytes()
             except FileNotFoundError:
                 return None
 
@@ -366,44 +383,25 @@ class Store:
         """Return the features of an image by the hash of its file, None if it is gone or its feature map not kept."""
         query = """SELECT width_px, height_px, pooled, rows, columns, exponent, alpha
                    FROM contents JOIN feature_maps ON feature_maps.content_id = contents.id WHERE sha256 = ?"""
-        rows = self._read(query, (digest,))
-        return _features(*rows[0]) if rows else None
-
-    def pooled(self, names: Sequence[str]) -> list[Array]:
-        """Return the pooled vectors of images, (C,) float32. Raises UnknownImage."""
-        query = """SELECT name, pooled FROM images JOIN contents ON contents.id = content_id
-                   WHERE name IN (SELECT value FROM json_each(?))"""
-        rows = self._read(query, (json.dumps(list(names)),))
-        return _in_order(names, {name: np.frombuffer(pooled, np.float32) for name, pooled in rows})
-
-    def features(self, names: Sequence[str]) -> list[StoredFeatures | None]:
-        """Return the features of images, None where the feature map is not kept. Raises UnknownImage."""
-        query = """SELECT name, width_px, height_px, pooled, rows, columns, exponent, alpha
-                   FROM images JOIN contents ON contents.id = images.content_id
-                   LEFT JOIN feature_maps ON feature_maps.content_id = contents.id
-                   WHERE name IN (SELECT value FROM json_each(?))"""
-        with closing(self._rows(query, (json.dumps(list(names)),))) as rows:
-            return _in_order(names, {name: _features(*row) for name, *row in rows})
-
-    def vectors(self, ids: NDArray[np.int64] | None = None) -> Iterator[tuple[NDArray[np.int64], Array]]:
-        """Return row ids (n) and pooled vectors (n, C), some thousands at a time: of all images, or of those named."""
-        if ids is None:
-            yield from self._all_vectors()
-            return
-        query = f"{VECTORS} WHERE images.id IN (SELECT value FROM json_each(?))"
-        for start in range(0, len(ids), VECTORS_AT_A_TIME):
-            if rows := self._read(query, (json.dumps(ids[start : start + VECTORS_AT_A_TIME].tolist()),)):
-                yield _vectors(rows)
-
-    def _all_vectors(self) -> Iterator[tuple[NDArray[np.int64], Array]]:
-        last = 0
-        while rows := self._read(
-            f"{VECTORS} WHERE images.id > ? ORDER BY images.id LIMIT ?", (last, VECTORS_AT_A_TIME)
-        ):
-            yield _vectors(rows)
-            last = rows[-1][0]
+        rows = self.read(query, (digest,))
+        return features_of(*rows[0]) if rows else None
 
     # Plumbing.
+
+    def read(self, query: str, values: Sequence[object] = ()) -> list[Row]:
+        """Return the rows of a query."""
+        return list(self.rows(query, values))
+
+    def rows(self, query: str, values: Sequence[object] = ()) -> Generator[Row, None, None]:
+        """Yield rows, to be read to the end or closed: no other thread reads meanwhile."""
+        with self._reading, disk_errors(self._name, self.folder):
+            self._require_open()
+            self._files.used(self)
+            yield from self._reader.execute(query, values)
+
+    def _fact(self, key: str) -> int:
+        fact: int = self.read("SELECT value FROM facts WHERE key = ?", (key,))[0][0]
+        return fact
 
     @property
     def _writer(self) -> sqlite3.Connection:
@@ -435,19 +433,8 @@ class Store:
             )
         if version < 1:
             raise BrokenGallery(f"{self._name} has no tables; delete its folder {str(self.folder)!r} and add again")
-        while version < FORMAT:
-            step, version = MIGRATIONS[version], version + 1
-            self._writer.executescript(f"BEGIN; {step} PRAGMA user_version = {version}; COMMIT")
-
-    def _read(self, query: str, values: Sequence[object] = ()) -> list[Row]:
-        return list(self._rows(query, values))
-
-    def _rows(self, query: str, values: Sequence[object] = ()) -> Generator[Row, None, None]:
-        """Yield rows, to be read to the end or closed: no other thread reads meanwhile."""
-        with self._reading, disk_errors(self._name, self.folder):
-            self._require_open()
-            self._files.used(self)
-            yield from self._reader.execute(query, values)
+        if version < FORMAT:
+            migrate(self._writer, self.folder, version)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -456,12 +443,99 @@ class Store:
             self._files.used(self)
             yield
 
+    @contextmanager
+    def _transaction(self, change: str) -> Iterator[tuple[sqlite3.Connection, int]]:
+        """Yield the connection and the generation that this makes, if something changes; none if `change` is empty."""
+        connection = self._writer
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            (newest,) = connection.execute("SELECT value FROM facts WHERE key = 'generation'").fetchone()
+            before = connection.total_changes
+            yield connection, newest + 1
+            if change and connection.total_changes > before:
+                connection.execute("INSERT INTO generations VALUES (?, ?, ?)", (newest + 1, change, time.time()))
+                connection.execute("UPDATE facts SET value = ? WHERE key = 'generation'", (newest + 1,))
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    def remove_derived(self) -> None:
+        """Remove all files that were made of the images; they are made again when they are needed."""
+        with disk_errors(self._name, self.folder):
+            shutil.rmtree(self.folder / DERIVED, ignore_errors=True)
+
+    def _unlink(self, digests: Iterable[str]) -> None:
+        for digest in digests:
+            content_path(self.folder, digest).unlink(missing_ok=True)
+
     def _require_open(self) -> None:
         if self._closed:
             raise UnknownGallery(self.folder.name)
 
-    def _content_path(self, digest: str) -> Path:
-        return self.folder / CONTENTS / digest
+
+class _Adding(NamedTuple):
+    """Adds images within one transaction."""
+
+    folder: Path
+    connection: sqlite3.Connection
+    generation: int
+    change: Change
+    written: list[Path]
+    """The image files that were written."""
+
+    def add(self, place: int, image: NewImage, feature_map: HalfMap | None, *, replace: bool) -> Added | ImageExists:
+        digest = sha256(image.content).hexdigest()
+        found = _find(self.connection, image.name)
+        if found and found[1].is_the_same(image.label, image.metadata, digest):
+            return Added(found[1], unchanged=True)
+        if found and not replace:
+            return ImageExists(image.name)
+        if found and found[1].content_sha256 == digest:
+            self._insert(image, *_end(self.connection, image.name, self.generation))
+            return Added(self._stored(image.name), replaced=True)
+        if found:
+            vector_id, _, created = _end(self.connection, image.name, self.generation)
+            self._forget(vector_id)
+        content_id, duplicate_of = self._content(image, digest, feature_map)
+        self.change.added[place] = self._new_vector_id()
+        self._insert(image, self.change.added[place], content_id, created if found else time.time())
+        return Added(self._stored(image.name), duplicate_of=duplicate_of, replaced=found is not None)
+
+    def _forget(self, vector_id: int) -> None:
+        """Note that an image is gone; one that this very change added was never there."""
+        for place, added in self.change.added.items():
+            if added == vector_id:
+                del self.change.added[place]
+                return
+        self.change.removed.append(vector_id)
+
+    def _content(self, image: NewImage, digest: str, feature_map: HalfMap | None) -> tuple[int, str]:
+        """Return the id of the image's bytes, kept if they are new, and the name of an image that has them already."""
+        known = self.connection.execute("SELECT id FROM contents WHERE sha256 = ?", (digest,)).fetchone()
+        if known is not None:
+            query = f"SELECT name FROM images WHERE content_id = ? AND until = {LIVE} ORDER BY vector_id LIMIT 1"
+            twin = self.connection.execute(query, known).fetchone()
+            return known[0], twin[0] if twin else ""
+        self.written.append(content_path(self.folder, digest))
+        self.written[-1].write_bytes(image.content)
+        return _insert_content(self.connection, image, digest, feature_map), ""
+
+    def _new_vector_id(self) -> int:
+        query = "UPDATE facts SET value = value + 1 WHERE key = 'last_vector_id' RETURNING value"
+        vector_id: int = self.connection.execute(query).fetchone()[0]
+        return vector_id
+
+    def _insert(self, image: NewImage, vector_id: int, content_id: int, created: float) -> None:
+        told = (image.name, image.label, metadata_text(image.metadata))
+        now = max(created, time.time())
+        _insert_image(self.connection, (vector_id, *told, content_id, created, now, self.generation))
+
+    def _stored(self, name: str) -> StoredImage:
+        found = _find(self.connection, name)
+        assert found is not None
+        return found[1]
 
 
 def _connect(folder: Path) -> sqlite3.Connection:
@@ -471,52 +545,63 @@ def _connect(folder: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield connection
-        connection.execute("UPDATE facts SET value = value + 1 WHERE key = 'generation'")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _in_order(names: Sequence[str], found: Mapping[str, Found]) -> list[Found]:
-    """Return what was found for each name. Raises UnknownImage."""
-    for name in names:
-        if name not in found:
-            raise UnknownImage(name)
-    return [found[name] for name in names]
-
-
 def _find(connection: sqlite3.Connection, name: str) -> tuple[int, StoredImage] | None:
-    row = connection.execute(f"{IMAGE} WHERE name = ?", (name,)).fetchone()
-    return (row[0], _image(row)) if row else None
+    row = connection.execute(f"{IMAGE} WHERE name = ? AND until = {LIVE}", (name,)).fetchone()
+    return (row[0], image_of(row)) if row else None
 
 
-def _image(row: Row) -> StoredImage:
-    _, name, label, metadata, width, height, size, digest, created = row
-    return StoredImage(
-        name, label, json.loads(metadata), width, height, size, digest, datetime.fromtimestamp(created, UTC)
+def _end(connection: sqlite3.Connection, name: str, generation: int) -> tuple[int, int, float]:
+    """Let an image be there no longer, from a generation on. Raises UnknownImage.
+
+    Returns its vector id, the id of its bytes and when it was added.
+    """
+    query = f"SELECT id, since, vector_id, content_id, create_time FROM images WHERE name = ? AND until = {LIVE}"
+    row = connection.execute(query, (name,)).fetchone()
+    if row is None:
+        raise UnknownImage(name)
+    number, since, *ended = row
+    if since == generation:  # it was there at no generation
+        connection.execute("DELETE FROM images WHERE id = ?", (number,))
+    else:
+        connection.execute("UPDATE images SET until = ? WHERE id = ?", (generation, number))
+    return tuple(ended)
+
+
+def _insert_image(connection: sqlite3.Connection, row: Row) -> None:
+    connection.execute(
+        "INSERT INTO images (vector_id, name, label, metadata, content_id, create_time, update_time, since, until) "
+        f"VALUES (?, ?, ?, ?, ?, ?, ?, ?, {LIVE})",
+        row,
     )
 
 
-def _features(
-    width: int, height: int, pooled: bytes, rows: int, columns: int, exponent: int, alpha: bytes | None
-) -> StoredFeatures | None:
-    if alpha is None:
-        return None
-    feature_map = expand(HalfMap(rows, columns, exponent, alpha))
-    return StoredFeatures(width, height, np.frombuffer(pooled, np.float32), feature_map)
+def _insert_content(connection: sqlite3.Connection, image: NewImage, digest: str, feature_map: HalfMap | None) -> int:
+    features = image.features
+    placement = features.placement
+    row = connection.execute(
+        "INSERT INTO contents (sha256, size_bytes, width_px, height_px, pooled) VALUES (?, ?, ?, ?, ?)",
+        (digest, len(image.content), placement.width_px, placement.height_px, features.pooled.tobytes()),
+    )
+    if feature_map is not None:
+        connection.execute(
+            "INSERT INTO feature_maps VALUES (?, ?, ?, ?, ?)",
+            (row.lastrowid, feature_map.rows, feature_map.columns, feature_map.exponent, feature_map.alpha),
+        )
+    assert row.lastrowid is not None
+    return row.lastrowid
+
+
+def _remove_unused_contents(connection: sqlite3.Connection) -> list[str]:
+    """Remove the rows of bytes that no image has, at no generation, and return their hashes."""
+    query = "DELETE FROM contents WHERE NOT EXISTS (SELECT * FROM images WHERE content_id = contents.id)"
+    return [digest for (digest,) in connection.execute(f"{query} RETURNING sha256").fetchall()]
 
 
 def _head_facts(
@@ -536,35 +621,3 @@ def _array(blob: bytes | None) -> Array | None:
 
 def _blob(array: Array | None) -> bytes | None:
     return None if array is None else array.tobytes()
-
-
-def _same_or_error(image_id: int, stored: StoredImage, image: NewImage, digest: str) -> tuple[int, Added] | ImageExists:
-    same = (stored.content_sha256, stored.label, stored.metadata) == (digest, image.label, dict(image.metadata))
-    return (image_id, Added(stored, unchanged=True)) if same else ImageExists(image.name)
-
-
-def _insert_content(
-    connection: sqlite3.Connection, image: NewImage, digest: str, feature_map: HalfMap | None
-) -> tuple[int | None]:
-    features = image.features
-    placement = features.placement
-    row = connection.execute(
-        "INSERT INTO contents (sha256, size_bytes, width_px, height_px, pooled) VALUES (?, ?, ?, ?, ?)",
-        (digest, len(image.content), placement.width_px, placement.height_px, features.pooled.tobytes()),
-    )
-    if feature_map is not None:
-        connection.execute(
-            "INSERT INTO feature_maps VALUES (?, ?, ?, ?, ?)",
-            (row.lastrowid, feature_map.rows, feature_map.columns, feature_map.exponent, feature_map.alpha),
-        )
-    return (row.lastrowid,)
-
-
-def _metadata_text(metadata: object) -> str:
-    return json.dumps(dict(metadata), sort_keys=True, ensure_ascii=False)  # type: ignore[call-overload]
-
-
-def _vectors(rows: list[Row]) -> tuple[NDArray[np.int64], Array]:
-    ids = np.array([row[0] for row in rows], np.int64)
-    vectors = np.frombuffer(b"".join(row[1] for row in rows), np.float32)
-    return ids, vectors.reshape(len(rows), -1)

@@ -20,8 +20,8 @@ class VectorIndex(Protocol):
     def add(self, ids: Ids, vectors: Array) -> None:
         """Add unit vectors (n, C) under new ids (n)."""
 
-    def remove(self, image_id: int) -> None:
-        """Remove one vector. An approximate index may go on finding it; the gallery drops what is not in its store."""
+    def remove(self, ids: Ids) -> None:
+        """Remove vectors. An approximate index may go on finding them; the gallery drops what is not in its store."""
 
     def search(self, queries: Array, limit: int, allowed: Ids | None = None) -> tuple[Array, Ids, bool]:
         """Find the best vectors for each query (n, C).

@@ -47,7 +47,7 @@ def test_what_is_found_is_what_brute_force_finds(tmp_path, threads, compared, qu
     stored = dict(zip(ids.tolist(), vectors(50), strict=True))
     index.add(ids, np.stack(list(stored.values())))
     for gone in ids[::7].tolist():
-        index.remove(gone)
+        index.remove(np.array([gone]))
         del stored[gone]
     queries = vectors(query_count, seed=2)
     scores, found, final = index.search(queries, limit)
@@ -133,7 +133,7 @@ def test_a_shortlist_is_used_and_follows_every_change(tmp_path, threads, monkeyp
     for number in inside:
         index.add(np.array([number]), stored[number : number + 1])
     assert [found(n) for n in inside] == inside
-    index.remove(7)
+    index.remove(np.array([7]))
     assert found(7) != 7
     assert found(8) == 8
     index.save(generation=1)

@@ -17,6 +17,7 @@ from whymatch.explain import BadTarget
 from whymatch.explain.units import LayerResponses, SegmentThreshold, UnitsOfGallery, UnitTops
 from whymatch.explain.units.peak_store import FILE
 from whymatch.explain.units.peaks import SAMPLE, peaks_of
+from whymatch.index.schema import content_path
 from whymatch.index import Gallery, ReadOnlyStorage
 
 LIMITS = DecodeLimits()
@@ -125,7 +126,7 @@ def test_an_image_that_cannot_be_read_is_left_out(tmp_path, caplog):
     model = small()
     with gallery_of(tmp_path, model) as gallery:
         add(gallery, model, {"good": png(1), "bad": png(2)})
-        (gallery.derived_file("contents") / gallery.get("bad").content_sha256).write_bytes(b"damaged")
+        content_path(gallery._store.folder, gallery.get("bad").content_sha256).write_bytes(b"damaged")
         assert {one.image.name for unit in tops(gallery, model, "conv1") for one in unit.images} == {"good"}
     assert "'bad' has no part" in caplog.text
 
@@ -168,7 +169,7 @@ def test_a_file_that_is_gone_from_the_gallery_spoils_no_peaks(tmp_path, caplog):
     with gallery_of(tmp_path, model) as gallery:
         add(gallery, model, images)
         tops(gallery, model, "conv1")
-        (gallery.derived_file("contents") / gallery.get("1.png").content_sha256).unlink()
+        content_path(gallery._store.folder, gallery.get("1.png").content_sha256).unlink()
         assert plain(tops(gallery, model, "conv1")) == brute_force(model, "conv1", images)  # known already
         del images["1.png"]
         assert plain(tops(gallery, model, "conv2")) == brute_force(model, "conv2", images)
