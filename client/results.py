@@ -23,7 +23,7 @@ class Image:
 
     name: str
     label: str
-    metadata: Mapping[str, str]
+    metadata: Mapping[str, str | float | bool]
     width_px: int
     """Of the upright image, as is `height_px`."""
     height_px: int

@@ -22,6 +22,7 @@ from whymatch.index.errors import (
     UnknownLabel,
     UnknownTag,
 )
+from whymatch.index.filters import BadFilter, parse_filter
 from whymatch.index.galleries import Galleries
 from whymatch.index.gallery import Fitting, Gallery
 from whymatch.index.gallery_version import GalleryVersion
@@ -40,11 +41,13 @@ from whymatch.index.records import (
     check_image_name,
 )
 from whymatch.index.snapshot import Snapshot
-from whymatch.index.stored_images import Where
+from whymatch.index.stored_images import EVERYTHING, Where
 from whymatch.index.vector_index import VectorIndex
 
 __all__ = [
+    "EVERYTHING",
     "Added",
+    "BadFilter",
     "BadIndexFactory",
     "BadName",
     "BrokenGallery",
@@ -82,5 +85,6 @@ __all__ = [
     "Where",
     "check_gallery_name",
     "check_image_name",
+    "parse_filter",
     "raise_file_limit",
 ]

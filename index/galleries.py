@@ -18,6 +18,7 @@ from whymatch.index.faiss_index import FaissIndex
 from whymatch.index.gallery import Gallery
 from whymatch.index.open_files import OpenFiles
 from whymatch.index.records import GalleryFacts, check_gallery_name
+from whymatch.index.snapshot import Snapshot
 from whymatch.index.store import Store
 
 LOGGER = logging.getLogger(__name__)
@@ -109,6 +110,15 @@ class Galleries:
                     raise UnknownGallery(name)
                 self._opened[name] = Gallery(self._folder(name), self._model, self._open_files)
             return self._opened[name]
+
+    def snapshot(self, name: str, at: int | None = None) -> Snapshot:
+        """Return a gallery as it was at a generation, as it is without one.
+
+        Raises:
+            UnknownGeneration, and the errors of `open`.
+        """
+        gallery = self.open(name)
+        return gallery if at is None else gallery.at(at)
 
     def describe(self, name: str) -> GalleryFacts:
         """Return what a gallery is; it may be of another model. Raises BadName, UnknownGallery, NewerFormat."""

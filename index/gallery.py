@@ -27,6 +27,7 @@ from whymatch.index.records import (
 from whymatch.index.schema import LIVE
 from whymatch.index.snapshot import Snapshot
 from whymatch.index.store import Store
+from whymatch.index.stored_images import Where
 
 Fitting: TypeAlias = Callable[[Iterable[Array], int], Iterator[Progress[Head]]]
 """Fits a head to pooled vectors (n, C), given in batches, and C; see `fit_centering`."""
@@ -114,10 +115,9 @@ class Gallery(Snapshot):
 
     # Changes.
 
-    def add(self, images: Sequence[NewImage], *, replace: bool = False) -> list[Added | WhymatchError]:
+    def add(self, images: Sequence[NewImage]) -> list[Added | WhymatchError]:
         """Add images in one transaction; when it returns they are on disk and can be found.
 
-        replace: an image of a name that is taken takes its place, with its label and metadata.
         Returns for each image, in order, what became of it, or why it was not added (BadName, BadRequest, ImageExists).
 
         Raises:
@@ -133,7 +133,7 @@ class Gallery(Snapshot):
                 good[position] = image
             except WhymatchError as err:
                 results[position] = err
-        results.update(zip(good, self._add(list(good.values()), replace), strict=True))
+        results.update(zip(good, self._add(list(good.values())), strict=True))
         return [results[position] for position in range(len(images))]
 
     def unchanged(self, name: str, content: bytes, label: str, metadata: Mapping[str, MetadataValue]) -> Added | None:
@@ -144,16 +144,28 @@ class Gallery(Snapshot):
         return Added(image, unchanged=True)
 
     def update(
-        self, name: str, label: str | None = None, metadata: Mapping[str, MetadataValue] | None = None
+        self,
+        name: str,
+        label: str | None = None,
+        metadata: Mapping[str, MetadataValue] | None = None,
+        changed: Mapping[str, MetadataValue | None] | None = None,
     ) -> StoredImage:
-        """Change the label or all metadata of an image, or both; what is None stays. No image is embedded.
+        """Change the label of an image, all its metadata, or some; what is None stays. No image is embedded.
+
+        changed: values by their key, None for those that go.
 
         Raises:
             BadRequest, UnknownImage.
         """
         check_label(label or "")
-        check_metadata(metadata or {})
-        return self._store.update(name, label, metadata)
+        return self._store.update(name, label, metadata, changed)
+
+    def delete_where(self, where: Where) -> int:
+        """Delete the images that meet a condition, and return how many; older generations keep them."""
+        with self._adding:
+            ids = self._store.delete_where(where)
+            self._version.change({}, ids)
+        return len(ids)
 
     def delete(self, *names: str) -> None:
         """Delete images; older generations keep them. Raises UnknownImage: nothing was deleted."""
@@ -201,10 +213,10 @@ class Gallery(Snapshot):
         index = FaissIndex(folder / "index.faiss", dimensions, self._index_factory)
         return GalleryVersion(folder.name, self._store.images(), self._model, head, index, self._adding)
 
-    def _add(self, images: list[NewImage], replace: bool) -> list[Added | WhymatchError]:
+    def _add(self, images: list[NewImage]) -> list[Added | WhymatchError]:
         maps = [self._compressed(image.features.feature_map) for image in images]
         with self._adding:
-            results, added, removed = self._store.add(images, maps, replace=replace)
+            results, added, removed = self._store.add(images, maps)
             self._version.change({new: images[place].features.pooled for place, new in added.items()}, removed)
         return list(results)
 

@@ -33,6 +33,8 @@ class NewImage:
     """What the gallery's model made of them."""
     label: str = ""
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+    replace: bool = False
+    """Whether it takes the place of another image of its name."""
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from whymatch.index.records import (
     MetadataValue,
     NewImage,
     StoredImage,
+    check_metadata,
     metadata_text,
 )
 from whymatch.index.schema import CONTENTS, DERIVED, FORMAT, LIVE, NOW, TABLES, content_path, create_folders, migrate
@@ -47,6 +48,7 @@ from whymatch.index.stored_images import (
     Row,
     StoredFeatures,
     StoredImages,
+    Where,
     features_of,
     image_of,
     vectors_of,
@@ -219,13 +221,10 @@ class Store:
 
     # Changes.
 
-    def add(
-        self, images: Sequence[NewImage], feature_maps: Sequence[HalfMap | None], *, replace: bool = False
-    ) -> Change:
+    def add(self, images: Sequence[NewImage], feature_maps: Sequence[HalfMap | None]) -> Change:
         """Add images in one transaction; each becomes what became of it, or its own error.
 
         feature_maps: for each image its feature map, or None to keep none.
-        replace: an image of a name that is taken takes its place.
 
         Raises:
             StorageFull, ReadOnlyStorage, BrokenGallery: nothing was added.
@@ -238,7 +237,7 @@ class Store:
                 with self._transaction("add") as (connection, generation):
                     for place, (image, feature_map) in enumerate(zip(images, feature_maps, strict=True)):
                         adding = _Adding(self.folder, connection, generation, change, written)
-                        change.results.append(adding.add(place, image, feature_map, replace=replace))
+                        change.results.append(adding.add(place, image, feature_map))
                     for path in (*written, *{path.parent for path in written}):
                         sync(path)
             except BaseException:
@@ -249,30 +248,50 @@ class Store:
         return change
 
     def update(
-        self, name: str, label: str | None = None, metadata: Mapping[str, MetadataValue] | None = None
+        self,
+        name: str,
+        label: str | None = None,
+        metadata: Mapping[str, MetadataValue] | None = None,
+        changed: Mapping[str, MetadataValue | None] | None = None,
     ) -> StoredImage:
-        """Change the label or all metadata of an image, or both; what is None stays. Raises UnknownImage."""
+        """Change the label of an image, all its metadata, or some; what is None stays.
+
+        changed: values by their key, None for those that go.
+        Raises UnknownImage, and BadRequest where it comes to too much metadata.
+        """
         with self._changing(), self._transaction("update") as (connection, generation):
             found = _find(connection, name)
             if found is None:
                 raise UnknownImage(name)
             image = found[1]
             label = image.label if label is None else label
-            metadata = image.metadata if metadata is None else dict(metadata)
+            told = {**(image.metadata if metadata is None else metadata), **(changed or {})}
+            metadata = {key: value for key, value in told.items() if value is not None}
+            check_metadata(metadata)
             if (label, metadata_text(metadata)) == (image.label, metadata_text(image.metadata)):
                 return image
             vector_id, content_id, created = _end(connection, name, generation)
             row = (vector_id, name, label, metadata_text(metadata), content_id, created, time.time(), generation)
             _insert_image(connection, row)
-            changed = _find(connection, name)
-            assert changed is not None
-            return changed[1]
+            after = _find(connection, name)
+            assert after is not None
+            return after[1]
 
     def delete(self, names: Sequence[str]) -> list[int]:
         """Delete images and return their vector ids. Raises UnknownImage: nothing was deleted."""
         with self._changing():
             with self._transaction("delete") as (connection, generation):
                 ids = [_end(connection, name, generation)[0] for name in dict.fromkeys(names)]
+            self._count -= len(ids)
+        return ids
+
+    def delete_where(self, where: Where) -> list[int]:
+        """Delete the images that meet a condition, and return their vector ids."""
+        with self._changing():
+            with self._transaction("delete") as (connection, generation):
+                query = f"SELECT name FROM {where.tables} WHERE until = {LIVE} AND ({where.condition})"
+                names = connection.execute(query, where.values).fetchall()
+                ids = [_end(connection, name, generation)[0] for (name,) in names]
             self._count -= len(ids)
         return ids
 
@@ -485,12 +504,12 @@ class _Adding(NamedTuple):
     written: list[Path]
     """The image files that were written."""
 
-    def add(self, place: int, image: NewImage, feature_map: HalfMap | None, *, replace: bool) -> Added | ImageExists:
+    def add(self, place: int, image: NewImage, feature_map: HalfMap | None) -> Added | ImageExists:
         digest = sha256(image.content).hexdigest()
         found = _find(self.connection, image.name)
         if found and found[1].is_the_same(image.label, image.metadata, digest):
             return Added(found[1], unchanged=True)
-        if found and not replace:
+        if found and not image.replace:
             return ImageExists(image.name)
         if found and found[1].content_sha256 == digest:
             self._insert(image, *_end(self.connection, image.name, self.generation))

@@ -5,9 +5,10 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from hashlib import sha256
 
 from whymatch.embed import Embedder, Features, WhymatchError
-from whymatch.index import Added, Gallery, NewImage, check_image_name
+from whymatch.index import Added, Gallery, MetadataValue, NewImage, check_image_name
 from whymatch.server.logs import logger
 
 MAX_IMAGES = 128
@@ -25,7 +26,9 @@ class Arrival:
     name: str
     content: bytes
     label: str
-    metadata: Mapping[str, str]
+    metadata: Mapping[str, MetadataValue]
+    replace: bool = False
+    """Whether it takes the place of another image of its name."""
 
 
 Result = tuple[Arrival, Added | Exception]
@@ -90,18 +93,23 @@ class Adding:
         self._room.set()
 
     def _begin(self, arrival: Arrival) -> "Future[Features | Added]":
-        """Embed an image, unless it has a bad name or is stored already."""
+        """Embed an image, unless it has a bad name or its bytes are stored already."""
         done: Future[Features | Added] = Future()
         try:
             check_image_name(arrival.name)
-            added = self._gallery.unchanged(arrival.name, arrival.content, arrival.label, arrival.metadata)
+            known = self._known(arrival)
         except WhymatchError as err:
             done.set_exception(err)
             return done
-        if added is None:
+        if known is None:
             return self._embedder.submit(arrival.content)  # type: ignore[return-value]  # a future only gives
-        done.set_result(added)
+        done.set_result(known)
         return done
+
+    def _known(self, arrival: Arrival) -> Added | Features | None:
+        """Return what need not be done: the image is stored just so already, or its bytes are."""
+        added = self._gallery.unchanged(arrival.name, arrival.content, arrival.label, arrival.metadata)
+        return added or self._gallery.features_by_hash(sha256(arrival.content).hexdigest())
 
     async def _next_group(self) -> list[_Pending]:
         """Wait for the oldest image, and take those after it that are finished, too; empty at the end."""
@@ -119,7 +127,7 @@ class Adding:
     def _store(self, group: list[_Pending]) -> list[Result]:
         embedded = [(pending.arrival, _outcome(pending)) for pending in group]
         new = [
-            NewImage(arrival.name, arrival.content, outcome, arrival.label, arrival.metadata)
+            NewImage(arrival.name, arrival.content, outcome, arrival.label, arrival.metadata, arrival.replace)
             for arrival, outcome in embedded
             if isinstance(outcome, Features)
         ]

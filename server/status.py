@@ -50,6 +50,11 @@ CODES = {
     "BAD_TARGET": grpc.StatusCode.INVALID_ARGUMENT,
     "BAD_WINDOW": grpc.StatusCode.INVALID_ARGUMENT,
     "UNKNOWN_EXPLANATION": grpc.StatusCode.NOT_FOUND,
+    "BAD_FILTER": grpc.StatusCode.INVALID_ARGUMENT,
+    "UNKNOWN_GENERATION": grpc.StatusCode.NOT_FOUND,
+    "UNKNOWN_TAG": grpc.StatusCode.NOT_FOUND,
+    "TAG_EXISTS": grpc.StatusCode.ALREADY_EXISTS,
+    "TAGGED_GENERATION": grpc.StatusCode.FAILED_PRECONDITION,
 }
 """The code of each reason, as the comments of `errors.proto` say."""
 

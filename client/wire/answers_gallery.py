@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from whymatch.client import errors, results
@@ -18,7 +19,7 @@ def image(message: gallery_service_pb2.Image) -> results.Image:
     return results.Image(
         name=answers_shapes.short_name(message.name),
         label=message.label,
-        metadata=dict(message.metadata),
+        metadata=_metadata(message.metadata),
         width_px=message.width_px,
         height_px=message.height_px,
         size_bytes=message.size_bytes,
@@ -72,6 +73,14 @@ def added(message: gallery_service_pb2.AddImagesResponse) -> results.Added:
         unchanged=message.unchanged,
         duplicate_of=answers_shapes.short_name(message.duplicate_of),
     )
+
+
+def _metadata(message: Struct) -> dict[str, str | float | bool]:
+    """Read metadata; a whole number is an int."""
+    values = {key: getattr(value, value.WhichOneof("kind") or "") for key, value in message.fields.items()}
+    return {
+        key: int(value) if isinstance(value, float) and value.is_integer() else value for key, value in values.items()
+    }
 
 
 def _head(message: gallery_service_pb2.Head) -> results.Head:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
+from google.protobuf.struct_pb2 import Struct
 from numpy.typing import ArrayLike
 
 from whymatch.client.inputs import HeadKind, ImageInput, NewImage, head_layer, image_bytes, image_name
@@ -25,8 +27,14 @@ def add(new: NewImage | ImageInput, gallery: str) -> gallery_service_pb2.AddImag
         image_id=image_name(new),
         content=image_bytes(new.content),
         label=new.label,
-        metadata=dict(new.metadata),
+        metadata=_struct(new.metadata),
     )
+
+
+def _struct(metadata: Mapping[str, str | float | bool]) -> Struct:
+    struct = Struct()
+    struct.update(metadata)
+    return struct
 
 
 def get_image(gallery: str, name: str) -> gallery_service_pb2.GetImageRequest:

@@ -1,6 +1,7 @@
 """Requests of GalleryService, checked at the door."""
 
 import base64
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,12 +16,15 @@ from whymatch.embed import (
     fit_whitening,
     linear_head,
 )
-from whymatch.index import Fitting
+from whymatch.index import Fitting, MetadataValue
 from whymatch.server.errors import BadLimit, BadPageToken
 from whymatch.server.ingest import Arrival
+from whymatch.server.wire import requests_shapes
 from whymatch.v1 import gallery_service_pb2
 
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 100, 1000
+NEWEST = 2**63 - 1
+"""Above every generation."""
 
 
 def fitting(request: gallery_service_pb2.SetHeadRequest) -> Fitting:
@@ -53,9 +57,40 @@ def _layer(layer: gallery_service_pb2.LinearLayer, channels: int) -> Head:
     return linear_head(weight.reshape(rows, channels), bias if bias.size else None, channels)
 
 
-def arrival(request: gallery_service_pb2.AddImagesRequest) -> Arrival:
+def arrival(request: gallery_service_pb2.AddImagesRequest | gallery_service_pb2.AddImageRequest) -> Arrival:
     """Return one image of a stream."""
-    return Arrival(request.image_id, request.content, request.label, dict(request.metadata))
+    metadata = requests_shapes.metadata(request.metadata)
+    return Arrival(request.image_id, request.content, request.label, metadata, request.replace)
+
+
+class Update(NamedTuple):
+    """What becomes of an image; see `Gallery.update`."""
+
+    label: str | None
+    metadata: dict[str, MetadataValue] | None
+    changed: dict[str, MetadataValue | None]
+
+
+def update(request: gallery_service_pb2.UpdateImageRequest) -> Update:
+    """Return what changes of an image. Raises BadRequest."""
+    paths = list(request.update_mask.paths) or ["label", "metadata"]
+    metadata = requests_shapes.metadata(request.image.metadata)
+    changed: dict[str, MetadataValue | None] = {}
+    for path in paths:
+        field, _, key = path.partition(".")
+        if field == "metadata" and key:
+            changed[key] = metadata.get(key)
+        elif path not in ("label", "metadata"):
+            raise BadRequest(f"{path!r} cannot be updated; `update_mask` has `label`, `metadata` or `metadata.KEY`")
+    return Update(request.image.label if "label" in paths else None, metadata if "metadata" in paths else None, changed)
+
+
+def generations_before(token: str) -> int:
+    """Return below which generation a page begins. Raises BadPageToken."""
+    last = last_name(token)
+    if last and not last.isdecimal():
+        raise BadPageToken
+    return int(last) if last else NEWEST
 
 
 def page_size(size: int) -> int:

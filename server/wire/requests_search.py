@@ -68,10 +68,4 @@ def candidates(request: search_service_pb2.RerankRequest, gallery: str, maximum:
     """Return the names of the images to order, none for the most similar ones. Raises BadName, BadRequest, BadLimit."""
     if request.candidates and request.labels:
         raise BadRequest("`candidates` and `labels` exclude each other; name the candidates or the labels")
-    if len(request.candidates) > maximum:
-        raise BadLimit(f"there are {len(request.candidates)} `candidates`; give at most {maximum}")
-    names = [requests_shapes.image_name(name) for name in request.candidates]
-    for name in names:
-        if name.gallery != gallery:
-            raise BadRequest(f"candidate {name.image!r} is of gallery {name.gallery!r}; give images of {gallery!r}")
-    return list(dict.fromkeys(name.image for name in names))
+    return requests_shapes.image_names(request.candidates, gallery, "candidates", maximum)

@@ -5,10 +5,19 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct, Value
 
 from whymatch.embed import BadRequest, DecodeLimits
 from whymatch.explain import BadRegion, Box, Point, Polygon, Region, check_count, read_mask
-from whymatch.index import BadName, check_gallery_name, check_image_name
+from whymatch.index import (
+    EVERYTHING,
+    BadName,
+    MetadataValue,
+    Where,
+    check_gallery_name,
+    check_image_name,
+    parse_filter,
+)
 from whymatch.server.errors import BadLimit
 from whymatch.server.sources import ImageName, Source
 from whymatch.v1 import explain_service_pb2, search_service_pb2, shapes_pb2
@@ -16,6 +25,17 @@ from whymatch.v1 import explain_service_pb2, search_service_pb2, shapes_pb2
 DEFAULT_LIMIT = 10
 DEFAULT_OVERLAY_PX, MAX_OVERLAY_PX = 512, 2048
 DEFAULT_BOX_SHARE = 0.5
+
+
+class WithGeneration(Protocol):
+    """A request that may be about a gallery as it was."""
+
+    @property
+    def at_generation(self) -> int:
+        """Which generation."""
+
+    def HasField(self, field_name: Any) -> bool:
+        """Say whether a field is set."""
 
 
 class WithOverlays(Protocol):
@@ -51,6 +71,44 @@ def image_name(name: str) -> ImageName:
             check_image_name(image)
             return ImageName(gallery, image)
     raise BadName(f"{quoted(name)} names no image; write `galleries/` GALLERY `/images/` IMAGE")
+
+
+def image_names(names: Sequence[str], gallery: str, field: str, maximum: int) -> list[str]:
+    """Return the {image} parts of names of one gallery, each once. Raises BadName, BadRequest, BadLimit."""
+    if len(names) > maximum:
+        raise BadLimit(f"there are {len(names)} `{field}`; give at most {maximum}")
+    found = [image_name(name) for name in names]
+    for name in found:
+        if name.gallery != gallery:
+            raise BadRequest(f"image {name.image!r} is of gallery {name.gallery!r}; give images of {gallery!r}")
+    return list(dict.fromkeys(name.image for name in found))
+
+
+def where(text: str) -> Where:
+    """Return the images that a filter holds for; all of them if it is empty. Raises BadFilter."""
+    return parse_filter(text).where() if text else EVERYTHING
+
+
+def at_generation(request: WithGeneration) -> int | None:
+    """Return the generation that a request is about, None for now."""
+    return request.at_generation if request.HasField("at_generation") else None
+
+
+def metadata(message: Struct) -> dict[str, MetadataValue]:
+    """Return metadata. Raises BadRequest where a value is neither text, number nor boolean."""
+    return {key: _metadata_value(key, value) for key, value in message.fields.items()}
+
+
+def _metadata_value(key: str, value: Value) -> MetadataValue:
+    match value.WhichOneof("kind"):
+        case "number_value":
+            number = value.number_value
+            return int(number) if number.is_integer() else number
+        case "string_value":
+            return value.string_value
+        case "bool_value":
+            return value.bool_value
+    raise BadRequest(f"metadata {key!r} is neither text nor a number nor a boolean; a value is one of these")
 
 
 def source(message: shapes_pb2.ImageSource, field: str) -> Source:

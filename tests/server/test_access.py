@@ -20,7 +20,10 @@ from whymatch.v1 import (
 from whymatch.v1.embed_service_pb2 import GetModelRequest
 from whymatch.v1.gallery_service_pb2 import CreateGalleryRequest
 
-CHANGING = {"CreateGallery", "DeleteGallery", "AddImages", "DeleteImage", "SetHead"}
+CHANGING = {
+    *("CreateGallery", "DeleteGallery", "SetHead", "PurgeGallery", "TagGeneration", "DeleteTag"),
+    *("AddImage", "AddImages", "UpdateImage", "DeleteImage", "DeleteImages", "EraseImages"),
+}
 FILES = (gallery_service_pb2, search_service_pb2, explain_service_pb2, embed_service_pb2)
 
 

@@ -126,6 +126,9 @@ def test_a_full_disk_ends_the_stream(model, embedder):
         def unchanged(self, *facts):
             return None
 
+        def features_by_hash(self, digest):
+            return None
+
         def add(self, images):
             raise StorageFull("the disk is full")
 

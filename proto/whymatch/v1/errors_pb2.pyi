@@ -117,6 +117,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The disk under the data directory reports an error of its own; nothing of the refused image was kept. DATA_LOSS."""
     ERROR_REASON_TOO_MANY_FILES: _ErrorReason.ValueType  # 41
     """The system lets the server open no more files; whoever runs it may raise `ulimit -n`. RESOURCE_EXHAUSTED."""
+    ERROR_REASON_BAD_FILTER: _ErrorReason.ValueType  # 42
+    """The filter cannot be read, names no field, or compares what cannot be compared. INVALID_ARGUMENT."""
+    ERROR_REASON_UNKNOWN_GENERATION: _ErrorReason.ValueType  # 43
+    """The gallery never had that generation, or does not keep it any more. NOT_FOUND."""
+    ERROR_REASON_UNKNOWN_TAG: _ErrorReason.ValueType  # 44
+    """No generation of the gallery has that name. NOT_FOUND."""
+    ERROR_REASON_TAG_EXISTS: _ErrorReason.ValueType  # 45
+    """Another generation has that name. ALREADY_EXISTS."""
+    ERROR_REASON_TAGGED_GENERATION: _ErrorReason.ValueType  # 46
+    """A generation that has a name is not purged. FAILED_PRECONDITION."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or one image of a stream, failed.
@@ -219,6 +229,16 @@ ERROR_REASON_STORAGE_FAILED: ErrorReason.ValueType  # 40
 """The disk under the data directory reports an error of its own; nothing of the refused image was kept. DATA_LOSS."""
 ERROR_REASON_TOO_MANY_FILES: ErrorReason.ValueType  # 41
 """The system lets the server open no more files; whoever runs it may raise `ulimit -n`. RESOURCE_EXHAUSTED."""
+ERROR_REASON_BAD_FILTER: ErrorReason.ValueType  # 42
+"""The filter cannot be read, names no field, or compares what cannot be compared. INVALID_ARGUMENT."""
+ERROR_REASON_UNKNOWN_GENERATION: ErrorReason.ValueType  # 43
+"""The gallery never had that generation, or does not keep it any more. NOT_FOUND."""
+ERROR_REASON_UNKNOWN_TAG: ErrorReason.ValueType  # 44
+"""No generation of the gallery has that name. NOT_FOUND."""
+ERROR_REASON_TAG_EXISTS: ErrorReason.ValueType  # 45
+"""Another generation has that name. ALREADY_EXISTS."""
+ERROR_REASON_TAGGED_GENERATION: ErrorReason.ValueType  # 46
+"""A generation that has a name is not purged. FAILED_PRECONDITION."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

@@ -23,66 +23,98 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from whymatch.v1 import errors_pb2 as whymatch_dot_v1_dot_errors__pb2
 from whymatch.v1 import shapes_pb2 as whymatch_dot_v1_dot_shapes__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!whymatch/v1/gallery_service.proto\x12\x0bwhymatch.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18whymatch/v1/errors.proto\x1a\x18whymatch/v1/shapes.proto\"\xd3\x01\n\x07Gallery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x15\n\rindex_factory\x18\x03 \x01(\t\x12\x19\n\x11omit_feature_maps\x18\x04 \x01(\x08\x12\x13\n\x0bimage_count\x18\x05 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\x04head\x18\x07 \x01(\x0b\x32\x11.whymatch.v1.Head\x12\x12\n\ngeneration\x18\x08 \x01(\x03\"\x8e\x01\n\x04Head\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x12\n\ndimensions\x18\x02 \x01(\x05\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x13\n\x0bimage_count\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05model\x18\x06 \x01(\t\"\x8b\x02\n\x05Image\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x32\n\x08metadata\x18\x03 \x03(\x0b\x32 .whymatch.v1.Image.MetadataEntry\x12\x10\n\x08width_px\x18\x04 \x01(\x05\x12\x11\n\theight_px\x18\x05 \x01(\x05\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x16\n\x0e\x63ontent_sha256\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Q\n\x14\x43reateGalleryRequest\x12\x12\n\ngallery_id\x18\x01 \x01(\t\x12%\n\x07gallery\x18\x02 \x01(\x0b\x32\x14.whymatch.v1.Gallery\"!\n\x11GetGalleryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x14ListGalleriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Y\n\x15ListGalleriesResponse\x12\'\n\tgalleries\x18\x01 \x03(\x0b\x32\x14.whymatch.v1.Gallery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14\x44\x65leteGalleryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xd4\x01\n\x0eSetHeadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04none\x18\x02 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12+\n\tcentering\x18\x03 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12+\n\twhitening\x18\x04 \x01(\x0b\x32\x16.whymatch.v1.WhiteningH\x00\x12*\n\x06linear\x18\x05 \x01(\x0b\x32\x18.whymatch.v1.LinearLayerH\x00\x42\x06\n\x04head\"\x1f\n\tWhitening\x12\x12\n\ndimensions\x18\x01 \x01(\x05\"+\n\x0bLinearLayer\x12\x0e\n\x06weight\x18\x01 \x03(\x02\x12\x0c\n\x04\x62ias\x18\x02 \x03(\x02\"o\n\x0fSetHeadResponse\x12)\n\x08progress\x18\x01 \x01(\x0b\x32\x15.whymatch.v1.ProgressH\x00\x12\'\n\x07gallery\x18\x02 \x01(\x0b\x32\x14.whymatch.v1.GalleryH\x00\x42\x08\n\x06\x61nswer\"\xc4\x01\n\x10\x41\x64\x64ImagesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x10\n\x08image_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\x0c\x12\r\n\x05label\x18\x04 \x01(\t\x12=\n\x08metadata\x18\x05 \x03(\x0b\x32+.whymatch.v1.AddImagesRequest.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa2\x01\n\x11\x41\x64\x64ImagesResponse\x12\x10\n\x08image_id\x18\x01 \x01(\t\x12#\n\x05image\x18\x02 \x01(\x0b\x32\x12.whymatch.v1.ImageH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.whymatch.v1.ErrorH\x00\x12\x11\n\tunchanged\x18\x04 \x01(\x08\x12\x14\n\x0c\x64uplicate_of\x18\x05 \x01(\tB\x08\n\x06result\"\x1f\n\x0fGetImageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"J\n\x11ListImagesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Q\n\x12ListImagesResponse\x12\"\n\x06images\x18\x01 \x03(\x0b\x32\x12.whymatch.v1.Image\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12\x44\x65leteImageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"&\n\x16GetImageContentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"@\n\x17GetImageContentResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t2\x8d\x06\n\x0eGalleryService\x12H\n\rCreateGallery\x12!.whymatch.v1.CreateGalleryRequest\x1a\x14.whymatch.v1.Gallery\x12\x42\n\nGetGallery\x12\x1e.whymatch.v1.GetGalleryRequest\x1a\x14.whymatch.v1.Gallery\x12V\n\rListGalleries\x12!.whymatch.v1.ListGalleriesRequest\x1a\".whymatch.v1.ListGalleriesResponse\x12J\n\rDeleteGallery\x12!.whymatch.v1.DeleteGalleryRequest\x1a\x16.google.protobuf.Empty\x12\x46\n\x07SetHead\x12\x1b.whymatch.v1.SetHeadRequest\x1a\x1c.whymatch.v1.SetHeadResponse0\x01\x12N\n\tAddImages\x12\x1d.whymatch.v1.AddImagesRequest\x1a\x1e.whymatch.v1.AddImagesResponse(\x01\x30\x01\x12<\n\x08GetImage\x12\x1c.whymatch.v1.GetImageRequest\x1a\x12.whymatch.v1.Image\x12M\n\nListImages\x12\x1e.whymatch.v1.ListImagesRequest\x1a\x1f.whymatch.v1.ListImagesResponse\x12\x46\n\x0b\x44\x65leteImage\x12\x1f.whymatch.v1.DeleteImageRequest\x1a\x16.google.protobuf.Empty\x12\\\n\x0fGetImageContent\x12#.whymatch.v1.GetImageContentRequest\x1a$.whymatch.v1.GetImageContentResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!whymatch/v1/gallery_service.proto\x12\x0bwhymatch.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18whymatch/v1/errors.proto\x1a\x18whymatch/v1/shapes.proto\"\xee\x01\n\x07Gallery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x15\n\rindex_factory\x18\x03 \x01(\t\x12\x19\n\x11omit_feature_maps\x18\x04 \x01(\x08\x12\x13\n\x0bimage_count\x18\x05 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\x04head\x18\x07 \x01(\x0b\x32\x11.whymatch.v1.Head\x12\x12\n\ngeneration\x18\x08 \x01(\x03\x12\x19\n\x11oldest_generation\x18\t \x01(\x03\"\x8e\x01\n\x04Head\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x12\n\ndimensions\x18\x02 \x01(\x05\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x13\n\x0bimage_count\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05model\x18\x06 \x01(\t\"\x82\x02\n\x05Image\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x10\n\x08width_px\x18\x04 \x01(\x05\x12\x11\n\theight_px\x18\x05 \x01(\x05\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x16\n\x0e\x63ontent_sha256\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Q\n\x14\x43reateGalleryRequest\x12\x12\n\ngallery_id\x18\x01 \x01(\t\x12%\n\x07gallery\x18\x02 \x01(\x0b\x32\x14.whymatch.v1.Gallery\"!\n\x11GetGalleryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x14ListGalleriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Y\n\x15ListGalleriesResponse\x12\'\n\tgalleries\x18\x01 \x03(\x0b\x32\x14.whymatch.v1.Gallery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14\x44\x65leteGalleryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xd4\x01\n\x0eSetHeadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04none\x18\x02 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12+\n\tcentering\x18\x03 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12+\n\twhitening\x18\x04 \x01(\x0b\x32\x16.whymatch.v1.WhiteningH\x00\x12*\n\x06linear\x18\x05 \x01(\x0b\x32\x18.whymatch.v1.LinearLayerH\x00\x42\x06\n\x04head\"\x1f\n\tWhitening\x12\x12\n\ndimensions\x18\x01 \x01(\x05\"+\n\x0bLinearLayer\x12\x0e\n\x06weight\x18\x01 \x03(\x02\x12\x0c\n\x04\x62ias\x18\x02 \x03(\x02\"o\n\x0fSetHeadResponse\x12)\n\x08progress\x18\x01 \x01(\x0b\x32\x15.whymatch.v1.ProgressH\x00\x12\'\n\x07gallery\x18\x02 \x01(\x0b\x32\x14.whymatch.v1.GalleryH\x00\x42\x08\n\x06\x61nswer\"\x90\x01\n\x10\x41\x64\x64ImagesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x10\n\x08image_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\x0c\x12\r\n\x05label\x18\x04 \x01(\t\x12)\n\x08metadata\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07replace\x18\x06 \x01(\x08\"\xb4\x01\n\x11\x41\x64\x64ImagesResponse\x12\x10\n\x08image_id\x18\x01 \x01(\t\x12#\n\x05image\x18\x02 \x01(\x0b\x32\x12.whymatch.v1.ImageH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.whymatch.v1.ErrorH\x00\x12\x11\n\tunchanged\x18\x04 \x01(\x08\x12\x14\n\x0c\x64uplicate_of\x18\x05 \x01(\t\x12\x10\n\x08replaced\x18\x06 \x01(\x08\x42\x08\n\x06result\"\x8f\x01\n\x0f\x41\x64\x64ImageRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x10\n\x08image_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\x0c\x12\r\n\x05label\x18\x04 \x01(\t\x12)\n\x08metadata\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07replace\x18\x06 \x01(\x08\"p\n\x10\x41\x64\x64ImageResponse\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.whymatch.v1.Image\x12\x11\n\tunchanged\x18\x02 \x01(\x08\x12\x14\n\x0c\x64uplicate_of\x18\x03 \x01(\t\x12\x10\n\x08replaced\x18\x04 \x01(\x08\"M\n\x0fGetImageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1a\n\rat_generation\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x10\n\x0e_at_generation\"d\n\x15\x42\x61tchGetImagesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\r\n\x05names\x18\x02 \x03(\t\x12\x1a\n\rat_generation\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x10\n\x0e_at_generation\"<\n\x16\x42\x61tchGetImagesResponse\x12\"\n\x06images\x18\x01 \x03(\x0b\x32\x12.whymatch.v1.Image\"a\n\x11ListLabelsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\x12\x1a\n\rat_generation\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x10\n\x0e_at_generation\"V\n\x12ListLabelsResponse\x12\'\n\x06labels\x18\x01 \x03(\x0b\x32\x17.whymatch.v1.LabelCount\x12\x17\n\x0funlabeled_count\x18\x02 \x01(\x03\"*\n\nLabelCount\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"h\n\x12UpdateImageRequest\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.whymatch.v1.Image\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\x88\x01\n\x11ListImagesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\x1a\n\rat_generation\x18\x05 \x01(\x03H\x00\x88\x01\x01\x42\x10\n\x0e_at_generation\"Q\n\x12ListImagesResponse\x12\"\n\x06images\x18\x01 \x03(\x0b\x32\x12.whymatch.v1.Image\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12\x44\x65leteImageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"D\n\x13\x44\x65leteImagesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\r\n\x05names\x18\x02 \x03(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"-\n\x14\x44\x65leteImagesResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x03\"3\n\x12\x45raseImagesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\r\n\x05names\x18\x02 \x03(\t\"$\n\x13\x45raseImagesResponse\x12\r\n\x05names\x18\x01 \x03(\t\"T\n\x16GetImageContentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1a\n\rat_generation\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x10\n\x0e_at_generation\"k\n\nGeneration\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x0e\n\x06\x63hange\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04tags\x18\x04 \x03(\t\"O\n\x16ListGenerationsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x17ListGenerationsResponse\x12,\n\x0bgenerations\x18\x01 \x03(\x0b\x32\x17.whymatch.v1.Generation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"[\n\x14TagGenerationRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\t\x12\x17\n\ngeneration\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_generation\"/\n\x10\x44\x65leteTagRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\t\">\n\x13PurgeGalleryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x19\n\x11\x62\x65\x66ore_generation\x18\x02 \x01(\x03\"Y\n\x14PurgeGalleryResponse\x12%\n\x07gallery\x18\x01 \x01(\x0b\x32\x14.whymatch.v1.Gallery\x12\x1a\n\x12removed_file_count\x18\x02 \x01(\x03\"@\n\x17GetImageContentResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t2\xaf\x0c\n\x0eGalleryService\x12H\n\rCreateGallery\x12!.whymatch.v1.CreateGalleryRequest\x1a\x14.whymatch.v1.Gallery\x12\x42\n\nGetGallery\x12\x1e.whymatch.v1.GetGalleryRequest\x1a\x14.whymatch.v1.Gallery\x12V\n\rListGalleries\x12!.whymatch.v1.ListGalleriesRequest\x1a\".whymatch.v1.ListGalleriesResponse\x12J\n\rDeleteGallery\x12!.whymatch.v1.DeleteGalleryRequest\x1a\x16.google.protobuf.Empty\x12\x46\n\x07SetHead\x12\x1b.whymatch.v1.SetHeadRequest\x1a\x1c.whymatch.v1.SetHeadResponse0\x01\x12N\n\tAddImages\x12\x1d.whymatch.v1.AddImagesRequest\x1a\x1e.whymatch.v1.AddImagesResponse(\x01\x30\x01\x12G\n\x08\x41\x64\x64Image\x12\x1c.whymatch.v1.AddImageRequest\x1a\x1d.whymatch.v1.AddImageResponse\x12<\n\x08GetImage\x12\x1c.whymatch.v1.GetImageRequest\x1a\x12.whymatch.v1.Image\x12Y\n\x0e\x42\x61tchGetImages\x12\".whymatch.v1.BatchGetImagesRequest\x1a#.whymatch.v1.BatchGetImagesResponse\x12M\n\nListImages\x12\x1e.whymatch.v1.ListImagesRequest\x1a\x1f.whymatch.v1.ListImagesResponse\x12M\n\nListLabels\x12\x1e.whymatch.v1.ListLabelsRequest\x1a\x1f.whymatch.v1.ListLabelsResponse\x12\x42\n\x0bUpdateImage\x12\x1f.whymatch.v1.UpdateImageRequest\x1a\x12.whymatch.v1.Image\x12\x46\n\x0b\x44\x65leteImage\x12\x1f.whymatch.v1.DeleteImageRequest\x1a\x16.google.protobuf.Empty\x12S\n\x0c\x44\x65leteImages\x12 .whymatch.v1.DeleteImagesRequest\x1a!.whymatch.v1.DeleteImagesResponse\x12P\n\x0b\x45raseImages\x12\x1f.whymatch.v1.EraseImagesRequest\x1a .whymatch.v1.EraseImagesResponse\x12\\\n\x0fGetImageContent\x12#.whymatch.v1.GetImageContentRequest\x1a$.whymatch.v1.GetImageContentResponse\x12\\\n\x0fListGenerations\x12#.whymatch.v1.ListGenerationsRequest\x1a$.whymatch.v1.ListGenerationsResponse\x12K\n\rTagGeneration\x12!.whymatch.v1.TagGenerationRequest\x1a\x17.whymatch.v1.Generation\x12\x42\n\tDeleteTag\x12\x1d.whymatch.v1.DeleteTagRequest\x1a\x16.google.protobuf.Empty\x12S\n\x0cPurgeGallery\x12 .whymatch.v1.PurgeGalleryRequest\x1a!.whymatch.v1.PurgeGalleryResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'whymatch.v1.gallery_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_IMAGE_METADATAENTRY']._loaded_options = None
-  _globals['_IMAGE_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_ADDIMAGESREQUEST_METADATAENTRY']._loaded_options = None
-  _globals['_ADDIMAGESREQUEST_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_GALLERY']._serialized_start=165
-  _globals['_GALLERY']._serialized_end=376
-  _globals['_HEAD']._serialized_start=379
-  _globals['_HEAD']._serialized_end=521
-  _globals['_IMAGE']._serialized_start=524
-  _globals['_IMAGE']._serialized_end=791
-  _globals['_IMAGE_METADATAENTRY']._serialized_start=744
-  _globals['_IMAGE_METADATAENTRY']._serialized_end=791
-  _globals['_CREATEGALLERYREQUEST']._serialized_start=793
-  _globals['_CREATEGALLERYREQUEST']._serialized_end=874
-  _globals['_GETGALLERYREQUEST']._serialized_start=876
-  _globals['_GETGALLERYREQUEST']._serialized_end=909
-  _globals['_LISTGALLERIESREQUEST']._serialized_start=911
-  _globals['_LISTGALLERIESREQUEST']._serialized_end=972
-  _globals['_LISTGALLERIESRESPONSE']._serialized_start=974
-  _globals['_LISTGALLERIESRESPONSE']._serialized_end=1063
-  _globals['_DELETEGALLERYREQUEST']._serialized_start=1065
-  _globals['_DELETEGALLERYREQUEST']._serialized_end=1101
-  _globals['_SETHEADREQUEST']._serialized_start=1104
-  _globals['_SETHEADREQUEST']._serialized_end=1316
-  _globals['_WHITENING']._serialized_start=1318
-  _globals['_WHITENING']._serialized_end=1349
-  _globals['_LINEARLAYER']._serialized_start=1351
-  _globals['_LINEARLAYER']._serialized_end=1394
-  _globals['_SETHEADRESPONSE']._serialized_start=1396
-  _globals['_SETHEADRESPONSE']._serialized_end=1507
-  _globals['_ADDIMAGESREQUEST']._serialized_start=1510
-  _globals['_ADDIMAGESREQUEST']._serialized_end=1706
-  _globals['_ADDIMAGESREQUEST_METADATAENTRY']._serialized_start=744
-  _globals['_ADDIMAGESREQUEST_METADATAENTRY']._serialized_end=791
-  _globals['_ADDIMAGESRESPONSE']._serialized_start=1709
-  _globals['_ADDIMAGESRESPONSE']._serialized_end=1871
-  _globals['_GETIMAGEREQUEST']._serialized_start=1873
-  _globals['_GETIMAGEREQUEST']._serialized_end=1904
-  _globals['_LISTIMAGESREQUEST']._serialized_start=1906
-  _globals['_LISTIMAGESREQUEST']._serialized_end=1980
-  _globals['_LISTIMAGESRESPONSE']._serialized_start=1982
-  _globals['_LISTIMAGESRESPONSE']._serialized_end=2063
-  _globals['_DELETEIMAGEREQUEST']._serialized_start=2065
-  _globals['_DELETEIMAGEREQUEST']._serialized_end=2099
-  _globals['_GETIMAGECONTENTREQUEST']._serialized_start=2101
-  _globals['_GETIMAGECONTENTREQUEST']._serialized_end=2139
-  _globals['_GETIMAGECONTENTRESPONSE']._serialized_start=2141
-  _globals['_GETIMAGECONTENTRESPONSE']._serialized_end=2205
-  _globals['_GALLERYSERVICE']._serialized_start=2208
-  _globals['_GALLERYSERVICE']._serialized_end=2989
+  _globals['_GALLERY']._serialized_start=229
+  _globals['_GALLERY']._serialized_end=467
+  _globals['_HEAD']._serialized_start=470
+  _globals['_HEAD']._serialized_end=612
+  _globals['_IMAGE']._serialized_start=615
+  _globals['_IMAGE']._serialized_end=873
+  _globals['_CREATEGALLERYREQUEST']._serialized_start=875
+  _globals['_CREATEGALLERYREQUEST']._serialized_end=956
+  _globals['_GETGALLERYREQUEST']._serialized_start=958
+  _globals['_GETGALLERYREQUEST']._serialized_end=991
+  _globals['_LISTGALLERIESREQUEST']._serialized_start=993
+  _globals['_LISTGALLERIESREQUEST']._serialized_end=1054
+  _globals['_LISTGALLERIESRESPONSE']._serialized_start=1056
+  _globals['_LISTGALLERIESRESPONSE']._serialized_end=1145
+  _globals['_DELETEGALLERYREQUEST']._serialized_start=1147
+  _globals['_DELETEGALLERYREQUEST']._serialized_end=1183
+  _globals['_SETHEADREQUEST']._serialized_start=1186
+  _globals['_SETHEADREQUEST']._serialized_end=1398
+  _globals['_WHITENING']._serialized_start=1400
+  _globals['_WHITENING']._serialized_end=1431
+  _globals['_LINEARLAYER']._serialized_start=1433
+  _globals['_LINEARLAYER']._serialized_end=1476
+  _globals['_SETHEADRESPONSE']._serialized_start=1478
+  _globals['_SETHEADRESPONSE']._serialized_end=1589
+  _globals['_ADDIMAGESREQUEST']._serialized_start=1592
+  _globals['_ADDIMAGESREQUEST']._serialized_end=1736
+  _globals['_ADDIMAGESRESPONSE']._serialized_start=1739
+  _globals['_ADDIMAGESRESPONSE']._serialized_end=1919
+  _globals['_ADDIMAGEREQUEST']._serialized_start=1922
+  _globals['_ADDIMAGEREQUEST']._serialized_end=2065
+  _globals['_ADDIMAGERESPONSE']._serialized_start=2067
+  _globals['_ADDIMAGERESPONSE']._serialized_end=2179
+  _globals['_GETIMAGEREQUEST']._serialized_start=2181
+  _globals['_GETIMAGEREQUEST']._serialized_end=2258
+  _globals['_BATCHGETIMAGESREQUEST']._serialized_start=2260
+  _globals['_BATCHGETIMAGESREQUEST']._serialized_end=2360
+  _globals['_BATCHGETIMAGESRESPONSE']._serialized_start=2362
+  _globals['_BATCHGETIMAGESRESPONSE']._serialized_end=2422
+  _globals['_LISTLABELSREQUEST']._serialized_start=2424
+  _globals['_LISTLABELSREQUEST']._serialized_end=2521
+  _globals['_LISTLABELSRESPONSE']._serialized_start=2523
+  _globals['_LISTLABELSRESPONSE']._serialized_end=2609
+  _globals['_LABELCOUNT']._serialized_start=2611
+  _globals['_LABELCOUNT']._serialized_end=2653
+  _globals['_UPDATEIMAGEREQUEST']._serialized_start=2655
+  _globals['_UPDATEIMAGEREQUEST']._serialized_end=2759
+  _globals['_LISTIMAGESREQUEST']._serialized_start=2762
+  _globals['_LISTIMAGESREQUEST']._serialized_end=2898
+  _globals['_LISTIMAGESRESPONSE']._serialized_start=2900
+  _globals['_LISTIMAGESRESPONSE']._serialized_end=2981
+  _globals['_DELETEIMAGEREQUEST']._serialized_start=2983
+  _globals['_DELETEIMAGEREQUEST']._serialized_end=3017
+  _globals['_DELETEIMAGESREQUEST']._serialized_start=3019
+  _globals['_DELETEIMAGESREQUEST']._serialized_end=3087
+  _globals['_DELETEIMAGESRESPONSE']._serialized_start=3089
+  _globals['_DELETEIMAGESRESPONSE']._serialized_end=3134
+  _globals['_ERASEIMAGESREQUEST']._serialized_start=3136
+  _globals['_ERASEIMAGESREQUEST']._serialized_end=3187
+  _globals['_ERASEIMAGESRESPONSE']._serialized_start=3189
+  _globals['_ERASEIMAGESRESPONSE']._serialized_end=3225
+  _globals['_GETIMAGECONTENTREQUEST']._serialized_start=3227
+  _globals['_GETIMAGECONTENTREQUEST']._serialized_end=3311
+  _globals['_GENERATION']._serialized_start=3313
+  _globals['_GENERATION']._serialized_end=3420
+  _globals['_LISTGENERATIONSREQUEST']._serialized_start=3422
+  _globals['_LISTGENERATIONSREQUEST']._serialized_end=3501
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=3503
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=3599
+  _globals['_TAGGENERATIONREQUEST']._serialized_start=3601
+  _globals['_TAGGENERATIONREQUEST']._serialized_end=3692
+  _globals['_DELETETAGREQUEST']._serialized_start=3694
+  _globals['_DELETETAGREQUEST']._serialized_end=3741
+  _globals['_PURGEGALLERYREQUEST']._serialized_start=3743
+  _globals['_PURGEGALLERYREQUEST']._serialized_end=3805
+  _globals['_PURGEGALLERYRESPONSE']._serialized_start=3807
+  _globals['_PURGEGALLERYRESPONSE']._serialized_end=3896
+  _globals['_GETIMAGECONTENTRESPONSE']._serialized_start=3898
+  _globals['_GETIMAGECONTENTRESPONSE']._serialized_end=3962
+  _globals['_GALLERYSERVICE']._serialized_start=3965
+  _globals['_GALLERYSERVICE']._serialized_end=5548
 # @@protoc_insertion_point(module_scope)

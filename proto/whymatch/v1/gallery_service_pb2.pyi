@@ -6,7 +6,9 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import empty_pb2 as _empty_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from whymatch.v1 import errors_pb2 as _errors_pb2
@@ -36,6 +38,7 @@ class Gallery(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     HEAD_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
+    OLDEST_GENERATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`galleries/{gallery}`; {gallery} is 1 to 63 lower-case letters, digits, `-` and `_`, and begins with a letter or
     digit.
@@ -50,6 +53,8 @@ class Gallery(_message.Message):
     """How many images it holds. Set by the server."""
     generation: _builtins.int
     """Grows with every change of its images or its head. Set by the server."""
+    oldest_generation: _builtins.int
+    """The first generation that can still be asked for. Set by the server."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made. Set by the server."""
@@ -69,10 +74,11 @@ class Gallery(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         head: Global___Head | None = ...,
         generation: _builtins.int = ...,
+        oldest_generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "generation", b"generation", "head", b"head", "image_count", b"image_count", "index_factory", b"index_factory", "model", b"model", "name", b"name", "omit_feature_maps", b"omit_feature_maps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "generation", b"generation", "head", b"head", "image_count", b"image_count", "index_factory", b"index_factory", "model", b"model", "name", b"name", "oldest_generation", b"oldest_generation", "omit_feature_maps", b"omit_feature_maps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -130,26 +136,6 @@ class Image(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    @_typing.final
-    class MetadataEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.str
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.str = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
     NAME_FIELD_NUMBER: _builtins.int
     LABEL_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
@@ -158,6 +144,7 @@ class Image(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     CONTENT_SHA256_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`galleries/{gallery}/images/{image}`; {image} is 1 to 255 bytes of printable text without `/` and `\\`, not `.` or
     `..`.
@@ -173,28 +160,35 @@ class Image(_message.Message):
     content_sha256: _builtins.str
     """SHA-256 of the bytes, in hexadecimal."""
     @_builtins.property
-    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Free key-value pairs, at most 64, keys and values together at most 16 KiB."""
+    def metadata(self) -> _struct_pb2.Struct:
+        """Text, finite numbers and booleans by key: at most 64, keys and values together at most 16 KiB. Whole numbers go up
+        to 2^53.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was added."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When its label, metadata or bytes last changed."""
 
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         label: _builtins.str = ...,
-        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        metadata: _struct_pb2.Struct | None = ...,
         width_px: _builtins.int = ...,
         height_px: _builtins.int = ...,
         size_bytes: _builtins.int = ...,
         content_sha256: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "metadata", b"metadata", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_sha256", b"content_sha256", "create_time", b"create_time", "height_px", b"height_px", "label", b"label", "metadata", b"metadata", "name", b"name", "size_bytes", b"size_bytes", "width_px", b"width_px"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_sha256", b"content_sha256", "create_time", b"create_time", "height_px", b"height_px", "label", b"label", "metadata", b"metadata", "name", b"name", "size_bytes", b"size_bytes", "update_time", b"update_time", "width_px", b"width_px"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -468,31 +462,12 @@ class AddImagesRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    @_typing.final
-    class MetadataEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.str
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.str = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
     PARENT_FIELD_NUMBER: _builtins.int
     IMAGE_ID_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     LABEL_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    REPLACE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`galleries/{gallery}`. Needed in the first request of a stream; later ones may leave it empty and must not change
     it.
@@ -503,9 +478,11 @@ class AddImagesRequest(_message.Message):
     """The bytes of a JPEG, PNG, WebP, GIF, BMP, TIFF, PPM or AVIF file."""
     label: _builtins.str
     """The label, or empty."""
+    replace: _builtins.bool
+    """True to take the place of another image of this name. An image of the same bytes is not embedded again."""
     @_builtins.property
-    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Free key-value pairs."""
+    def metadata(self) -> _struct_pb2.Struct:
+        """Text, numbers and booleans by key."""
 
     def __init__(
         self,
@@ -514,11 +491,12 @@ class AddImagesRequest(_message.Message):
         image_id: _builtins.str = ...,
         content: _builtins.bytes = ...,
         label: _builtins.str = ...,
-        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        metadata: _struct_pb2.Struct | None = ...,
+        replace: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "image_id", b"image_id", "label", b"label", "metadata", b"metadata", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "image_id", b"image_id", "label", b"label", "metadata", b"metadata", "parent", b"parent", "replace", b"replace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -535,12 +513,15 @@ class AddImagesResponse(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     UNCHANGED_FIELD_NUMBER: _builtins.int
     DUPLICATE_OF_FIELD_NUMBER: _builtins.int
+    REPLACED_FIELD_NUMBER: _builtins.int
     image_id: _builtins.str
     """The `image_id` of the request."""
     unchanged: _builtins.bool
     """True if the gallery already held exactly this image, name, label and metadata; nothing was changed."""
     duplicate_of: _builtins.str
     """The name of an image with the same bytes, stored earlier under another name; empty if there is none."""
+    replaced: _builtins.bool
+    """True if it took the place of another image, or of this one with another label or metadata."""
     @_builtins.property
     def image(self) -> Global___Image:
         """The image as stored."""
@@ -557,10 +538,11 @@ class AddImagesResponse(_message.Message):
         error: _errors_pb2.Error | None = ...,
         unchanged: _builtins.bool = ...,
         duplicate_of: _builtins.str = ...,
+        replaced: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "image", b"image", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate_of", b"duplicate_of", "error", b"error", "image", b"image", "image_id", b"image_id", "result", b"result", "unchanged", b"unchanged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate_of", b"duplicate_of", "error", b"error", "image", b"image", "image_id", b"image_id", "replaced", b"replaced", "result", b"result", "unchanged", b"unchanged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["image", "error"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
@@ -569,26 +551,288 @@ class AddImagesResponse(_message.Message):
 Global___AddImagesResponse: _TypeAlias = AddImagesResponse  # noqa: Y015
 
 @_typing.final
+class AddImageRequest(_message.Message):
+    """One image to add."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    IMAGE_ID_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    REPLACE_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`galleries/{gallery}`"""
+    image_id: _builtins.str
+    """The {image} part of the new name."""
+    content: _builtins.bytes
+    """The bytes of an image file, as in AddImagesRequest."""
+    label: _builtins.str
+    """The label, or empty."""
+    replace: _builtins.bool
+    """True to take the place of another image of this name."""
+    @_builtins.property
+    def metadata(self) -> _struct_pb2.Struct:
+        """Text, numbers and booleans by key."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        image_id: _builtins.str = ...,
+        content: _builtins.bytes = ...,
+        label: _builtins.str = ...,
+        metadata: _struct_pb2.Struct | None = ...,
+        replace: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "image_id", b"image_id", "label", b"label", "metadata", b"metadata", "parent", b"parent", "replace", b"replace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddImageRequest: _TypeAlias = AddImageRequest  # noqa: Y015
+
+@_typing.final
+class AddImageResponse(_message.Message):
+    """What became of the image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
+    DUPLICATE_OF_FIELD_NUMBER: _builtins.int
+    REPLACED_FIELD_NUMBER: _builtins.int
+    unchanged: _builtins.bool
+    """True if the gallery already held exactly this image."""
+    duplicate_of: _builtins.str
+    """The name of an image with the same bytes, stored earlier under another name; empty if there is none."""
+    replaced: _builtins.bool
+    """True if it took the place of another image, or of this one with another label or metadata."""
+    @_builtins.property
+    def image(self) -> Global___Image:
+        """The image as stored."""
+
+    def __init__(
+        self,
+        *,
+        image: Global___Image | None = ...,
+        unchanged: _builtins.bool = ...,
+        duplicate_of: _builtins.str = ...,
+        replaced: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate_of", b"duplicate_of", "image", b"image", "replaced", b"replaced", "unchanged", b"unchanged"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddImageResponse: _TypeAlias = AddImageResponse  # noqa: Y015
+
+@_typing.final
 class GetImageRequest(_message.Message):
     """Asks for one image."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    AT_GENERATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`galleries/{gallery}/images/{image}`"""
+    at_generation: _builtins.int
+    """Not set for now, else as it was at this generation."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        at_generation: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "at_generation", b"at_generation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "at_generation", b"at_generation", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at_generation: _TypeAlias = _typing.Literal["at_generation"]  # noqa: Y015
+    _WhichOneofArgType__at_generation: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_generation) -> _WhichOneofReturnType__at_generation | None: ...
+
+Global___GetImageRequest: _TypeAlias = GetImageRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetImagesRequest(_message.Message):
+    """Asks for several images."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    AT_GENERATION_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`galleries/{gallery}`"""
+    at_generation: _builtins.int
+    """Not set for now, else as they were at this generation."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`galleries/{gallery}/images/{image}` of this gallery, at most 1000."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        at_generation: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "at_generation", b"at_generation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "at_generation", b"at_generation", "names", b"names", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at_generation: _TypeAlias = _typing.Literal["at_generation"]  # noqa: Y015
+    _WhichOneofArgType__at_generation: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_generation) -> _WhichOneofReturnType__at_generation | None: ...
+
+Global___BatchGetImagesRequest: _TypeAlias = BatchGetImagesRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetImagesResponse(_message.Message):
+    """Several images."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[Global___Image]:
+        """In the order of their names in the request."""
+
+    def __init__(
+        self,
+        *,
+        images: _abc.Iterable[Global___Image] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetImageRequest: _TypeAlias = GetImageRequest  # noqa: Y015
+Global___BatchGetImagesResponse: _TypeAlias = BatchGetImagesResponse  # noqa: Y015
+
+@_typing.final
+class ListLabelsRequest(_message.Message):
+    """Asks for the labels of a gallery."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    AT_GENERATION_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`galleries/{gallery}`"""
+    filter: _builtins.str
+    """Counts only the images that it holds for; see ListImagesRequest."""
+    at_generation: _builtins.int
+    """Not set for now, else as it was at this generation."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        at_generation: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "at_generation", b"at_generation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "at_generation", b"at_generation", "filter", b"filter", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at_generation: _TypeAlias = _typing.Literal["at_generation"]  # noqa: Y015
+    _WhichOneofArgType__at_generation: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_generation) -> _WhichOneofReturnType__at_generation | None: ...
+
+Global___ListLabelsRequest: _TypeAlias = ListLabelsRequest  # noqa: Y015
+
+@_typing.final
+class ListLabelsResponse(_message.Message):
+    """The labels of a gallery."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABELS_FIELD_NUMBER: _builtins.int
+    UNLABELED_COUNT_FIELD_NUMBER: _builtins.int
+    unlabeled_count: _builtins.int
+    """How many images have no label."""
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelCount]:
+        """By label."""
+
+    def __init__(
+        self,
+        *,
+        labels: _abc.Iterable[Global___LabelCount] | None = ...,
+        unlabeled_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "unlabeled_count", b"unlabeled_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLabelsResponse: _TypeAlias = ListLabelsResponse  # noqa: Y015
+
+@_typing.final
+class LabelCount(_message.Message):
+    """A label and how many images have it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """The label."""
+    count: _builtins.int
+    """How many images have it."""
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "label", b"label"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelCount: _TypeAlias = LabelCount  # noqa: Y015
+
+@_typing.final
+class UpdateImageRequest(_message.Message):
+    """Asks to change an image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def image(self) -> Global___Image:
+        """Its `name` says which, its other fields what becomes of it."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """What changes: `label`, `metadata`, or `metadata.{key}` for one value, which goes if `image` has none. Empty means
+        `label,metadata`.
+        """
+
+    def __init__(
+        self,
+        *,
+        image: Global___Image | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateImageRequest: _TypeAlias = UpdateImageRequest  # noqa: Y015
 
 @_typing.final
 class ListImagesRequest(_message.Message):
@@ -599,24 +843,38 @@ class ListImagesRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    AT_GENERATION_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`galleries/{gallery}`"""
     page_size: _builtins.int
     """How many to return at most. 0 means 100; more than 1000 is read as 1000."""
     page_token: _builtins.str
     """`next_page_token` of the page before; empty for the first page."""
+    filter: _builtins.str
+    """Only the images that it holds for, such as `label = "cat" AND metadata.year >= 2020 AND NOT metadata.draft : *`:
+    comparisons (`=`, `!=`, `<`, `<=`, `>`, `>=`, and `:` for text that has the value in it) of `name`, `label`,
+    `metadata.{key}`, `width_px`, `height_px`, `size_bytes`, `content_sha256`, `create_time` and `update_time` with
+    text, numbers, booleans or `*` for any, joined by AND, OR (which binds more tightly) and NOT. See AIP-160.
+    """
+    at_generation: _builtins.int
+    """Not set for now, else as they were at this generation. The pages of one list are of one generation, if it is set."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        at_generation: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "at_generation", b"at_generation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "at_generation", b"at_generation", "filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__at_generation: _TypeAlias = _typing.Literal["at_generation"]  # noqa: Y015
+    _WhichOneofArgType__at_generation: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_generation) -> _WhichOneofReturnType__at_generation | None: ...
 
 Global___ListImagesRequest: _TypeAlias = ListImagesRequest  # noqa: Y015
 
@@ -671,26 +929,346 @@ class DeleteImageRequest(_message.Message):
 Global___DeleteImageRequest: _TypeAlias = DeleteImageRequest  # noqa: Y015
 
 @_typing.final
+class DeleteImagesRequest(_message.Message):
+    """Asks to delete several images."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`galleries/{gallery}`"""
+    filter: _builtins.str
+    """Without names: all images that it holds for; see ListImagesRequest. One of the two is given."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`galleries/{gallery}/images/{image}` of this gallery."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        filter: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "names", b"names", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteImagesRequest: _TypeAlias = DeleteImagesRequest  # noqa: Y015
+
+@_typing.final
+class DeleteImagesResponse(_message.Message):
+    """What was deleted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELETED_COUNT_FIELD_NUMBER: _builtins.int
+    deleted_count: _builtins.int
+    """How many images."""
+    def __init__(
+        self,
+        *,
+        deleted_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted_count", b"deleted_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteImagesResponse: _TypeAlias = DeleteImagesResponse  # noqa: Y015
+
+@_typing.final
+class EraseImagesRequest(_message.Message):
+    """Asks to erase images."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`galleries/{gallery}`"""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`galleries/{gallery}/images/{image}` of this gallery, as it is or was at a generation that it keeps."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseImagesRequest: _TypeAlias = EraseImagesRequest  # noqa: Y015
+
+@_typing.final
+class EraseImagesResponse(_message.Message):
+    """What was erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`galleries/{gallery}/images/{image}`, those of the same bytes, too."""
+
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseImagesResponse: _TypeAlias = EraseImagesResponse  # noqa: Y015
+
+@_typing.final
 class GetImageContentRequest(_message.Message):
     """Asks for the bytes of an image."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    AT_GENERATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`galleries/{gallery}/images/{image}`"""
+    at_generation: _builtins.int
+    """Not set for now, else as it was at this generation."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        at_generation: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "at_generation", b"at_generation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "at_generation", b"at_generation", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at_generation: _TypeAlias = _typing.Literal["at_generation"]  # noqa: Y015
+    _WhichOneofArgType__at_generation: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_generation) -> _WhichOneofReturnType__at_generation | None: ...
+
+Global___GetImageContentRequest: _TypeAlias = GetImageContentRequest  # noqa: Y015
+
+@_typing.final
+class Generation(_message.Message):
+    """A state of a gallery."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Its number."""
+    change: _builtins.str
+    """What made it: `create`, `add`, `update`, `delete`, `erase`, `head`, `import` or `migrate`."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names it was given."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        change: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "create_time", b"create_time", "number", b"number", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetImageContentRequest: _TypeAlias = GetImageContentRequest  # noqa: Y015
+Global___Generation: _TypeAlias = Generation  # noqa: Y015
+
+@_typing.final
+class ListGenerationsRequest(_message.Message):
+    """Asks for the generations of a gallery."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`galleries/{gallery}`"""
+    page_size: _builtins.int
+    """How many to return at most. 0 means 100; more than 1000 is read as 1000."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGenerationsRequest: _TypeAlias = ListGenerationsRequest  # noqa: Y015
+
+@_typing.final
+class ListGenerationsResponse(_message.Message):
+    """One page of generations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the page after this one; empty on the last page."""
+    @_builtins.property
+    def generations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Generation]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        generations: _abc.Iterable[Global___Generation] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generations", b"generations", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGenerationsResponse: _TypeAlias = ListGenerationsResponse  # noqa: Y015
+
+@_typing.final
+class TagGenerationRequest(_message.Message):
+    """Asks to name a generation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    TAG_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`galleries/{gallery}`"""
+    tag: _builtins.str
+    """1 to 63 lower-case letters, digits, `-` and `_`, beginning with a letter or digit, not only digits."""
+    generation: _builtins.int
+    """Which generation. The newest if it is not set."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        tag: _builtins.str = ...,
+        generation: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "generation", b"generation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "generation", b"generation", "parent", b"parent", "tag", b"tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__generation: _TypeAlias = _typing.Literal["generation"]  # noqa: Y015
+    _WhichOneofArgType__generation: _TypeAlias = _typing.Literal["_generation", b"_generation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__generation) -> _WhichOneofReturnType__generation | None: ...
+
+Global___TagGenerationRequest: _TypeAlias = TagGenerationRequest  # noqa: Y015
+
+@_typing.final
+class DeleteTagRequest(_message.Message):
+    """Asks to take a name off its generation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    TAG_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`galleries/{gallery}`"""
+    tag: _builtins.str
+    """The name."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        tag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "tag", b"tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteTagRequest: _TypeAlias = DeleteTagRequest  # noqa: Y015
+
+@_typing.final
+class PurgeGalleryRequest(_message.Message):
+    """Asks to forget what was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    BEFORE_GENERATION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`galleries/{gallery}`"""
+    before_generation: _builtins.int
+    """The first generation that is kept."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        before_generation: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_generation", b"before_generation", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PurgeGalleryRequest: _TypeAlias = PurgeGalleryRequest  # noqa: Y015
+
+@_typing.final
+class PurgeGalleryResponse(_message.Message):
+    """What was forgotten."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GALLERY_FIELD_NUMBER: _builtins.int
+    REMOVED_FILE_COUNT_FIELD_NUMBER: _builtins.int
+    removed_file_count: _builtins.int
+    """How many image files went with it."""
+    @_builtins.property
+    def gallery(self) -> Global___Gallery:
+        """The gallery."""
+
+    def __init__(
+        self,
+        *,
+        gallery: Global___Gallery | None = ...,
+        removed_file_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gallery", b"gallery"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gallery", b"gallery", "removed_file_count", b"removed_file_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PurgeGalleryResponse: _TypeAlias = PurgeGalleryResponse  # noqa: Y015
 
 @_typing.final
 class GetImageContentResponse(_message.Message):

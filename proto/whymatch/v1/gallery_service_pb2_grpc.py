@@ -66,25 +66,75 @@ class GalleryServiceStub:
                 request_serializer=whymatch_dot_v1_dot_gallery__service__pb2.AddImagesRequest.SerializeToString,
                 response_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.AddImagesResponse.FromString,
                 _registered_method=True)
+        self.AddImage = channel.unary_unary(
+                '/whymatch.v1.GalleryService/AddImage',
+                request_serializer=whymatch_dot_v1_dot_gallery__service__pb2.AddImageRequest.SerializeToString,
+                response_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.AddImageResponse.FromString,
+                _registered_method=True)
         self.GetImage = channel.unary_unary(
                 '/whymatch.v1.GalleryService/GetImage',
                 request_serializer=whymatch_dot_v1_dot_gallery__service__pb2.GetImageRequest.SerializeToString,
                 response_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.Image.FromString,
+                _registered_method=True)
+        self.BatchGetImages = channel.unary_unary(
+                '/whymatch.v1.GalleryService/BatchGetImages',
+                request_serializer=whymatch_dot_v1_dot_gallery__service__pb2.BatchGetImagesRequest.SerializeToString,
+                response_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.BatchGetImagesResponse.FromString,
                 _registered_method=True)
         self.ListImages = channel.unary_unary(
                 '/whymatch.v1.GalleryService/ListImages',
                 request_serializer=whymatch_dot_v1_dot_gallery__service__pb2.ListImagesRequest.SerializeToString,
                 response_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.ListImagesResponse.FromString,
                 _registered_method=True)
+        self.ListLabels = channel.unary_unary(
+                '/whymatch.v1.GalleryService/ListLabels',
+                request_serializer=whymatch_dot_v1_dot_gallery__service__pb2.ListLabelsRequest.SerializeToString,
+                response_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.ListLabelsResponse.FromString,
+                _registered_method=True)
+        self.UpdateImage = channel.unary_unary(
+                '/whymatch.v1.GalleryService/UpdateImage',
+                request_serializer=whymatch_dot_v1_dot_gallery__service__pb2.UpdateImageRequest.SerializeToString,
+                response_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.Image.FromString,
+                _registered_method=True)
         self.DeleteImage = channel.unary_unary(
                 '/whymatch.v1.GalleryService/DeleteImage',
                 request_serializer=whymatch_dot_v1_dot_gallery__service__pb2.DeleteImageRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.DeleteImages = channel.unary_unary(
+                '/whymatch.v1.GalleryService/DeleteImages',
+                request_serializer=whymatch_dot_v1_dot_gallery__service__pb2.DeleteImagesRequest.SerializeToString,
+                response_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.DeleteImagesResponse.FromString,
+                _registered_method=True)
+        self.EraseImages = channel.unary_unary(
+                '/whymatch.v1.GalleryService/EraseImages',
+                request_serializer=whymatch_dot_v1_dot_gallery__service__pb2.EraseImagesRequest.SerializeToString,
+                response_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.EraseImagesResponse.FromString,
+                _registered_method=True)
         self.GetImageContent = channel.unary_unary(
                 '/whymatch.v1.GalleryService/GetImageContent',
                 request_serializer=whymatch_dot_v1_dot_gallery__service__pb2.GetImageContentRequest.SerializeToString,
                 response_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.GetImageContentResponse.FromString,
+                _registered_method=True)
+        self.ListGenerations = channel.unary_unary(
+                '/whymatch.v1.GalleryService/ListGenerations',
+                request_serializer=whymatch_dot_v1_dot_gallery__service__pb2.ListGenerationsRequest.SerializeToString,
+                response_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.ListGenerationsResponse.FromString,
+                _registered_method=True)
+        self.TagGeneration = channel.unary_unary(
+                '/whymatch.v1.GalleryService/TagGeneration',
+                request_serializer=whymatch_dot_v1_dot_gallery__service__pb2.TagGenerationRequest.SerializeToString,
+                response_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.Generation.FromString,
+                _registered_method=True)
+        self.DeleteTag = channel.unary_unary(
+                '/whymatch.v1.GalleryService/DeleteTag',
+                request_serializer=whymatch_dot_v1_dot_gallery__service__pb2.DeleteTagRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.PurgeGallery = channel.unary_unary(
+                '/whymatch.v1.GalleryService/PurgeGallery',
+                request_serializer=whymatch_dot_v1_dot_gallery__service__pb2.PurgeGalleryRequest.SerializeToString,
+                response_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.PurgeGalleryResponse.FromString,
                 _registered_method=True)
 
 
@@ -137,8 +187,22 @@ class GalleryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AddImage(self, request, context):
+        """Adds one image; the answer comes once it is on disk and can be found.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetImage(self, request, context):
         """Returns one image.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetImages(self, request, context):
+        """Returns several images in one call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,8 +215,36 @@ class GalleryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListLabels(self, request, context):
+        """Lists the labels of a gallery, and how many images have each.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateImage(self, request, context):
+        """Changes the label or metadata of an image; nothing is embedded again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteImage(self, request, context):
-        """Deletes one image.
+        """Deletes one image; older generations keep it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteImages(self, request, context):
+        """Deletes several images, all of them or none; older generations keep them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseImages(self, request, context):
+        """Removes images for good: their bytes, under every name and in every generation, and what is derived of them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,6 +252,34 @@ class GalleryServiceServicer:
 
     def GetImageContent(self, request, context):
         """Returns the bytes of an image exactly as they were added.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGenerations(self, request, context):
+        """Lists the generations of a gallery that can be asked for, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TagGeneration(self, request, context):
+        """Gives a generation a name, which keeps it from being purged.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTag(self, request, context):
+        """Takes a name off its generation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PurgeGallery(self, request, context):
+        """Forgets the generations before one, and all that only they have.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -198,25 +318,75 @@ def add_GalleryServiceServicer_to_server(servicer, server):
                     request_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.AddImagesRequest.FromString,
                     response_serializer=whymatch_dot_v1_dot_gallery__service__pb2.AddImagesResponse.SerializeToString,
             ),
+            'AddImage': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddImage,
+                    request_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.AddImageRequest.FromString,
+                    response_serializer=whymatch_dot_v1_dot_gallery__service__pb2.AddImageResponse.SerializeToString,
+            ),
             'GetImage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetImage,
                     request_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.GetImageRequest.FromString,
                     response_serializer=whymatch_dot_v1_dot_gallery__service__pb2.Image.SerializeToString,
+            ),
+            'BatchGetImages': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetImages,
+                    request_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.BatchGetImagesRequest.FromString,
+                    response_serializer=whymatch_dot_v1_dot_gallery__service__pb2.BatchGetImagesResponse.SerializeToString,
             ),
             'ListImages': grpc.unary_unary_rpc_method_handler(
                     servicer.ListImages,
                     request_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.ListImagesRequest.FromString,
                     response_serializer=whymatch_dot_v1_dot_gallery__service__pb2.ListImagesResponse.SerializeToString,
             ),
+            'ListLabels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLabels,
+                    request_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.ListLabelsRequest.FromString,
+                    response_serializer=whymatch_dot_v1_dot_gallery__service__pb2.ListLabelsResponse.SerializeToString,
+            ),
+            'UpdateImage': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateImage,
+                    request_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.UpdateImageRequest.FromString,
+                    response_serializer=whymatch_dot_v1_dot_gallery__service__pb2.Image.SerializeToString,
+            ),
             'DeleteImage': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteImage,
                     request_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.DeleteImageRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
+            'DeleteImages': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteImages,
+                    request_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.DeleteImagesRequest.FromString,
+                    response_serializer=whymatch_dot_v1_dot_gallery__service__pb2.DeleteImagesResponse.SerializeToString,
+            ),
+            'EraseImages': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseImages,
+                    request_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.EraseImagesRequest.FromString,
+                    response_serializer=whymatch_dot_v1_dot_gallery__service__pb2.EraseImagesResponse.SerializeToString,
+            ),
             'GetImageContent': grpc.unary_unary_rpc_method_handler(
                     servicer.GetImageContent,
                     request_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.GetImageContentRequest.FromString,
                     response_serializer=whymatch_dot_v1_dot_gallery__service__pb2.GetImageContentResponse.SerializeToString,
+            ),
+            'ListGenerations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGenerations,
+                    request_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.ListGenerationsRequest.FromString,
+                    response_serializer=whymatch_dot_v1_dot_gallery__service__pb2.ListGenerationsResponse.SerializeToString,
+            ),
+            'TagGeneration': grpc.unary_unary_rpc_method_handler(
+                    servicer.TagGeneration,
+                    request_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.TagGenerationRequest.FromString,
+                    response_serializer=whymatch_dot_v1_dot_gallery__service__pb2.Generation.SerializeToString,
+            ),
+            'DeleteTag': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTag,
+                    request_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.DeleteTagRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'PurgeGallery': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeGallery,
+                    request_deserializer=whymatch_dot_v1_dot_gallery__service__pb2.PurgeGalleryRequest.FromString,
+                    response_serializer=whymatch_dot_v1_dot_gallery__service__pb2.PurgeGalleryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -393,6 +563,33 @@ class GalleryService:
             _registered_method=True)
 
     @staticmethod
+    def AddImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/whymatch.v1.GalleryService/AddImage',
+            whymatch_dot_v1_dot_gallery__service__pb2.AddImageRequest.SerializeToString,
+            whymatch_dot_v1_dot_gallery__service__pb2.AddImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetImage(request,
             target,
             options=(),
@@ -409,6 +606,33 @@ class GalleryService:
             '/whymatch.v1.GalleryService/GetImage',
             whymatch_dot_v1_dot_gallery__service__pb2.GetImageRequest.SerializeToString,
             whymatch_dot_v1_dot_gallery__service__pb2.Image.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetImages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/whymatch.v1.GalleryService/BatchGetImages',
+            whymatch_dot_v1_dot_gallery__service__pb2.BatchGetImagesRequest.SerializeToString,
+            whymatch_dot_v1_dot_gallery__service__pb2.BatchGetImagesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -447,6 +671,60 @@ class GalleryService:
             _registered_method=True)
 
     @staticmethod
+    def ListLabels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/whymatch.v1.GalleryService/ListLabels',
+            whymatch_dot_v1_dot_gallery__service__pb2.ListLabelsRequest.SerializeToString,
+            whymatch_dot_v1_dot_gallery__service__pb2.ListLabelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/whymatch.v1.GalleryService/UpdateImage',
+            whymatch_dot_v1_dot_gallery__service__pb2.UpdateImageRequest.SerializeToString,
+            whymatch_dot_v1_dot_gallery__service__pb2.Image.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DeleteImage(request,
             target,
             options=(),
@@ -474,6 +752,60 @@ class GalleryService:
             _registered_method=True)
 
     @staticmethod
+    def DeleteImages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/whymatch.v1.GalleryService/DeleteImages',
+            whymatch_dot_v1_dot_gallery__service__pb2.DeleteImagesRequest.SerializeToString,
+            whymatch_dot_v1_dot_gallery__service__pb2.DeleteImagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseImages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/whymatch.v1.GalleryService/EraseImages',
+            whymatch_dot_v1_dot_gallery__service__pb2.EraseImagesRequest.SerializeToString,
+            whymatch_dot_v1_dot_gallery__service__pb2.EraseImagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetImageContent(request,
             target,
             options=(),
@@ -490,6 +822,114 @@ class GalleryService:
             '/whymatch.v1.GalleryService/GetImageContent',
             whymatch_dot_v1_dot_gallery__service__pb2.GetImageContentRequest.SerializeToString,
             whymatch_dot_v1_dot_gallery__service__pb2.GetImageContentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGenerations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/whymatch.v1.GalleryService/ListGenerations',
+            whymatch_dot_v1_dot_gallery__service__pb2.ListGenerationsRequest.SerializeToString,
+            whymatch_dot_v1_dot_gallery__service__pb2.ListGenerationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TagGeneration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/whymatch.v1.GalleryService/TagGeneration',
+            whymatch_dot_v1_dot_gallery__service__pb2.TagGenerationRequest.SerializeToString,
+            whymatch_dot_v1_dot_gallery__service__pb2.Generation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTag(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/whymatch.v1.GalleryService/DeleteTag',
+            whymatch_dot_v1_dot_gallery__service__pb2.DeleteTagRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PurgeGallery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/whymatch.v1.GalleryService/PurgeGallery',
+            whymatch_dot_v1_dot_gallery__service__pb2.PurgeGalleryRequest.SerializeToString,
+            whymatch_dot_v1_dot_gallery__service__pb2.PurgeGalleryResponse.FromString,
             options,
             channel_credentials,
             insecure,

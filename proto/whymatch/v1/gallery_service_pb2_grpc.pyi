@@ -51,14 +51,34 @@ class GalleryServiceStub:
     """Adds images. The server answers each request with one response, in the same order, once the image is on disk and
     can be found by a search. An image that fails has its own error, and the stream goes on.
     """
+    AddImage: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.AddImageRequest, _gallery_service_pb2.AddImageResponse]
+    """Adds one image; the answer comes once it is on disk and can be found."""
     GetImage: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.GetImageRequest, _gallery_service_pb2.Image]
     """Returns one image."""
+    BatchGetImages: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.BatchGetImagesRequest, _gallery_service_pb2.BatchGetImagesResponse]
+    """Returns several images in one call."""
     ListImages: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.ListImagesRequest, _gallery_service_pb2.ListImagesResponse]
     """Lists the images of a gallery, by name."""
+    ListLabels: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.ListLabelsRequest, _gallery_service_pb2.ListLabelsResponse]
+    """Lists the labels of a gallery, and how many images have each."""
+    UpdateImage: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.UpdateImageRequest, _gallery_service_pb2.Image]
+    """Changes the label or metadata of an image; nothing is embedded again."""
     DeleteImage: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteImageRequest, _empty_pb2.Empty]
-    """Deletes one image."""
+    """Deletes one image; older generations keep it."""
+    DeleteImages: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteImagesRequest, _gallery_service_pb2.DeleteImagesResponse]
+    """Deletes several images, all of them or none; older generations keep them."""
+    EraseImages: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.EraseImagesRequest, _gallery_service_pb2.EraseImagesResponse]
+    """Removes images for good: their bytes, under every name and in every generation, and what is derived of them."""
     GetImageContent: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.GetImageContentRequest, _gallery_service_pb2.GetImageContentResponse]
     """Returns the bytes of an image exactly as they were added."""
+    ListGenerations: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.ListGenerationsRequest, _gallery_service_pb2.ListGenerationsResponse]
+    """Lists the generations of a gallery that can be asked for, newest first."""
+    TagGeneration: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.TagGenerationRequest, _gallery_service_pb2.Generation]
+    """Gives a generation a name, which keeps it from being purged."""
+    DeleteTag: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteTagRequest, _empty_pb2.Empty]
+    """Takes a name off its generation."""
+    PurgeGallery: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.PurgeGalleryRequest, _gallery_service_pb2.PurgeGalleryResponse]
+    """Forgets the generations before one, and all that only they have."""
 
 @_typing.type_check_only
 class GalleryServiceAsyncStub(GalleryServiceStub):
@@ -82,14 +102,34 @@ class GalleryServiceAsyncStub(GalleryServiceStub):
     """Adds images. The server answers each request with one response, in the same order, once the image is on disk and
     can be found by a search. An image that fails has its own error, and the stream goes on.
     """
+    AddImage: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.AddImageRequest, _gallery_service_pb2.AddImageResponse]  # type: ignore[assignment]
+    """Adds one image; the answer comes once it is on disk and can be found."""
     GetImage: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.GetImageRequest, _gallery_service_pb2.Image]  # type: ignore[assignment]
     """Returns one image."""
+    BatchGetImages: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.BatchGetImagesRequest, _gallery_service_pb2.BatchGetImagesResponse]  # type: ignore[assignment]
+    """Returns several images in one call."""
     ListImages: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.ListImagesRequest, _gallery_service_pb2.ListImagesResponse]  # type: ignore[assignment]
     """Lists the images of a gallery, by name."""
+    ListLabels: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.ListLabelsRequest, _gallery_service_pb2.ListLabelsResponse]  # type: ignore[assignment]
+    """Lists the labels of a gallery, and how many images have each."""
+    UpdateImage: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.UpdateImageRequest, _gallery_service_pb2.Image]  # type: ignore[assignment]
+    """Changes the label or metadata of an image; nothing is embedded again."""
     DeleteImage: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteImageRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Deletes one image."""
+    """Deletes one image; older generations keep it."""
+    DeleteImages: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteImagesRequest, _gallery_service_pb2.DeleteImagesResponse]  # type: ignore[assignment]
+    """Deletes several images, all of them or none; older generations keep them."""
+    EraseImages: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.EraseImagesRequest, _gallery_service_pb2.EraseImagesResponse]  # type: ignore[assignment]
+    """Removes images for good: their bytes, under every name and in every generation, and what is derived of them."""
     GetImageContent: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.GetImageContentRequest, _gallery_service_pb2.GetImageContentResponse]  # type: ignore[assignment]
     """Returns the bytes of an image exactly as they were added."""
+    ListGenerations: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.ListGenerationsRequest, _gallery_service_pb2.ListGenerationsResponse]  # type: ignore[assignment]
+    """Lists the generations of a gallery that can be asked for, newest first."""
+    TagGeneration: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.TagGenerationRequest, _gallery_service_pb2.Generation]  # type: ignore[assignment]
+    """Gives a generation a name, which keeps it from being purged."""
+    DeleteTag: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteTagRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Takes a name off its generation."""
+    PurgeGallery: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.PurgeGalleryRequest, _gallery_service_pb2.PurgeGalleryResponse]  # type: ignore[assignment]
+    """Forgets the generations before one, and all that only they have."""
 
 class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps galleries: named collections of images that one model embedded."""
@@ -148,12 +188,28 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def AddImage(
+        self,
+        request: _gallery_service_pb2.AddImageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gallery_service_pb2.AddImageResponse, _abc.Awaitable[_gallery_service_pb2.AddImageResponse]]:
+        """Adds one image; the answer comes once it is on disk and can be found."""
+
+    @_abc_1.abstractmethod
     def GetImage(
         self,
         request: _gallery_service_pb2.GetImageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gallery_service_pb2.Image, _abc.Awaitable[_gallery_service_pb2.Image]]:
         """Returns one image."""
+
+    @_abc_1.abstractmethod
+    def BatchGetImages(
+        self,
+        request: _gallery_service_pb2.BatchGetImagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gallery_service_pb2.BatchGetImagesResponse, _abc.Awaitable[_gallery_service_pb2.BatchGetImagesResponse]]:
+        """Returns several images in one call."""
 
     @_abc_1.abstractmethod
     def ListImages(
@@ -164,12 +220,44 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the images of a gallery, by name."""
 
     @_abc_1.abstractmethod
+    def ListLabels(
+        self,
+        request: _gallery_service_pb2.ListLabelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gallery_service_pb2.ListLabelsResponse, _abc.Awaitable[_gallery_service_pb2.ListLabelsResponse]]:
+        """Lists the labels of a gallery, and how many images have each."""
+
+    @_abc_1.abstractmethod
+    def UpdateImage(
+        self,
+        request: _gallery_service_pb2.UpdateImageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gallery_service_pb2.Image, _abc.Awaitable[_gallery_service_pb2.Image]]:
+        """Changes the label or metadata of an image; nothing is embedded again."""
+
+    @_abc_1.abstractmethod
     def DeleteImage(
         self,
         request: _gallery_service_pb2.DeleteImageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Deletes one image."""
+        """Deletes one image; older generations keep it."""
+
+    @_abc_1.abstractmethod
+    def DeleteImages(
+        self,
+        request: _gallery_service_pb2.DeleteImagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gallery_service_pb2.DeleteImagesResponse, _abc.Awaitable[_gallery_service_pb2.DeleteImagesResponse]]:
+        """Deletes several images, all of them or none; older generations keep them."""
+
+    @_abc_1.abstractmethod
+    def EraseImages(
+        self,
+        request: _gallery_service_pb2.EraseImagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gallery_service_pb2.EraseImagesResponse, _abc.Awaitable[_gallery_service_pb2.EraseImagesResponse]]:
+        """Removes images for good: their bytes, under every name and in every generation, and what is derived of them."""
 
     @_abc_1.abstractmethod
     def GetImageContent(
@@ -178,5 +266,37 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gallery_service_pb2.GetImageContentResponse, _abc.Awaitable[_gallery_service_pb2.GetImageContentResponse]]:
         """Returns the bytes of an image exactly as they were added."""
+
+    @_abc_1.abstractmethod
+    def ListGenerations(
+        self,
+        request: _gallery_service_pb2.ListGenerationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gallery_service_pb2.ListGenerationsResponse, _abc.Awaitable[_gallery_service_pb2.ListGenerationsResponse]]:
+        """Lists the generations of a gallery that can be asked for, newest first."""
+
+    @_abc_1.abstractmethod
+    def TagGeneration(
+        self,
+        request: _gallery_service_pb2.TagGenerationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gallery_service_pb2.Generation, _abc.Awaitable[_gallery_service_pb2.Generation]]:
+        """Gives a generation a name, which keeps it from being purged."""
+
+    @_abc_1.abstractmethod
+    def DeleteTag(
+        self,
+        request: _gallery_service_pb2.DeleteTagRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Takes a name off its generation."""
+
+    @_abc_1.abstractmethod
+    def PurgeGallery(
+        self,
+        request: _gallery_service_pb2.PurgeGalleryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gallery_service_pb2.PurgeGalleryResponse, _abc.Awaitable[_gallery_service_pb2.PurgeGalleryResponse]]:
+        """Forgets the generations before one, and all that only they have."""
 
 def add_GalleryServiceServicer_to_server(servicer: GalleryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

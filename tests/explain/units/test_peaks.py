@@ -17,8 +17,8 @@ from whymatch.explain import BadTarget
 from whymatch.explain.units import LayerResponses, SegmentThreshold, UnitsOfGallery, UnitTops
 from whymatch.explain.units.peak_store import FILE
 from whymatch.explain.units.peaks import SAMPLE, peaks_of
-from whymatch.index.schema import content_path
 from whymatch.index import Gallery, ReadOnlyStorage
+from whymatch.index.schema import content_path
 
 LIMITS = DecodeLimits()
 
