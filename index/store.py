@@ -8,7 +8,6 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +19,7 @@ from whymatch.index.disk import disk_errors, sync
 from whymatch.index.errors import BrokenGallery, ImageExists, NewerFormat, UnknownGallery, UnknownImage
 from whymatch.index.half_maps import HalfMap, expand
 from whymatch.index.open_files import OpenFiles
-from whymatch.index.records import Added, GalleryFacts, HeadFacts, NewImage, StoredImage
+from whymatch.index.records import Added, GalleryFacts, HeadFacts, NewImage, StoredImage, content_digest
 
 Row = tuple[Any, ...]
 Found = TypeVar("Found")
@@ -237,7 +236,7 @@ class Store:
     def _add(
         self, connection: sqlite3.Connection, image: NewImage, feature_map: HalfMap | None, written: list[Path]
     ) -> tuple[int, Added] | ImageExists:
-        digest = sha256(image.content).hexdigest()
+        digest = content_digest(image.content)
         if (stored := _find(connection, image.name)) is not None:
             return _same_or_error(*stored, image, digest)
         content = connection.execute("SELECT id FROM contents WHERE sha256 = ?", (digest,)).fetchone()
@@ -328,14 +327,18 @@ class Store:
         """Return the row ids of the images with a label."""
         return np.array([row[0] for row in self._read("SELECT id FROM images WHERE label = ?", (label,))], np.int64)
 
-    def id_of(self, name: str) -> int:
-        """Return the row id of an image, -1 if there is none of that name."""
-        rows = self._read("SELECT id FROM images WHERE name = ?", (name,))
-        return rows[0][0] if rows else -1
+    def ids_of_content(self, digest: str) -> NDArray[np.int64]:
+        """Return the row ids of the images with one content."""
+        query = "SELECT images.id FROM images JOIN contents ON contents.id = content_id WHERE sha256 = ?"
+        return np.array([row[0] for row in self._read(query, (digest,))], np.int64)
 
-    def labels(self) -> tuple[list[int], list[str]]:
-        """Return the row ids and the labels of all images that have a label."""
-        rows = self._read("SELECT id, label FROM images WHERE label != '' ORDER BY id")
+    def labels(self, *, distinct: bool = False) -> tuple[list[int], list[str]]:
+        """Return the row ids and the labels of all images that have a label.
+
+        distinct: of those with the same content and label only the first.
+        """
+        first = "AND id IN (SELECT min(id) FROM images GROUP BY content_id, label)" if distinct else ""
+        rows = self._read(f"SELECT id, label FROM images WHERE label != '' {first} ORDER BY id")
         return [row[0] for row in rows], [row[1] for row in rows]
 
     def sample_names(self, count: int, seed: int) -> list[str]:
