@@ -39,12 +39,15 @@ from whymatch.index.records import (
     StoredImage,
     check_gallery_name,
     check_image_name,
+    content_digest,
 )
+from whymatch.index.selection import EVERYTHING, Selection
 from whymatch.index.snapshot import Snapshot
-from whymatch.index.stored_images import EVERYTHING, Where
+from whymatch.index.stored_images import ALL_IMAGES, Where
 from whymatch.index.vector_index import VectorIndex
 
 __all__ = [
+    "ALL_IMAGES",
     "EVERYTHING",
     "Added",
     "BadFilter",
@@ -68,6 +71,7 @@ __all__ = [
     "NewerFormat",
     "OtherEmbedding",
     "ReadOnlyStorage",
+    "Selection",
     "Snapshot",
     "StorageFailed",
     "StorageFull",
@@ -85,6 +89,7 @@ __all__ = [
     "Where",
     "check_gallery_name",
     "check_image_name",
+    "content_digest",
     "parse_filter",
     "raise_file_limit",
 ]

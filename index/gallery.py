@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,6 +22,7 @@ from whymatch.index.records import (
     check_label,
     check_metadata,
     check_tag,
+    content_digest,
 )
 from whymatch.index.schema import LIVE
 from whymatch.index.snapshot import Snapshot
@@ -139,7 +139,7 @@ class Gallery(Snapshot):
     def unchanged(self, name: str, content: bytes, label: str, metadata: Mapping[str, MetadataValue]) -> Added | None:
         """Return the stored image if exactly this one is stored already, so that it need not be embedded."""
         image = self._images.find(name)
-        if image is None or not image.is_the_same(label, metadata, sha256(content).hexdigest()):
+        if image is None or not image.is_the_same(label, metadata, content_digest(content)):
             return None
         return Added(image, unchanged=True)
 

@@ -8,7 +8,7 @@ from whymatch.index.gallery_version import GalleryVersion
 from whymatch.index.records import GalleryFacts, LabelCount, StoredImage
 from whymatch.index.schema import DERIVED, NOW
 from whymatch.index.store import Store
-from whymatch.index.stored_images import EVERYTHING, StoredFeatures, Where
+from whymatch.index.stored_images import ALL_IMAGES, StoredFeatures, Where
 
 
 class Snapshot:
@@ -40,11 +40,11 @@ class Snapshot:
         """Return an image. Raises UnknownImage."""
         return self._images.get(name)
 
-    def list_images(self, after: str = "", limit: int = 100, where: Where = EVERYTHING) -> list[StoredImage]:
+    def list_images(self, after: str = "", limit: int = 100, where: Where = ALL_IMAGES) -> list[StoredImage]:
         """Return images by name, from the first name after `after`; only those that meet a condition."""
         return self._images.list_images(after, limit, where)
 
-    def label_counts(self, where: Where = EVERYTHING) -> list[LabelCount]:
+    def label_counts(self, where: Where = ALL_IMAGES) -> list[LabelCount]:
         """Return each label and how many images that meet a condition have it, by label; "" stands for none."""
         return self._images.label_counts(where)
 

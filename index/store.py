@@ -8,7 +8,6 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +37,7 @@ from whymatch.index.records import (
     NewImage,
     StoredImage,
     check_metadata,
+    content_digest,
     metadata_text,
 )
 from whymatch.index.schema import CONTENTS, DERIVED, FORMAT, LIVE, NOW, TABLES, content_path, create_folders, migrate
@@ -505,7 +505,7 @@ class _Adding(NamedTuple):
     """The image files that were written."""
 
     def add(self, place: int, image: NewImage, feature_map: HalfMap | None) -> Added | ImageExists:
-        digest = sha256(image.content).hexdigest()
+        digest = content_digest(image.content)
         found = _find(self.connection, image.name)
         if found and found[1].is_the_same(image.label, image.metadata, digest):
             return Added(found[1], unchanged=True)

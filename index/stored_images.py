@@ -3,7 +3,7 @@
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,13 +43,20 @@ class Where(NamedTuple):
     of_contents: bool = False
     """Whether it also names columns of the table `contents`."""
 
+    def and_(self, other: "Where") -> "Where":
+        """Return the images that meet both conditions."""
+        if self == ALL_IMAGES:
+            return other
+        condition = f"({self.condition}) AND ({other.condition})"
+        return Where(condition, self.values + other.values, self.of_contents or other.of_contents)
+
     @property
     def tables(self) -> str:
         """What to select from."""
         return "images JOIN contents ON contents.id = content_id" if self.of_contents else "images"
 
 
-EVERYTHING = Where()
+ALL_IMAGES = Where()
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +108,7 @@ class StoredImages:
             raise UnknownImage(name)
         return image
 
-    def list_images(self, after: str, limit: int, where: Where = EVERYTHING) -> list[StoredImage]:
+    def list_images(self, after: str, limit: int, where: Where = ALL_IMAGES) -> list[StoredImage]:
         """Return images by name, those after `after` that meet a condition."""
         query = f"{IMAGE} WHERE {THERE} AND name > ? AND ({where.condition}) ORDER BY name LIMIT ?"
         return [image_of(row) for row in self._read(query, after, *where.values, limit)]
@@ -117,7 +124,7 @@ class StoredImages:
         rows = self._read(f"{IMAGE} WHERE {THERE} AND vector_id IN (SELECT value FROM json_each(?))", _json(ids))
         return {row[0]: image_of(row) for row in rows}
 
-    def ids(self, where: Where = EVERYTHING) -> Ids:
+    def ids(self, where: Where = ALL_IMAGES) -> Ids:
         """Return the vector ids of the images that meet a condition, ascending."""
         key = self.generation(), where
         with self._choosing:
@@ -133,17 +140,31 @@ class StoredImages:
                 self._chosen.popitem(last=False)
         return chosen
 
-    def id_of(self, name: str) -> int:
-        """Return the vector id of an image, -1 if there is none of that name."""
-        rows = self._read(f"SELECT vector_id FROM images WHERE {THERE} AND name = ?", name)
-        return rows[0][0] if rows else -1
+    def has_label(self, label: str) -> bool:
+        """Whether an image has that label."""
+        return bool(self._read(f"SELECT 1 FROM images WHERE {THERE} AND label = ? LIMIT 1", label))
 
-    def labels(self) -> tuple[list[int], list[str]]:
-        """Return the vector ids and the labels of all images that have a label, in the order of adding."""
-        rows = self._read(f"SELECT vector_id, label FROM images WHERE {THERE} AND label != '' ORDER BY vector_id")
+    def ids_of(self, content: str, names: Collection[str]) -> Ids:
+        """Return the vector ids of the images with one content, a hash, and of those with one of some names."""
+        query = f"""SELECT vector_id FROM images WHERE {THERE} AND (
+                        content_id IN (SELECT id FROM contents WHERE sha256 = ?)
+                        OR name IN (SELECT value FROM json_each(?)))"""
+        return np.array([row[0] for row in self._read(query, content, _json(names))], np.int64)
+
+    def labels(self, *, distinct: bool = False) -> tuple[list[int], list[str]]:
+        """Return the vector ids and the labels of all images that have a label, in the order of adding.
+
+        distinct: of those with the same content and label only the first.
+        """
+        first = f"SELECT min(vector_id) FROM images WHERE {THERE} GROUP BY content_id, label"
+        query = f"SELECT vector_id, label FROM images WHERE {THERE} AND label != ''"
+        if distinct:
+            rows = self._read(f"{query} AND vector_id IN ({first}) ORDER BY vector_id", self._at, self._at)
+        else:
+            rows = self._read(f"{query} ORDER BY vector_id")
         return [row[0] for row in rows], [row[1] for row in rows]
 
-    def label_counts(self, where: Where = EVERYTHING) -> list[LabelCount]:
+    def label_counts(self, where: Where = ALL_IMAGES) -> list[LabelCount]:
         """Return each label and how many images that meet a condition have it, by label; "" stands for none."""
         query = f"""SELECT label, count(*) FROM {where.tables} WHERE {THERE} AND ({where.condition})
                     GROUP BY label ORDER BY label"""

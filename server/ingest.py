@@ -5,10 +5,9 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from hashlib import sha256
 
 from whymatch.embed import Embedder, Features, WhymatchError
-from whymatch.index import Added, Gallery, MetadataValue, NewImage, check_image_name
+from whymatch.index import Added, Gallery, MetadataValue, NewImage, check_image_name, content_digest
 from whymatch.server.logs import logger
 
 MAX_IMAGES = 128
@@ -109,7 +108,7 @@ class Adding:
     def _known(self, arrival: Arrival) -> Added | Features | None:
         """Return what need not be done: the image is stored just so already, or its bytes are."""
         added = self._gallery.unchanged(arrival.name, arrival.content, arrival.label, arrival.metadata)
-        return added or self._gallery.features_by_hash(sha256(arrival.content).hexdigest())
+        return added or self._gallery.features_by_hash(content_digest(arrival.content))
 
     async def _next_group(self) -> list[_Pending]:
         """Wait for the oldest image, and take those after it that are finished, too; empty at the end."""

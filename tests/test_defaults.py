@@ -58,7 +58,6 @@ OWN = {
     ("units report", "field_images"),
     ("units segment", "limit"),
     ("explain match", "cards"),
-    ("compare", "limit"),
 }
 """Numbers that are no request's: 0 for none, or the command's own work."""
 CONNECTION = {"timeout"}

@@ -8,6 +8,8 @@ import typer
 
 from whymatch.client.cli.options import Json
 
+MATCHES = 3
+
 
 def compare(
     gallery: Annotated[
@@ -48,7 +50,26 @@ def compare(
             show_default="those of the gallery, or all of --queries",
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="How many matches to show.")] = 3,
+    match: Annotated[
+        list[Path] | None,
+        typer.Option(
+            exists=True,
+            metavar="PATH",
+            help="Compare each query with this image, or with those of this folder, under every model; may be given "
+            "repeatedly.",
+            show_default="the matches that each model finds",
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            metavar="N",
+            help="How many matches to show.",
+            show_default=str(MATCHES),
+        ),
+    ] = None,
     count: Annotated[
         int | None,
         typer.Option(
@@ -65,8 +86,11 @@ def compare(
 ) -> None:
     """Search with the same queries under several models, and show their matches and maps side by side.
 
-    Each query is searched without itself. DIR/report.html shows all, DIR/query-NN.png one query each.
+    Each query is searched without itself. With --match nothing is searched: every model explains the same pairs.
+    DIR/report.html shows all, DIR/query-NN.png one query each.
     """
+    if match and limit is not None:
+        raise typer.BadParameter("--match names what is shown, which excludes --limit")
     from whymatch.client.cli.rooms import require_server
 
     require_server()
@@ -81,12 +105,14 @@ def compare(
     try:
         images = find_images([gallery], labels_from_folders=True, include=include, left_out=left_out)
         chosen = find_queries(images, queries or [gallery], include=include_queries, count=count)
+        # One by one: nothing is stored, so names may be the same.
+        matches = [image for path in match or () for image in find_images([path], labels_from_folders=True)]
     except UnusablePaths as error:
         raise typer.BadParameter(str(error)) from None
     for line in left_out.lines():
         print(line, file=sys.stderr)
     try:
-        comparison = run(images, chosen, models, output, limit=limit)
+        comparison = run(images, chosen, models, output, limit=limit or MATCHES, matches=matches)
     except (CompareFailed, WhymatchError, OSError) as error:
         print(f"whymatch: {error}", file=sys.stderr)
         raise typer.Exit(1) from None

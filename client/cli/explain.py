@@ -2,6 +2,7 @@
 
 import functools
 import sys
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,12 +11,12 @@ import typer
 from whymatch.client.apps.progress import unit_bar
 from whymatch.client.cli import prediction_difference, regions
 from whymatch.client.cli.connection import with_client
-from whymatch.client.cli.options import BoxShare, Json, Maps, Match, Query, either_source, named_gallery
+from whymatch.client.cli.options import BoxShare, Json, Maps, Match, Query, content_of, either_source, named_gallery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from whymatch.client import Box, Client, ComponentShares, MatchExplanation, Region, SimilarityMap
+    from whymatch.client import Box, Client, ComponentShares, LabelExplanation, MatchExplanation, Region, SimilarityMap
 
 
 def norm(values: list[float] | None) -> list[float] | None:
@@ -133,29 +134,35 @@ def explain_point(
 @with_client
 def explain_label(
     client: "Client",
-    query: Query,
+    queries: Annotated[
+        list[str], typer.Argument(metavar="QUERY...", help="Files, or image:NAME for a stored image; one or several.")
+    ],
     label: Annotated[str, typer.Argument(metavar="LABEL", help="A label of the gallery.")],
     box_share: BoxShare = None,
     maps: Maps = None,
     json: Json = False,
 ) -> None:
-    """Show where in an image its similarity to all images of a label lies."""
+    """Show where in an image its similarity to all other images of a label lies.
+
+    The pictures of several images have one scale, and one sheet. --json prints several as a list.
+    """
     from whymatch.client.apps import documents
 
-    explanation = client.explain_label(either_source(query), label, overlays=maps is not None, box_share=box_share)
-    overlays: dict[str, Path] = {}
-    if maps:
-        from whymatch.client.draw import matches
-
-        overlays = matches.write_label(explanation, label, maps)
-        print(maps / "sheet.png", file=sys.stderr)
+    sources = [either_source(query) for query in queries]
+    drawn = maps is not None and len(sources) == 1  # the server's pictures of several would have a scale each
+    found = [client.explain_label(source, label, overlays=drawn, box_share=box_share) for source in sources]
+    files = draw_labels(client, queries, label, found, maps) if maps else []
     if json:
-        documents.print_document(documents.label_explanation(query, label, explanation, overlays))
+        answers = list(zip_longest(queries, found, files))
+        several = [documents.label_explanation(query, label, one, file) for query, one, file in answers]
+        documents.print_document(several if len(several) > 1 else several[0])
         return
-    print(f"score {explanation.score:.4f}, the mean over {explanation.image_count} images labeled {label!r}")
-    print(f"query map adds up to {explanation.query_map.total:.4f}, {frame(explanation.query_map)}")
-    for overlay in overlays.values():
-        print(overlay)
+    for query, one in zip(queries, found, strict=True):
+        which = f"{query}: " if len(queries) > 1 else ""
+        print(f"{which}score {one.score:.4f}, the mean over {one.image_count} images labeled {label!r}")
+        print(f"{which}query map adds up to {one.query_map.total:.4f}, {frame(one.query_map)}")
+    for file in files:
+        print(file)
 
 
 @app.command("components")
@@ -311,6 +318,21 @@ def show(
         print(file)
 
 
+def draw_labels(
+    client: "Client", queries: list[str], label: str, found: "list[LabelExplanation]", folder: Path
+) -> list[Path]:
+    """Write the pictures of a label's maps into `folder`, and return those of the maps."""
+    from whymatch.client.draw import labels, matches
+
+    if len(found) == 1:
+        files = list(matches.write_label(found[0], label, folder).values())
+    else:
+        contents = [content_of(client, either_source(query)) for query in queries]
+        files = labels.write_labels([*map(labels.Explained, queries, contents, found)], label, folder)
+    print(folder / "sheet.png", file=sys.stderr)
+    return files
+
+
 def leading_cards(client: "Client", explanation: "MatchExplanation", count: int, folder: Path) -> dict[int, Path]:
     """Write cards of the units of the leading channels, and return the files by channel."""
     from whymatch.client.apps.unit_cards import fetch_cards
@@ -342,12 +364,16 @@ def print_explanation(explanation: "MatchExplanation", *, by_region: bool) -> No
 
 
 def print_components(shares: "ComponentShares") -> None:
-    """Print the share of the score in 1, 2, 4, ... leading channels."""
+    """Print the share of the score in 1, 2, 4, ... leading channels, and in the ten that the paper marks."""
+    from whymatch.client.results import MARKED_CHANNELS
+
     print(f"{shares.pair_count} pairs; share of the score in the leading channels: mean, and 10% to 90% of the pairs")
-    counts = [count for count in (2**power for power in range(32)) if count < len(shares.mean)]
-    for count in [*counts, len(shares.mean)]:
-        low, mean, high = (curve[count - 1] for curve in (shares.low, shares.mean, shares.high))
-        print(f"{count:6}  {mean:6.1%}  {low:6.1%} to {high:6.1%}")
+    last = len(shares.mean)
+    for count in sorted({MARKED_CHANNELS, last, *(2**power for power in range(32))}):
+        if count <= last:
+            low, mean, high = (curve[count - 1] for curve in (shares.low, shares.mean, shares.high))
+            mark = "  <- figure 3 of the paper marks these" if count == MARKED_CHANNELS else ""
+            print(f"{count:6}  {mean:6.1%}  {low:6.1%} to {high:6.1%}{mark}")
 
 
 def frame(one: "SimilarityMap") -> str:

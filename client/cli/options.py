@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from whymatch.client import Stored
+    from whymatch.client import Client, Stored
 
 
 def file_or_stdin(path: Path | None) -> Path | None:
@@ -44,6 +44,9 @@ QueryFile = Annotated[
 StoredQuery = Annotated[str | None, typer.Option(metavar="NAME", help="Search by a stored image.")]
 Labels = Annotated[
     list[str] | None, typer.Option(metavar="LABEL", help="Only images of this label; may be given repeatedly.")
+]
+ExcludeItself = Annotated[
+    bool, typer.Option("--exclude-itself", help="Leave out the query's own copies: stored images with the same bytes.")
 ]
 Limit = Annotated[
     int | None,
@@ -84,3 +87,8 @@ def either_source(text: str) -> "Path | Stored":
     if not Path(text).is_file():
         raise typer.BadParameter(f"there is no file {text!r}; a stored image is written image:NAME")
     return Path(text)
+
+
+def content_of(client: "Client", source: "Path | Stored") -> bytes:
+    """Return the file of an image."""
+    return source.read_bytes() if isinstance(source, Path) else client.content(source.name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 
 from whymatch.client.cli.connection import MAX_TIMEOUT_S, connect_to, with_client
-from whymatch.client.cli.options import Json, Maps, either_source
+from whymatch.client.cli.options import Json, Maps, content_of, either_source
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -305,7 +305,7 @@ def load(client: "Client", source: "Path | Stored") -> "PIL.Image.Image | None":
     """Return the image, to draw it beside its maps."""
     from whymatch.client.draw.differences import load_picture
 
-    return load_picture(source.read_bytes() if isinstance(source, Path) else client.content(source.name))
+    return load_picture(content_of(client, source))
 
 
 def show(runs: "list[DifferenceRun]", folder: Path | None, json: bool, *, several: bool) -> None:

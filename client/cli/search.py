@@ -10,6 +10,7 @@ from whymatch.client.cli import regions
 from whymatch.client.cli.connection import with_client
 from whymatch.client.cli.options import (
     BoxShare,
+    ExcludeItself,
     Json,
     Labels,
     Limit,
@@ -42,6 +43,7 @@ def search(
     ] = None,
     limit: Limit = None,
     label: Labels = None,
+    exclude_itself: ExcludeItself = False,
     best_per_label: Annotated[
         bool, typer.Option("--best-per-label", help="Return only the best match of each label.")
     ] = False,
@@ -65,6 +67,8 @@ def search(
     ]
     if parts and embedding:
         raise typer.BadParameter("an embedding has no regions; give the image: a file or --image NAME")
+    if exclude_itself and embedding:
+        raise typer.BadParameter("--exclude-itself requires an image: a file or --image NAME, not an embedding")
     result = client.search(
         read_embedding(embedding) if embedding else source(file, image),
         limit=limit,
@@ -74,6 +78,7 @@ def search(
         with_maps=with_maps,
         overlays=maps is not None,
         box_share=box_share,
+        exclude_itself=exclude_itself,
     )
     show(result, str(given[0]), maps, json, query_regions=parts)
 
@@ -101,6 +106,7 @@ def rerank(
     ] = None,
     limit: Limit = None,
     label: Labels = None,
+    exclude_itself: ExcludeItself = False,
     box_share: BoxShare = None,
     with_maps: WithMaps = False,
     maps: Maps = None,
@@ -127,6 +133,7 @@ def rerank(
         with_maps=with_maps,
         overlays=maps is not None,
         box_share=box_share,
+        exclude_itself=exclude_itself,
     )
     show(result, str(file or image), maps, json, query_regions=query_regions, match_regions=match_regions)
 

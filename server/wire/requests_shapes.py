@@ -10,7 +10,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 from whymatch.embed import BadRequest, DecodeLimits
 from whymatch.explain import BadRegion, Box, Point, Polygon, Region, check_count, read_mask
 from whymatch.index import (
-    EVERYTHING,
+    ALL_IMAGES,
     BadName,
     MetadataValue,
     Where,
@@ -86,7 +86,7 @@ def image_names(names: Sequence[str], gallery: str, field: str, maximum: int) ->
 
 def where(text: str) -> Where:
     """Return the images that a filter holds for; all of them if it is empty. Raises BadFilter."""
-    return parse_filter(text).where() if text else EVERYTHING
+    return parse_filter(text).where() if text else ALL_IMAGES
 
 
 def at_generation(request: WithGeneration) -> int | None:

@@ -134,7 +134,7 @@ def test_an_update_keeps_the_vector_and_the_time_of_adding(gallery, new_image):
     after = gallery.update("1.jpg", metadata={"year": 2021, "draft": True, "weight": 0.5})
     assert (after.label, after.metadata) == ("x", {"year": 2021, "draft": True, "weight": 0.5})
     assert after.create_time == before.create_time < after.update_time
-    assert gallery._images.id_of("1.jpg") == 1
+    assert gallery._images.ids_of("", ["1.jpg"]).tolist() == [1]
     assert gallery.get("1.jpg") == after
 
 
