@@ -5,6 +5,7 @@ import json
 import os
 import re
 import threading
+from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from whymatch.embed import Array
 from whymatch.index.disk import disk_errors, not_written
 from whymatch.index.errors import BadIndexFactory
 from whymatch.index.scan import scan
-from whymatch.index.shortlist import Shortlist, pays
+from whymatch.index.shortlist import Chosen, Shortlist, pays, scores_of
 from whymatch.index.vector_index import Ids
 
 AUTO, FLAT = "auto", "Flat"
@@ -29,6 +30,10 @@ MAX_SIZE = 2**20
 """Largest number in a factory string; FAISS would try to allocate any."""
 TRAINING_VECTORS = 39
 """FAISS requires this many vectors for each centroid that it trains."""
+FEW = 4
+"""Up to one part in so many of the vectors, comparing them one by one beats going through all."""
+CHOSEN_KEPT = 16
+"""Sets of ids whose places are remembered."""
 PRODUCT_FROM, PRODUCT_UP_TO = 4, 8
 """From four queries on a matrix product beats comparing each; FAISS itself waits for 250 of 512 dimensions. With more
 than eight it takes longer for each."""
@@ -52,11 +57,13 @@ class FaissIndex:
         self._kind = FLAT
         self._index = _with_ids(_build(FLAT, dimensions))
         self._shortlist: Shortlist | None = None
+        self._chosen: OrderedDict[int, tuple[Ids, Chosen]] = OrderedDict()  # by identity of the ids, which it holds
 
     def add(self, ids: Ids, vectors: Array) -> None:
         """Add unit vectors (n, C) under new ids (n)."""
         with self._lock:
             shortlist, self._shortlist = self._shortlist, None  # none rather than one that was changed by half
+            self._chosen.clear()
             self._index.add_with_ids(vectors, ids)
             if shortlist and shortlist.fits(vectors):
                 shortlist.add(vectors)
@@ -69,6 +76,7 @@ class FaissIndex:
         with self._lock:
             if self._kind == FLAT:
                 shortlist, self._shortlist = self._shortlist, None
+                self._chosen.clear()
                 if shortlist:
                     shortlist.remove(np.flatnonzero(np.isin(faiss.vector_to_array(self._index.id_map), ids)))
                 self._index.remove_ids(ids)
@@ -82,33 +90,44 @@ class FaissIndex:
             if allowed is not None and not exact:
                 return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64), False
             wanted = max(1, min(limit if exact else limit * CANDIDATES, self._index.ntotal))
-            if exact and allowed is None and 0 < len(queries) < PRODUCT_FROM:
-                found = [self._best(query[None], wanted) for query in queries]
+            if exact and len(queries) and (allowed is not None or len(queries) < PRODUCT_FROM):
+                chosen = None if allowed is None else self._chosen_places(allowed)
+                found = [self._best(query[None], wanted, chosen) for query in queries]
             else:
-                selector = None if allowed is None else faiss.IDSelectorBatch(allowed)
-                found = self._batches(queries, wanted, selector)
+                found = self._batches(queries, wanted)
         scores, ids = (np.concatenate(part) for part in zip(*found, strict=True))
         return scores, ids, exact
 
-    def _best(self, query: Array, limit: int) -> tuple[Array, Ids]:
-        """Return the best of a flat index for one query (1, C)."""
+    def _best(self, query: Array, limit: int, chosen: Chosen | None) -> tuple[Array, Ids]:
+        """Return the best of a flat index for one query (1, C), among some places if they are given."""
         flat = faiss.downcast_index(self._index.index)
-        found = self._shortlist.best(flat, query, limit) if self._shortlist else None
-        scores, places = found or scan(flat, query, limit)
+        found = self._shortlist.best(flat, query, limit, chosen) if self._shortlist else None
+        if found is None and chosen is not None and len(chosen.places) <= flat.ntotal // FEW:
+            found = _best_of_few(flat, query, limit, chosen.places)
+        scores, places = found or scan(flat, query, limit, chosen and chosen.selector)
         ids = [self._index.id_map.at(place) if place >= 0 else -1 for place in places[0].tolist()]
         return scores, np.array([ids], np.int64)
 
-    def _batches(self, queries: Array, limit: int, selector: Any) -> list[tuple[Array, Ids]]:
+    def _chosen_places(self, ids: Ids) -> Chosen:
+        """Return where the vectors of some ids stand, as far as they are there.
+
+        The same array is looked up once, until something changes.
+        """
+        if id(ids) not in self._chosen:
+            there = np.isin(faiss.vector_to_array(self._index.id_map), ids)
+            selector = faiss.IDSelectorBitmap(np.packbits(there, bitorder="little"))
+            self._chosen[id(ids)] = ids, Chosen(np.flatnonzero(there), selector)
+            while len(self._chosen) > CHOSEN_KEPT:
+                self._chosen.popitem(last=False)
+        self._chosen.move_to_end(id(ids))
+        return self._chosen[id(ids)][1]
+
+    def _batches(self, queries: Array, limit: int) -> list[tuple[Array, Ids]]:
         """Search for queries (n, C), some at a time."""
         faiss.cvar.distance_compute_blas_threshold = PRODUCT_FROM * self._dimensions
         faiss.omp_set_num_threads(max(1, (os.cpu_count() or 1) // 2))  # the other cores stay free for everything else
         starts = range(0, max(1, len(queries)), PRODUCT_UP_TO)
-        return [self._find(queries[start : start + PRODUCT_UP_TO], limit, selector) for start in starts]
-
-    def _find(self, queries: Array, limit: int, selector: Any) -> tuple[Array, Ids]:
-        params = None if selector is None else faiss.SearchParameters(sel=selector)
-        scores, ids = self._index.search(queries, limit, params=params)
-        return scores, ids
+        return [self._index.search(queries[start : start + PRODUCT_UP_TO], limit) for start in starts]
 
     def stale(self, count: int) -> bool:
         """Whether `count` vectors call for another structure, or many removed ones are still in it."""
@@ -128,6 +147,7 @@ class FaissIndex:
         shortlist = _shortlist_of(index, kind)
         with self._lock:
             self._index, self._kind, self._shortlist = index, kind, shortlist
+            self._chosen.clear()
 
     def give_up(self) -> None:
         """Be flat from the next rebuild on: the index of the factory cannot be built."""
@@ -232,6 +252,13 @@ def _shortlist_of(index: Any, kind: str) -> Shortlist | None:
         return None
     values = faiss.rev_swig_ptr(faiss.downcast_index(index.index).get_xb(), index.ntotal * index.d)
     return Shortlist(values.reshape(index.ntotal, index.d))
+
+
+def _best_of_few(flat: Any, query: Array, limit: int, places: Ids) -> tuple[Array, Ids]:
+    """Return the scores of the best vectors for one query (1, C) among some places, and where they are, (1, limit)."""
+    scores = scores_of(flat, query, places)
+    best = np.argsort(-scores, kind="stable")[:limit]
+    return scores[None, best], places[None, best]
 
 
 def _inverted_lists(index: Any) -> Any:

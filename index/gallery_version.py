@@ -65,8 +65,9 @@ class GalleryVersion:
 
         without_content: as in `Selection`.
         """
-        ids, _ = self._ids_of(Selection(frozenset([label]), without_content=without_content))
-        batches = [embeddings for _, embeddings in self._all(ids)]
+        ids, left_out = self._ids_of(Selection(frozenset([label]), without_content))
+        assert ids is not None
+        batches = [embeddings for _, embeddings in self._all(np.setdiff1d(ids, left_out))]
         return np.concatenate([np.empty((0, self.dimensions), np.float32), *batches])
 
     def labeled_pairs(self, count: int, seed: int) -> tuple[Array, Array]:
@@ -236,7 +237,7 @@ class GalleryVersion:
             where = where.and_(self._of_labels(selection.labels))
         if where == ALL_IMAGES and self._images.all_live:
             return None, left_out
-        return np.setdiff1d(self._images.ids(where), left_out, assume_unique=True), left_out[:0]
+        return self._images.ids(where), left_out
 
     def _of_labels(self, labels: Collection[str]) -> Where:
         for label in sorted(labels):

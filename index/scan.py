@@ -18,19 +18,19 @@ THREADS = min(4, os.cpu_count() or 1)
 _scanners = ThreadPoolExecutor(THREADS, "scan", faiss.omp_set_num_threads, (1,))
 
 
-def scan(index: Any, query: Array, limit: int) -> tuple[Array, Ids]:
+def scan(index: Any, query: Array, limit: int, among: Any = None) -> tuple[Array, Ids]:
     """Return the scores of the best vectors for one query (1, C), and their places, (1, limit) each, best first.
 
     index: nobody may change it meanwhile. A part of it is compared in each thread.
+    among: a selector of FAISS for the places to compare, None for all. A place is -1 where there are no more.
     """
     parts = max(1, min(THREADS, index.ntotal * index.d // PART))
     borders = [index.ntotal * part // parts for part in range(parts + 1)]
     faiss.omp_set_num_threads(1)
     if parts == 1:
-        return index.search(query, limit)  # type: ignore[no-any-return]
-    own, *others = (
-        faiss.SearchParameters(sel=faiss.IDSelectorRange(first, end)) for first, end in itertools.pairwise(borders)
-    )
+        return index.search(query, limit, params=_only(among))  # type: ignore[no-any-return]
+    ranges = [faiss.IDSelectorRange(first, end) for first, end in itertools.pairwise(borders)]
+    own, *others = (_only(part if among is None else faiss.IDSelectorAnd(part, among)) for part in ranges)
     waiting = [_scanners.submit(index.search, query, limit, params=other) for other in others]
     try:
         found = [index.search(query, limit, params=own)]
@@ -41,3 +41,7 @@ def scan(index: Any, query: Array, limit: int) -> tuple[Array, Ids]:
     order = np.argsort(-scores if index.metric_type == faiss.METRIC_INNER_PRODUCT else scores, kind="stable")
     best = order[:, :limit]
     return np.take_along_axis(scores, best, 1), np.take_along_axis(places, best, 1)
+
+
+def _only(selector: Any) -> Any:
+    return None if selector is None else faiss.SearchParameters(sel=selector)

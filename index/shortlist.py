@@ -1,7 +1,7 @@
 """Finds the best vectors of a flat FAISS index, exactly, by comparing rounded copies first: a byte for each value."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
@@ -31,6 +31,15 @@ SLACK = 1e-4
 def pays(count: int, dimensions: int) -> bool:
     """Say whether copies of that many vectors save time."""
     return count >= LENGTH * SHARE and count * dimensions >= PAYS_FROM
+
+
+class Chosen(NamedTuple):
+    """Some places of a flat index."""
+
+    places: Ids
+    """Ascending."""
+    selector: Any
+    """Of FAISS, for the same places."""
 
 
 class Shortlist:
@@ -70,26 +79,26 @@ class Shortlist:
         """Remove vectors; those behind them move up."""
         self._copies.remove_ids(places)
 
-    def best(self, flat: Any, query: Array, limit: int) -> tuple[Array, Ids] | None:
+    def best(self, flat: Any, query: Array, limit: int, chosen: "Chosen | None" = None) -> tuple[Array, Ids] | None:
         """Return the scores of the best vectors for one query (1, C), and their places, (1, limit) each, best first.
 
-        flat: the index that was copied.
+        flat: the index that was copied. chosen: the places to compare, None for all.
         Returns None where the shortlist may be too short. It is then left out for a query, and each next time for
         twice as many: some galleries have no use for it.
         """
         count = max(LENGTH, TIMES * limit)
-        if count > flat.ntotal // SHARE or self._rests():
+        if count > (flat.ntotal if chosen is None else len(chosen.places)) // SHARE or self._rests():
             return None
         exact = query.astype(float)  # the length of a tiny query is less than float32 can hold, or divide by
         length = float(np.linalg.norm(exact)) or 1.0
         unit = (exact / length).astype(np.float32)
-        places, bounds = self._nearest(unit, count)
-        worth = np.sort(places[bounds >= _scores(flat, unit, places[:limit]).min()])
+        places, bounds = self._nearest(unit, count, None if chosen is None else chosen.selector)
+        worth = np.sort(places[bounds >= scores_of(flat, unit, places[:limit]).min()])
         if len(worth) == count:
             self._pause = self._pauses_left = min(2 * self._pause or 1, LONGEST_PAUSE)
             return None
         self._pause = 0
-        scores = _scores(flat, unit, worth)
+        scores = scores_of(flat, unit, worth)
         best = np.argsort(-scores, kind="stable")[:limit]
         return (scores[None, best] * length).astype(np.float32), worth[None, best]
 
@@ -97,16 +106,16 @@ class Shortlist:
         self._pauses_left -= 1
         return self._pauses_left >= 0
 
-    def _nearest(self, query: Array, count: int) -> tuple[Ids, Array]:
+    def _nearest(self, query: Array, count: int, among: Any = None) -> tuple[Ids, Array]:
         """Return where the vectors whose copies are nearest to a query (1, C) stand, and the most that each can score.
 
-        query: of length 1 or 0. count: not more than there are.
+        query: of length 1 or 0. count: not more than there are. among: as of `scan`.
         Returns places (count), nearest copy first, and upper bounds of the inner product with the vector there, and
         with all that come after it or not at all.
         """
         inside = query.clip(self._low, self._high)
         codes, moved = self._rounded(inside)
-        squares, places = scan(self._copies, codes, count)
+        squares, places = scan(self._copies, codes, count, among)
         distances = np.maximum(0, np.sqrt(squares[0]) * self._step - moved - self._error)
         beyond = ((query - inside) ** 2).sum()  # all vectors lie on the other side of `inside`: squares add, at least
         return places[0], (2 - beyond - distances**2) / 2 + SLACK  # |q - x|^2 = |q|^2 + |x|^2 - 2 q . x
@@ -120,7 +129,7 @@ class Shortlist:
         return codes, np.linalg.norm(levels * self._step + self._low - vectors, axis=1)
 
 
-def _scores(flat: Any, query: Array, places: Ids) -> Array:
+def scores_of(flat: Any, query: Array, places: Ids) -> Array:
     """Return the inner products of a query (1, C) with vectors of a flat index, (n)."""
     scores, places = np.empty(len(places), np.float32), np.ascontiguousarray(places)
     flat.compute_distance_subset(1, faiss.swig_ptr(query), len(places), faiss.swig_ptr(scores), faiss.swig_ptr(places))

@@ -153,3 +153,27 @@ def test_scores_are_right_for_queries_of_any_length(tmp_path, compared, length):
     assert found.shape == (1, 5)
     assert len(set(found[0].tolist())) == 5
     assert np.allclose(scores[0], expected, rtol=1e-4, atol=1e-44)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.5, 0.99])
+def test_what_is_found_among_chosen_ids_is_to_the_last_bit_what_is_found_without(tmp_path, monkeypatch, share):
+    monkeypatch.setattr(shortlist, "PAYS_FROM", 1)
+    random = np.random.default_rng(0)
+    vectors = random.standard_normal((9000, 16), dtype=np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    index = FaissIndex(tmp_path / "index.faiss", 16, "Flat")
+    index.add(np.arange(9000) * 3, vectors)
+    index.remove(np.array([6, 60]))
+    queries = random.standard_normal((3, 16), dtype=np.float32)
+    chosen = np.flatnonzero(random.random(9000) < share) * 3
+    for _ in range(2):  # looked up, and remembered
+        scores, ids, final = index.search(queries, 10, chosen)
+        everything, all_ids, _ = index.search(queries, 8998)
+        assert final
+        for row in range(3):
+            among = np.isin(all_ids[row], chosen)
+            assert ids[row].tolist() == all_ids[row][among][:10].tolist()
+            alone = index.search(queries[row : row + 1], 10, chosen)[0]
+            assert np.array_equal(alone[0], scores[row])
+        whole = index.search(queries[:1], 10)
+        assert np.array_equal(index.search(queries[:1], 10, np.arange(27000))[0], whole[0])
