@@ -16,7 +16,16 @@ from whymatch.client.cli.options import BoxShare, Json, Maps, Match, Query, cont
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from whymatch.client import Box, Client, ComponentShares, LabelExplanation, MatchExplanation, Region, SimilarityMap
+    from whymatch.client import (
+        Box,
+        Client,
+        ComponentShares,
+        LabelExplanation,
+        MatchExplanation,
+        Region,
+        SimilarityMap,
+        Stored,
+    )
 
 
 def norm(values: list[float] | None) -> list[float] | None:
@@ -151,7 +160,7 @@ def explain_label(
     sources = [either_source(query) for query in queries]
     drawn = maps is not None and len(sources) == 1  # the server's pictures of several would have a scale each
     found = [client.explain_label(source, label, overlays=drawn, box_share=box_share) for source in sources]
-    files = draw_labels(client, queries, label, found, maps) if maps else []
+    files = draw_labels(client, sources, label, found, maps) if maps else []
     if json:
         answers = list(zip_longest(queries, found, files))
         several = [documents.label_explanation(query, label, one, file) for query, one, file in answers]
@@ -319,7 +328,7 @@ def show(
 
 
 def draw_labels(
-    client: "Client", queries: list[str], label: str, found: "list[LabelExplanation]", folder: Path
+    client: "Client", sources: "list[Path | Stored]", label: str, found: "list[LabelExplanation]", folder: Path
 ) -> list[Path]:
     """Write the pictures of a label's maps into `folder`, and return those of the maps."""
     from whymatch.client.draw import labels, matches
@@ -327,8 +336,9 @@ def draw_labels(
     if len(found) == 1:
         files = list(matches.write_label(found[0], label, folder).values())
     else:
-        contents = [content_of(client, either_source(query)) for query in queries]
-        files = labels.write_labels([*map(labels.Explained, queries, contents, found)], label, folder)
+        contents = [content_of(client, source) for source in sources]
+        names = [source.name for source in sources]
+        files = labels.write_labels([*map(labels.Explained, names, contents, found)], label, folder)
     print(folder / "sheet.png", file=sys.stderr)
     return files
 
@@ -372,7 +382,7 @@ def print_components(shares: "ComponentShares") -> None:
     for count in sorted({MARKED_CHANNELS, last, *(2**power for power in range(32))}):
         if count <= last:
             low, mean, high = (curve[count - 1] for curve in (shares.low, shares.mean, shares.high))
-            mark = "  <- figure 3 of the paper marks these" if count == MARKED_CHANNELS else ""
+            mark = "  (the dot in figure 3 of the paper)" if count == MARKED_CHANNELS else ""
             print(f"{count:6}  {mean:6.1%}  {low:6.1%} to {high:6.1%}{mark}")
 
 
