@@ -129,7 +129,7 @@ def _csv_lines(file: Path, lines: Iterator[str], delimiter: str) -> Iterator[tup
                 )
             yield reader.line_num, row
     except csv.Error as error:
-        raise BadTable(f"{file}, line {reader.line_num}: {error}") from None
+        raise BadTable(f"{file}, line {reader.reader.line_num}: {error}") from None
 
 
 def _json_lines(file: Path, lines: Iterator[str]) -> Iterator[tuple[int, Cells]]:
