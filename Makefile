@@ -62,5 +62,5 @@ build/view:
 .venv/installed: pyproject.toml constraints.txt | build/view
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[server,timm,train,dev]"
-	echo $(CURDIR)/build/view > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/whymatch-view.pth
+	echo $(CURDIR)/build/view > $$($(BIN)/python -c "import sysconfig as s; print(s.get_path('purelib'))")/whymatch.pth
 	touch $@
