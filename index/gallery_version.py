@@ -230,7 +230,7 @@ class GalleryVersion:
         for label in sorted(labels):
             found = self._store.ids_of_label(label)
             if not len(found):
-                raise UnknownLabel(label)
+                raise UnknownLabel(label, self._store.folder.name, self._store.label_names())
             ids.append(found)
         return np.unique(np.concatenate(ids))
 

@@ -259,7 +259,7 @@ class Store:
         with self._changing():
             with _transaction(self._writer) as connection:
                 if (found := _find(connection, name)) is None:
-                    raise UnknownImage(name)
+                    raise UnknownImage(name, self.folder.name)
                 image_id, image = found
                 connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
                 unused = connection.execute(
@@ -306,7 +306,7 @@ class Store:
         """Return an image. Raises UnknownImage."""
         image = self.find(name)
         if image is None:
-            raise UnknownImage(name)
+            raise UnknownImage(name, self.folder.name)
         return image
 
     def list_images(self, after: str, limit: int) -> list[StoredImage]:
@@ -341,6 +341,10 @@ class Store:
         rows = self._read(f"SELECT id, label FROM images WHERE label != '' {first} ORDER BY id")
         return [row[0] for row in rows], [row[1] for row in rows]
 
+    def label_names(self) -> list[str]:
+        """Return the different labels there are."""
+        return [row[0] for row in self._read("SELECT DISTINCT label FROM images WHERE label != '' ORDER BY label")]
+
     def sample_names(self, count: int, seed: int) -> list[str]:
         """Return the names of `count` images drawn at random, of all if there are not more, in the order of adding."""
         names = [row[0] for row in self._read("SELECT name FROM images ORDER BY id")]
@@ -354,7 +358,7 @@ class Store:
                 return self._content_path(self.get(name).content_sha256).read_bytes()
             except FileNotFoundError as err:
                 if self.find(name) is None:  # deleted meanwhile
-                    raise UnknownImage(name) from err
+                    raise UnknownImage(name, self.folder.name) from err
                 raise BrokenGallery(f"the file of image {name!r} is gone from {self._name}; delete and add it") from err
 
     def content_by_hash(self, digest: str) -> bytes | None:
@@ -377,7 +381,7 @@ class Store:
         query = """SELECT name, pooled FROM images JOIN contents ON contents.id = content_id
                    WHERE name IN (SELECT value FROM json_each(?))"""
         rows = self._read(query, (json.dumps(list(names)),))
-        return _in_order(names, {name: np.frombuffer(pooled, np.float32) for name, pooled in rows})
+        return _in_order(names, {name: np.frombuffer(pooled, np.float32) for name, pooled in rows}, self.folder.name)
 
     def features(self, names: Sequence[str]) -> list[StoredFeatures | None]:
         """Return the features of images, None where the feature map is not kept. Raises UnknownImage."""
@@ -386,7 +390,7 @@ class Store:
                    LEFT JOIN feature_maps ON feature_maps.content_id = contents.id
                    WHERE name IN (SELECT value FROM json_each(?))"""
         with closing(self._rows(query, (json.dumps(list(names)),))) as rows:
-            return _in_order(names, {name: _features(*row) for name, *row in rows})
+            return _in_order(names, {name: _features(*row) for name, *row in rows}, self.folder.name)
 
     def vectors(self, ids: NDArray[np.int64] | None = None) -> Iterator[tuple[NDArray[np.int64], Array]]:
         """Return row ids (n) and pooled vectors (n, C), some thousands at a time: of all images, or of those named."""
@@ -493,11 +497,11 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]
         raise
 
 
-def _in_order(names: Sequence[str], found: Mapping[str, Found]) -> list[Found]:
+def _in_order(names: Sequence[str], found: Mapping[str, Found], gallery: str) -> list[Found]:
     """Return what was found for each name. Raises UnknownImage."""
     for name in names:
         if name not in found:
-            raise UnknownImage(name)
+            raise UnknownImage(name, gallery)
     return [found[name] for name in names]
 
 
@@ -542,8 +546,13 @@ def _blob(array: Array | None) -> bytes | None:
 
 
 def _same_or_error(image_id: int, stored: StoredImage, image: NewImage, digest: str) -> tuple[int, Added] | ImageExists:
-    same = (stored.content_sha256, stored.label, stored.metadata) == (digest, image.label, dict(image.metadata))
-    return (image_id, Added(stored, unchanged=True)) if same else ImageExists(image.name)
+    same = {
+        "content": stored.content_sha256 == digest,
+        "label": stored.label == image.label,
+        "metadata": stored.metadata == dict(image.metadata),
+    }
+    differing = [what for what, is_same in same.items() if not is_same]
+    return ImageExists(image.name, differing) if differing else (image_id, Added(stored, unchanged=True))
 
 
 def _insert_content(

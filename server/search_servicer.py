@@ -56,7 +56,7 @@ class SearchServicer(SearchServiceServicer):
     async def Search(self, request: pb.SearchRequest, context: Context) -> pb.SearchResponse:
         """Return the most similar images, best first."""
         gallery, query = requests_shapes.gallery_name(request.parent), requests_search.query(request)
-        limit = requests_shapes.limit(request, "limit", self._max_limit)
+        limit = requests_shapes.limit(request, "limit", self._max_limit, flag="--max-limit")
         shown = requests_search.shown(request, limit)
         requests_search.check_search(request)
         selection = await self._selection(request, query)
@@ -79,8 +79,10 @@ class SearchServicer(SearchServiceServicer):
     async def Rerank(self, request: pb.RerankRequest, context: Context) -> pb.RerankResponse:
         """Return candidates, ordered by regions of the query, of themselves, or of both."""
         gallery, query = requests_shapes.gallery_name(request.parent), requests_shapes.source(request.query, "query")
-        limit = requests_shapes.limit(request, "limit", self._max_limit)
-        candidate_limit = requests_shapes.limit(request, "candidate_limit", self._max_limit, default=DEFAULT_CANDIDATES)
+        limit = requests_shapes.limit(request, "limit", self._max_limit, flag="--max-limit")
+        candidate_limit = requests_shapes.limit(
+            request, "candidate_limit", self._max_limit, default=DEFAULT_CANDIDATES, flag="--max-limit"
+        )
         shown = requests_search.shown(request, limit)
         requests_search.check_rerank(request)
         names_given = requests_search.candidates(request, gallery, self._max_limit)

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from whymatch.client.cli.options import Json
+from whymatch.client.apps.talk import note
+from whymatch.client.cli.failures import fail
+from whymatch.client.cli.options import Json, Quiet
 
 MATCHES = 3
 
@@ -82,6 +84,7 @@ def compare(
     output: Annotated[Path, typer.Option(file_okay=False, metavar="DIR", help="Where to write the report.")] = Path(
         "compare-output"
     ),
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Search with the same queries under several models, and show their matches and maps side by side.
@@ -110,14 +113,13 @@ def compare(
     except UnusablePaths as error:
         raise typer.BadParameter(str(error)) from None
     for line in left_out.lines():
-        print(line, file=sys.stderr)
+        note(line)
     try:
         comparison = run(images, chosen, models, output, limit=limit or MATCHES, matches=matches)
     except (CompareFailed, WhymatchError, OSError) as error:
-        print(f"whymatch: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None
+        raise fail(error) from None
     for failure in comparison.failures:
-        print(f"left out: {failure.path}: {failure.message}", file=sys.stderr)
+        print(f"left out: {failure.path}: {failure.message}", file=sys.stderr)  # an error, which stays
     report = output / "report.html"
     if json:
         documents.print_document(comparison.document() | {"report": str(report)})

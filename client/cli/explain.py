@@ -1,7 +1,6 @@
 """The commands `explain match`, `point`, `label`, `components` and `interactive`; more are added from other files."""
 
 import functools
-import sys
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,9 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from whymatch.client.apps.progress import unit_bar
-from whymatch.client.cli import prediction_difference, regions
+from whymatch.client.apps.talk import note
+from whymatch.client.cli import completion, prediction_difference, regions
 from whymatch.client.cli.connection import with_client
-from whymatch.client.cli.options import BoxShare, Json, Maps, Match, Query, content_of, either_source, named_gallery
+from whymatch.client.cli.groups import Group
+from whymatch.client.cli.options import (
+    BoxShare,
+    Json,
+    Maps,
+    Match,
+    OneImage,
+    Query,
+    content_of,
+    either_source,
+    named_gallery,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,11 +48,13 @@ def norm(values: list[float] | None) -> list[float] | None:
     return values
 
 
-app = typer.Typer(help="Show where and why images match.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Show where and why images match.", no_args_is_help=True)
 
 Channels = Annotated[
     int | None,
-    typer.Option(min=0, max=2**31 - 1, metavar="N", help="How many leading channels to return.", show_default="10"),
+    typer.Option(
+        min=0, callback=whole_number(32), metavar="N", help="How many leading channels to return.", show_default="10"
+    ),
 ]
 Correspondences = Annotated[
     int | None,
@@ -146,7 +160,9 @@ def explain_label(
     queries: Annotated[
         list[str], typer.Argument(metavar="QUERY...", help="Files, or image:NAME for a stored image; one or several.")
     ],
-    label: Annotated[str, typer.Argument(metavar="LABEL", help="A label of the gallery.")],
+    label: Annotated[
+        str, typer.Argument(metavar="LABEL", autocompletion=completion.labels, help="A label of the gallery.")
+    ],
     box_share: BoxShare = None,
     maps: Maps = None,
     json: Json = False,
@@ -190,7 +206,13 @@ def explain_components(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, max=2**63 - 1, metavar="N", help="Another seed draws other pairs.", show_default="0"),
+        typer.Option(
+            min=0,
+            callback=whole_number(64),
+            metavar="N",
+            help="Another seed draws other pairs.",
+            show_default="0",
+        ),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(dir_okay=False, metavar="FILE.png", help="Draw the curve into this file.")
@@ -207,7 +229,7 @@ def explain_components(
         from whymatch.client.draw import components
 
         components.write_components(shares, plot)
-        print(plot, file=sys.stderr)
+        note(plot)
     if json:
         documents.print_document(documents.component_shares(shares))
     else:
@@ -218,7 +240,7 @@ def explain_components(
 @with_client
 def explain_interactive(
     client: "Client",
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or image:NAME for a stored image.")],
+    image: OneImage,
     layers: Annotated[
         list[str],
         typer.Option("--layer", metavar="LAYER", help="A layer that `whymatch layers` lists; may be given repeatedly."),
@@ -279,7 +301,7 @@ def explain_interactive(
         from whymatch.client.draw import matches
 
         overlays = matches.write_interactive(explanation, maps)
-        print(maps / "sheet.png", file=sys.stderr)
+        note(maps / "sheet.png")
     if json:
         documents.print_document(documents.interactive(image, explanation, overlays))
         return
@@ -317,7 +339,7 @@ def show(
         overlays = matches.write_explanation(
             explanation, folder, query_regions=query_regions, match_regions=match_regions
         )
-        print(folder / "sheet.png", file=sys.stderr)
+        note(folder / "sheet.png")
     cards = draw_cards() if draw_cards else {}
     if json:
         documents.print_document(documents.explanation(query, match, explanation, overlays, cards))
@@ -339,7 +361,7 @@ def draw_labels(
         contents = [content_of(client, source) for source in sources]
         names = [source.name for source in sources]
         files = labels.write_labels([*map(labels.Explained, names, contents, found)], label, folder)
-    print(folder / "sheet.png", file=sys.stderr)
+    note(folder / "sheet.png")
     return files
 
 
@@ -350,7 +372,7 @@ def leading_cards(client: "Client", explanation: "MatchExplanation", count: int,
 
     leading = [(one.channel, one.unit) for one in explanation.channels[:count] if one.unit]
     if not leading:
-        print("no cards: the head of the gallery mixes channels, or their layer is weighed", file=sys.stderr)
+        note("no cards: the head of the gallery mixes channels, or their layer is weighed")
     written: dict[int, Path] = {}
     for layer in dict.fromkeys(unit[0] for _, unit in leading):
         channels = {unit[1]: channel for channel, unit in leading if unit[0] == layer}
@@ -368,7 +390,11 @@ def print_explanation(explanation: "MatchExplanation", *, by_region: bool) -> No
     print(f"query map adds up to {explanation.query_map.total:.4f}, match map to {explanation.match_map.total:.4f}")
     print(f"residual {explanation.residual:.1e}")
     if explanation.channels:
-        print("leading channels " + ", ".join(f"{one.channel}: {one}" for one in explanation.channels))
+        # Behind a head that mixes channels, or under a layer that is weighed, none is a unit of the network.
+        what = "channels" if any(one.unit for one in explanation.channels) else "dimensions"
+        print(f"leading {what} " + ", ".join(f"{one.channel}: {one}" for one in explanation.channels))
+    if explanation.correspondences:
+        print("corresponding cells, each left,top,width,height in pixels:\nrank      score")
     for number, pair in enumerate(explanation.correspondences, start=1):
         print(f"{number:4}  {pair.score:9.6f}  query {corners(pair.query_box)}  match {corners(pair.match_box)}")
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whymatch.client.cli import regions
+from whymatch.client.apps.talk import note
+from whymatch.client.cli import completion, regions
 from whymatch.client.cli.connection import with_client
 from whymatch.client.cli.options import (
     BoxShare,
@@ -21,6 +22,7 @@ from whymatch.client.cli.options import (
     file_or_stdin,
     require_json_for_maps,
     source,
+    whole_number,
 )
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ def rerank(
         int | None,
         typer.Option(
             min=1,
-            max=2**31 - 1,
+            callback=whole_number(32),
             metavar="N",
             help="Order this many of the most similar images.",
             show_default="100",
@@ -102,7 +104,11 @@ def rerank(
     ] = None,
     candidate: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Order this stored image; may be given repeatedly."),
+        typer.Option(
+            metavar="NAME",
+            autocompletion=completion.images,
+            help="Order this stored image; may be given repeatedly.",
+        ),
     ] = None,
     limit: Limit = None,
     label: Labels = None,
@@ -155,12 +161,14 @@ def show(
         from whymatch.client.draw import matches
 
         files = matches.write_search(result, folder, query_regions=query_regions, match_regions=match_regions or ())
-        print(folder / "sheet.png", file=sys.stderr)
+        note(folder / "sheet.png")
     by_region = bool(query_regions or match_regions)
     if json:
         documents.print_document(documents.search(query, result, files, by_region=by_region))
-    else:
+    elif len(result):
         print_matches(result, by_region=by_region)
+    else:
+        note("no matches: the gallery is empty or, with --best-per-label, none of its images has a label")
 
 
 def print_matches(result: "SearchResult", *, by_region: bool) -> None:

@@ -327,6 +327,9 @@ class Galleries(gallery_grpc.GalleryServiceServicer):
         image.create_time.FromJsonString("2024-05-06T07:08:09Z")
         if images.get(name) == (image, request.content):
             return gallery.AddImagesResponse(image_id=request.image_id, image=image, unchanged=True)
+        if name in images:
+            exists = errors.Error(code=6, reason=errors.ERROR_REASON_IMAGE_EXISTS, message=f"{name} exists")
+            return gallery.AddImagesResponse(image_id=request.image_id, error=exists)
         twins = [other for other, (_, content) in images.items() if content == request.content]
         images[name] = image, request.content
         return gallery.AddImagesResponse(image_id=request.image_id, image=image, duplicate_of=twins[0] if twins else "")

@@ -227,7 +227,10 @@ def small_png(width: int, height: int) -> bytes:
 
 
 BAD = {
-    "outside": ({"box": {"left_px": 0, "top_px": 0, "right_px": 97, "bottom_px": 64}}, "97, 64 is not in the image"),
+    "outside": (
+        {"box": {"left_px": 97, "top_px": 0, "right_px": 99, "bottom_px": 64}},
+        "99, 64 .* is not in the image",
+    ),
     "no area": ({"box": {"left_px": 5, "top_px": 0, "right_px": 5, "bottom_px": 64}}, "no area"),
     "nan": ({"box": {"left_px": float("nan"), "right_px": 5, "bottom_px": 64}}, "nan"),
     "crossing": (polygon((0, 0), (90, 60), (90, 0), (0, 60)), "cross"),
