@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 from whymatch.client.cli.options import Json
+from whymatch.client.cli.origin import note_command
 
 
 def compare(
+    context: typer.Context,
     gallery: Annotated[
         Path,
         typer.Argument(
@@ -70,6 +72,7 @@ def compare(
     from whymatch.client.cli.rooms import require_server
 
     require_server()
+    note_command(context)
     from whymatch.client import UnusablePaths, WhymatchError, find_images
     from whymatch.client.apps import documents
     from whymatch.client.apps.compare.run import CompareFailed, find_queries, run
@@ -94,6 +97,6 @@ def compare(
         print(f"left out: {failure.path}: {failure.message}", file=sys.stderr)
     report = output / "report.html"
     if json:
-        documents.print_document(comparison.document() | {"report": str(report)})
+        documents.print_document(comparison.document() | {"report": str(report)} | documents.origin(None))
     else:
         print("\n".join(side.text() for side in comparison.sides), report, sep="\n")

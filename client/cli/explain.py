@@ -11,6 +11,7 @@ from whymatch.client.apps.progress import unit_bar
 from whymatch.client.cli import prediction_difference, regions
 from whymatch.client.cli.connection import with_client
 from whymatch.client.cli.options import BoxShare, Json, Maps, Match, Query, either_source, named_gallery
+from whymatch.client.cli.origin import say_who_answered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -88,7 +89,7 @@ def explain_match(
     leading = explanation if cards <= len(explanation.channels) else ask(channel_limit=cards)
     draw = functools.partial(leading_cards, client, leading, cards, maps) if cards and maps else None
     parts = {"query_regions": query_regions, "match_regions": match_regions}
-    show(explanation, query, match, maps, json, **parts, draw_cards=draw)
+    show(client, explanation, query, match, maps, json, **parts, draw_cards=draw)
 
 
 @app.command("point")
@@ -126,7 +127,7 @@ def explain_point(
         box_share=box_share,
         gallery=named_gallery(context),
     )
-    show(explanation, query, match, maps, json, query_regions=query_regions, match_regions=match_regions)
+    show(client, explanation, query, match, maps, json, query_regions=query_regions, match_regions=match_regions)
 
 
 @app.command("label")
@@ -143,6 +144,7 @@ def explain_label(
     from whymatch.client.apps import documents
 
     explanation = client.explain_label(either_source(query), label, overlays=maps is not None, box_share=box_share)
+    say_who_answered(client, explanation.provenance)
     overlays: dict[str, Path] = {}
     if maps:
         from whymatch.client.draw import matches
@@ -150,7 +152,8 @@ def explain_label(
         overlays = matches.write_label(explanation, label, maps)
         print(maps / "sheet.png", file=sys.stderr)
     if json:
-        documents.print_document(documents.label_explanation(query, label, explanation, overlays))
+        found = documents.label_explanation(query, label, explanation, overlays)
+        documents.print_document(found | documents.origin(explanation.provenance))
         return
     print(f"score {explanation.score:.4f}, the mean over {explanation.image_count} images labeled {label!r}")
     print(f"query map adds up to {explanation.query_map.total:.4f}, {frame(explanation.query_map)}")
@@ -187,13 +190,14 @@ def explain_components(
     if plot and plot.suffix.lower() != ".png":
         raise typer.BadParameter(f"--plot {str(plot)!r}: write the name of a PNG file, for example components.png")
     shares = client.explain_components(pair_count=pairs, seed=seed)
+    say_who_answered(client, shares.provenance)
     if plot:
         from whymatch.client.draw import components
 
         components.write_components(shares, plot)
         print(plot, file=sys.stderr)
     if json:
-        documents.print_document(documents.component_shares(shares))
+        documents.print_document(documents.component_shares(shares) | documents.origin(shares.provenance))
     else:
         print_components(shares)
 
@@ -258,6 +262,7 @@ def explain_interactive(
     explanation = client.explain_interactive(
         either_source(image), settings, size_px=size_px, warp=warp, descriptor=descriptor, overlays=maps is not None
     )
+    say_who_answered(client, explanation.provenance)
     overlays: list[Path] = []
     if maps:
         from whymatch.client.draw import matches
@@ -265,7 +270,8 @@ def explain_interactive(
         overlays = matches.write_interactive(explanation, maps)
         print(maps / "sheet.png", file=sys.stderr)
     if json:
-        documents.print_document(documents.interactive(image, explanation, overlays))
+        found = documents.interactive(image, explanation, overlays)
+        documents.print_document(found | documents.origin(explanation.provenance))
         return
     print(f"input {explanation.input_width_px} x {explanation.input_height_px} px")
     for one in explanation.results:
@@ -281,6 +287,7 @@ app.command("prediction-difference")(prediction_difference.explain_prediction_di
 
 
 def show(
+    client: "Client",
     explanation: "MatchExplanation",
     query: str,
     match: str,
@@ -294,6 +301,7 @@ def show(
     """Write the pictures into `folder`, if given, and print why two images match."""
     from whymatch.client.apps import documents
 
+    say_who_answered(client, explanation.provenance)
     overlays: dict[str, Path] = {}
     if folder:
         from whymatch.client.draw import matches
@@ -304,7 +312,8 @@ def show(
         print(folder / "sheet.png", file=sys.stderr)
     cards = draw_cards() if draw_cards else {}
     if json:
-        documents.print_document(documents.explanation(query, match, explanation, overlays, cards))
+        found = documents.explanation(query, match, explanation, overlays, cards)
+        documents.print_document(found | documents.origin(explanation.provenance))
         return
     print_explanation(explanation, by_region=bool(query_regions or match_regions))
     for file in [*overlays.values(), *cards.values()]:

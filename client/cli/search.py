@@ -21,6 +21,7 @@ from whymatch.client.cli.options import (
     require_json_for_maps,
     source,
 )
+from whymatch.client.cli.origin import say_who_answered
 
 if TYPE_CHECKING:
     from whymatch.client import Client, Embedding, Region, SearchResult
@@ -75,7 +76,7 @@ def search(
         overlays=maps is not None,
         box_share=box_share,
     )
-    show(result, str(given[0]), maps, json, query_regions=parts)
+    show(client, result, str(given[0]), maps, json, query_regions=parts)
 
 
 @with_client
@@ -128,10 +129,11 @@ def rerank(
         overlays=maps is not None,
         box_share=box_share,
     )
-    show(result, str(file or image), maps, json, query_regions=query_regions, match_regions=match_regions)
+    show(client, result, str(file or image), maps, json, query_regions=query_regions, match_regions=match_regions)
 
 
 def show(
+    client: "Client",
     result: "SearchResult",
     query: str,
     folder: Path | None,
@@ -143,6 +145,7 @@ def show(
     """Write the pictures into `folder`, if given, and print the matches."""
     from whymatch.client.apps import documents
 
+    say_who_answered(client, result.provenance)
     files: dict[str, Path] = {}
     if folder:
         from whymatch.client.draw import matches
@@ -151,7 +154,8 @@ def show(
         print(folder / "sheet.png", file=sys.stderr)
     by_region = bool(query_regions or match_regions)
     if json:
-        documents.print_document(documents.search(query, result, files, by_region=by_region))
+        found = documents.search(query, result, files, by_region=by_region)
+        documents.print_document(found | documents.origin(result.provenance))
     else:
         print_matches(result, by_region=by_region)
 
