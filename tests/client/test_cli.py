@@ -14,6 +14,7 @@ from whymatch.client import adding
 from whymatch.client.apps.add import Summary, add_images
 
 HALF = 0.5**0.5
+PLAIN_MATCH = ["name", "label", "score", "image_score", "metadata", "content_sha256"]
 POSIX = pytest.mark.skipif(os.name == "nt", reason="names and pipes of POSIX")
 
 
