@@ -65,9 +65,9 @@ def gallery(gallery: results.Gallery) -> Document:
         "index_factory",
         "omit_feature_maps",
         "image_count",
+        "generation",
         "create_time",
         "head",
-        "generation",
     )
 
 
