@@ -33,15 +33,15 @@ def provenance_of(model: Model, version: GalleryVersion | None) -> Provenance:
     if version is None:
         return Provenance(model.fingerprint, model.fingerprint, model.backbone)
     return Provenance(
-        version.fingerprint,
-        model.fingerprint,
-        model.backbone,
-        version.gallery,
-        version.create_time,
-        version.generation(),
-        version.count(),
-        version.head.kind,
-        version.head_version,
-        version.index.kind,
-        version.index.exact,
+        model=version.fingerprint,
+        headless_model=model.fingerprint,
+        backbone=model.backbone,
+        gallery=version.gallery,
+        gallery_create_time=version.create_time,
+        generation=version.generation(),
+        image_count=version.count(),
+        head=version.head.kind,
+        head_version=version.head_version,
+        index=version.index.kind,
+        exact=version.index.exact,
     )
