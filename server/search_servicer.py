@@ -13,6 +13,7 @@ from whymatch.explain import Region
 from whymatch.index import GalleryVersion, Match, Selection, UnknownImage
 from whymatch.server.interceptor import Context
 from whymatch.server.match_maps import CHUNK, draw, find_match_maps
+from whymatch.server.provenance import Provenance
 from whymatch.server.regions import CandidateScores, vector_of
 from whymatch.server.search_batcher import SearchBatcher
 from whymatch.server.sources import Embedding, ImageName, Images, Query
@@ -32,6 +33,7 @@ class Asked:
 
     gallery: str
     version: GalleryVersion
+    origin: Provenance
     query: Query
     features: Features | None
     """None if only the embedding is needed, or known."""
@@ -109,16 +111,15 @@ class SearchServicer(SearchServiceServicer):
     async def _selection(self, request: pb.SearchRequest | pb.RerankRequest, query: Query) -> Selection:
         """Return which images a request may find."""
         labels = requests_search.labels(request)
-        if isinstance(query, Embedding) or not request.exclude_itself:
-            return Selection(labels)
-        return Selection(labels, await self._images.digest(query))
+        return Selection(labels, await self._images.digest(query) if request.exclude_itself else "")
 
     async def _asked(self, gallery: str, query: Query, shown: requests_search.Shown, *, with_features: bool) -> Asked:
         version = await self._images.version(gallery)
+        origin = await self._images.provenance(version, query)
         if isinstance(query, Embedding) or not with_features:
-            return Asked(gallery, version, query, None, await self._images.embedding(query, version), shown)
+            return Asked(gallery, version, origin, query, None, await self._images.embedding(query, version), shown)
         features = await self._images.features(query, version.head)
-        return Asked(gallery, version, query, features, features.embedding, shown)
+        return Asked(gallery, version, origin, query, features, features.embedding, shown)
 
     async def _scores(
         self, asked: Asked, names: Sequence[str], regions: Sequence[Region], vector: Array
@@ -154,7 +155,8 @@ class SearchServicer(SearchServiceServicer):
             pairs = list(zip(match_maps, sources, strict=True))
             match_maps, scale = await draw(self._images, asked.query, pairs, asked.shown.overlay_px)
         return response(
-            model=asked.version.fingerprint,
+            model=asked.origin.model,
+            provenance=answers_shapes.provenance(asked.origin),
             matches=answers_search.matches(asked.gallery, matches, image_scores, match_maps),
             color_scale=answers_shapes.color_scale(scale),
         )

@@ -11,6 +11,7 @@ from whymatch.client.apps.talk import note
 from whymatch.client.cli import completion
 from whymatch.client.cli.connection import MAX_TIMEOUT_S, connect_to, with_client
 from whymatch.client.cli.options import Json, Maps, content_of, either_source, whole_number
+from whymatch.client.cli.origin import say_who_answered
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -214,6 +215,7 @@ def explain_prediction_difference(
 
     require_what_to_do(context, images, targets, resume)
     options: dict[str, Any] = {"overlays": maps is not None or live is not None, "deadline_s": deadline_s}
+    clients = {"": client}
     if resume is not None:
         calls = [resumed(client, resume, options)]
     else:
@@ -230,7 +232,8 @@ def explain_prediction_difference(
         kinds = cast("list[SamplerKind | None]", samplers or [None])
         sizes_px: list[int | None] = [*windows] if windows else [None]
         settings = list(itertools.product(kinds, sizes_px))
-        clients = by_network([client, *(connect_to(address, context) for address in also)]) if also else {"": client}
+        if also:
+            clients = by_network([client, *(connect_to(address, context) for address in also)])
         calls = planned(clients, images or [], named, settings, context_px, refit, options)
     runs: list[DifferenceRun] = []
     draw = functools.partial(write_live, file=live) if live else None
@@ -238,6 +241,8 @@ def explain_prediction_difference(
         for call in calls:
             follow(call, runs, draw)
     finally:
+        for run in {run.network: run for run in runs}.values():
+            say_who_answered(clients[run.network], run.explanation.provenance)
         if runs:
             show(runs, maps, json, several=len(calls) > 1)
 
@@ -333,7 +338,10 @@ def show(runs: "list[DifferenceRun]", folder: Path | None, json: bool, *, severa
         overlays = write_maps(runs, folder)
         note(folder / "sheet.png")
     if json:
-        found = [documents.prediction_difference(*row, overlay) for row, overlay in zip(rows, overlays, strict=True)]
+        found = [
+            documents.prediction_difference(run, one, overlay) | documents.origin(run.explanation.provenance)
+            for (run, one), overlay in zip(rows, overlays, strict=True)
+        ]
         documents.print_document(found if several or len(found) > 1 else found[0])
         return
     for run in runs:

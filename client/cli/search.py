@@ -24,6 +24,7 @@ from whymatch.client.cli.options import (
     source,
     whole_number,
 )
+from whymatch.client.cli.origin import say_who_answered
 
 if TYPE_CHECKING:
     from whymatch.client import Client, Embedding, Region, SearchResult
@@ -82,7 +83,7 @@ def search(
         box_share=box_share,
         exclude_itself=exclude_itself,
     )
-    show(result, str(given[0]), maps, json, query_regions=parts)
+    show(client, result, str(given[0]), maps, json, query_regions=parts)
 
 
 @with_client
@@ -141,10 +142,11 @@ def rerank(
         box_share=box_share,
         exclude_itself=exclude_itself,
     )
-    show(result, str(file or image), maps, json, query_regions=query_regions, match_regions=match_regions)
+    show(client, result, str(file or image), maps, json, query_regions=query_regions, match_regions=match_regions)
 
 
 def show(
+    client: "Client",
     result: "SearchResult",
     query: str,
     folder: Path | None,
@@ -156,6 +158,7 @@ def show(
     """Write the pictures into `folder`, if given, and print the matches."""
     from whymatch.client.apps import documents
 
+    say_who_answered(client, result.provenance)
     files: dict[str, Path] = {}
     if folder:
         from whymatch.client.draw import matches
@@ -164,7 +167,8 @@ def show(
         note(folder / "sheet.png")
     by_region = bool(query_regions or match_regions)
     if json:
-        documents.print_document(documents.search(query, result, files, by_region=by_region))
+        found = documents.search(query, result, files, by_region=by_region)
+        documents.print_document(found | documents.origin(result.provenance))
     elif len(result):
         print_matches(result, by_region=by_region)
     else:

@@ -92,7 +92,7 @@ def show(
 
         [file] = write_cards([card], pictures)
     if json:
-        documents.print_document(documents.card(card, file))
+        documents.print_document(documents.card(card, file) | documents.origin(card.unit.provenance))
         return
     print("\n".join(card.lines()))
     if file:
@@ -134,7 +134,7 @@ def labels(
         with connect_to(address, context) as other_client:
             networks.append(labels_of_layer(other_client, other_layer or layer, top, precision))
     if json:
-        documents.print_document(documents.labels(networks, precision))
+        documents.print_document(documents.labels(networks, precision) | documents.origin(None))
         return
     print("\t".join(["label", *(f"{one.network} {one.layer}" for one in networks)]))
     for line in side_by_side(networks):
@@ -169,7 +169,8 @@ def filters(
         note(pictures / "sheet.png")
     if json:
         rows = [documents.decoded_filter(one, file) for one, file in zip(found, files, strict=True)]
-        documents.print_document({"layer": layer, "filters": rows})
+        origin = found[0].provenance if found else None
+        documents.print_document({"layer": layer, "filters": rows} | documents.origin(origin))
         return
     for one in found:
         print(f"{one.channel}\t{filter_words(one)}")
@@ -212,7 +213,8 @@ def colors(
         for file in write_plots(found, pictures):
             note(file)
     if json:
-        documents.print_document({"layers": [documents.layer_colors(one) for one in found]})
+        rows = [documents.layer_colors(one) for one in found]
+        documents.print_document({"layers": rows} | documents.origin(found[0].provenance))
         return
     for one in found:
         print("\n".join(color_lines(one)))
@@ -266,9 +268,9 @@ def receptive_field(
     with unit_bar(f"{layer}/{unit}") as progress:
         found = client.units.receptive_field(layer, unit, image_count=images, occluder=occluder, progress=progress)
     if pictures:
-        note(write_sheet(field_sheet(found), pictures))
+        note(write_sheet(field_sheet(found), pictures, found.provenance))
     if json:
-        documents.print_document(documents.field(found))
+        documents.print_document(documents.field(found) | documents.origin(found.provenance))
         return
     print("; ".join(field_lines(found)))
 
@@ -323,10 +325,10 @@ def segment(
         )
     files: list[Path | None] = [None] * len(found.segments)
     if pictures:
-        files = [*write_segments(found.segments, pictures)]
+        files = [*write_segments(found.segments, pictures, found.provenance)]
         note(pictures / "sheet.png")
     if json:
-        documents.print_document(documents.segmentation(image, found, files))
+        documents.print_document(documents.segmentation(image, found, files) | documents.origin(found.provenance))
         return
     for one in found.segments:
         print("; ".join(segment_lines(one)))
@@ -402,7 +404,8 @@ def minimal_image(
     if sheet:
         note(sheet)
     if json:
-        documents.print_document(documents.minimal_image(image, steps, sheet))
+        document = documents.minimal_image(image, steps, sheet)
+        documents.print_document(document | documents.origin(steps[-1].provenance))
         return
     for step in steps[:-1]:
         print(f"{step.segments_left} parts, {step.area_share:.1%} of the image: {step.value:.4f}")

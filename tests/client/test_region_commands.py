@@ -16,7 +16,15 @@ RIGHT = {"left_px": 2, "top_px": 0, "right_px": 4, "bottom_px": 2}
 @pytest.mark.parametrize("region", ["0,0,2,2", "0%,0%,50%,100%"])
 def test_search_by_region(run, ask, colors, region):
     found = ask("search", "--image", "half.png", "--region", region)
-    assert list(found["matches"][1]) == ["name", "label", "score", "image_score", "metadata", "region_share"]
+    assert list(found["matches"][1]) == [
+        "name",
+        "label",
+        "score",
+        "image_score",
+        "metadata",
+        "content_sha256",
+        "region_share",
+    ]
     assert [(match["name"], round(match["region_share"], 3)) for match in found["matches"]] == [
         ("red.png", 1),
         ("half.png", 0.5),
