@@ -23,6 +23,8 @@ from whymatch.client.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from whymatch.client import Client, Embedding, Region, SearchResult
 
 
@@ -48,6 +50,7 @@ def search(
     boxes: regions.Boxes = None,
     polygons: regions.Polygons = None,
     masks: regions.Masks = None,
+    ignore: regions.Ignored = None,
     box_share: BoxShare = None,
     with_maps: WithMaps = False,
     maps: Maps = None,
@@ -62,6 +65,7 @@ def search(
         *regions.boxes(boxes, "--region"),
         *regions.polygons(polygons, "--polygon"),
         *regions.masks(masks, "--mask"),
+        *regions.ignored(ignore, "--ignore"),
     ]
     if parts and embedding:
         raise typer.BadParameter("an embedding has no regions; give the image: a file or --image NAME")
@@ -138,20 +142,25 @@ def show(
     json: bool,
     *,
     query_regions: "list[Region]",
-    match_regions: "list[Region] | None" = None,
+    match_regions: "Sequence[Region]" = (),
 ) -> None:
     """Write the pictures into `folder`, if given, and print the matches."""
     from whymatch.client.apps import documents
+    from whymatch.client.inputs import rest_counts
 
+    regions.say_rest("query", query_regions)
+    regions.say_rest("match", match_regions)
     files: dict[str, Path] = {}
     if folder:
         from whymatch.client.draw import matches
 
-        files = matches.write_search(result, folder, query_regions=query_regions, match_regions=match_regions or ())
+        files = matches.write_search(result, folder, query_regions=query_regions, match_regions=match_regions)
         print(folder / "sheet.png", file=sys.stderr)
     by_region = bool(query_regions or match_regions)
     if json:
-        documents.print_document(documents.search(query, result, files, by_region=by_region))
+        sides = {"query": query_regions, "match": match_regions}
+        rest = [side for side, some in sides.items() if rest_counts(some)]
+        documents.print_document(documents.search(query, result, files, by_region=by_region, rest_counts=rest))
     else:
         print_matches(result, by_region=by_region)
 
