@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from whymatch.client.draw.decode import decode
+from whymatch.client.draw.folder import clear_pictures, note_pictures
 from whymatch.client.draw.runs import DifferenceRun, each_map
 from whymatch.client.draw.tiles import fitted, framed, side_by_side, stacked, text_panel, tile
 from whymatch.client.results import DifferenceMap
@@ -45,7 +46,7 @@ def write_maps(runs: Sequence[DifferenceRun], folder: Path) -> list[Path | None]
 
     Returns the file of each map, None for a map that came without its picture.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    clear_pictures(folder)
     rows = each_map(runs)
     files: list[Path | None] = []
     for stem, (_, one) in zip(_stems(rows), rows, strict=True):
@@ -54,6 +55,7 @@ def write_maps(runs: Sequence[DifferenceRun], folder: Path) -> list[Path | None]
             file.write_bytes(one.overlay_png)
         files.append(file)
     sheet(runs).save(folder / "sheet.png")
+    note_pictures(folder, [*filter(None, files), folder / "sheet.png"])
     return files
 
 
