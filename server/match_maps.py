@@ -105,7 +105,7 @@ async def draw(
     """
     if not pairs:
         return [], None
-    scale = shared_scale(_scaled_by([match_maps for match_maps, _ in pairs], by_region))
+    scale = _scale([match_maps for match_maps, _ in pairs], by_region)
     load = functools.partial(load_picture, size_px=size_px, limits=images.limits)
     query_picture = None
     if isinstance(query, bytes | ImageName):
@@ -155,8 +155,9 @@ def _compared(sought: Sought, name: str, match: Features, box_share: float) -> M
     return MatchMaps(query_map, shown(similarity_map(match, sought.vector, weights), box_share))
 
 
-def _scaled_by(match_maps: Sequence[MatchMaps], by_region: tuple[bool, bool]) -> list[SimilarityMap]:
-    """Return the maps whose values span the scale."""
+def _scale(match_maps: Sequence[MatchMaps], by_region: tuple[bool, bool]) -> ColorScale:
+    """Return the scale of all maps: those of whole images span it, if there are any."""
     sides = [(one, some) for both in match_maps for one, some in zip((both.query, both.match), by_region, strict=True)]
     maps = [(one.map, some) for one, some in sides if one]
-    return [one for one, some in maps if not some] or [one for one, _ in maps]
+    every = [one for one, _ in maps]
+    return shared_scale([one for one, some in maps if not some] or every, every)

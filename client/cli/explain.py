@@ -260,9 +260,10 @@ def explain_interactive(
     )
     overlays: list[Path] = []
     if maps:
+        from whymatch.client.apps.originals import original
         from whymatch.client.draw import matches
 
-        overlays = matches.write_interactive(explanation, maps)
+        overlays = matches.write_interactive(explanation, maps, original(client, either_source(image)))
         print(maps / "sheet.png", file=sys.stderr)
     if json:
         documents.print_document(documents.interactive(image, explanation, overlays))
@@ -294,6 +295,8 @@ def show(
     """Write the pictures into `folder`, if given, and print why two images match."""
     from whymatch.client.apps import documents
 
+    regions.say_rest("query", query_regions)
+    regions.say_rest("match", match_regions)
     overlays: dict[str, Path] = {}
     if folder:
         from whymatch.client.draw import matches
@@ -316,6 +319,7 @@ def leading_cards(client: "Client", explanation: "MatchExplanation", count: int,
     from whymatch.client.apps.unit_cards import fetch_cards
     from whymatch.client.draw.units import write_cards
 
+    shares = {one.channel: str(one) for one in explanation.channels[:count]}
     leading = [(one.channel, one.unit) for one in explanation.channels[:count] if one.unit]
     if not leading:
         print("no cards: the head of the gallery mixes channels, or their layer is weighed", file=sys.stderr)
@@ -324,8 +328,9 @@ def leading_cards(client: "Client", explanation: "MatchExplanation", count: int,
         channels = {unit[1]: channel for channel, unit in leading if unit[0] == layer}
         with unit_bar(layer) as progress:
             cards = list(fetch_cards(client, layer, list(channels), progress=progress))
-        for card, file in zip(cards, write_cards(cards, folder), strict=True):
-            written[channels[card.unit.channel]] = file
+        drawn = [channels[card.unit.channel] for card in cards]
+        notes = [f"channel {channel} adds {shares[channel]} to the score" for channel in drawn]
+        written |= zip(drawn, write_cards(cards, folder, notes), strict=True)
     return written
 
 

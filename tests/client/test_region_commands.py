@@ -86,7 +86,7 @@ def test_explain_match_in_full(run, ask, colors, tmp_path):
         {"query_box": RIGHT, "match_box": RIGHT, "score": half},
     ]
     assert list(found["query_map"]) == ["rows", "columns", "values", "total", "best_box", "overlay"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["match.png", "query.png", "sheet.png"]
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["match.png", "query.png", "sheet.png"]
     text = run(*arguments).stdout
     assert "leading channels 0: 0.5000 (50.0%)" in text
     assert "   2   0.500000  query 2,0,2,2  match 2,0,2,2" in text
