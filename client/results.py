@@ -197,9 +197,9 @@ class Match:
     image_score: float
     """Cosine similarity of the whole images, -1 to 1."""
     query_map: SimilarityMap | None
-    """Where in the query `image_score` lies; None unless asked for, and in a search by embedding."""
+    """Where in the query `score` lies; None unless asked for, and in a search by embedding."""
     match_map: SimilarityMap | None
-    """Where in the match `image_score` lies; None unless asked for."""
+    """Where in the match `score` lies; None unless asked for."""
 
     @property
     def name(self) -> str:

@@ -25,6 +25,7 @@ from whymatch.client.cli.options import (
     named_gallery,
     source,
 )
+from whymatch.client.cli.origin import note_command
 from whymatch.client.cli.rooms import require_server, run_room
 from whymatch.client.cli.search import rerank, search
 from whymatch.client.cli.units import app as units

@@ -250,7 +250,7 @@ def test_search_writes_pictures_and_a_sheet(run, colors, tmp_path):
     folder = tmp_path / "maps"
     found = document(run("search", "--image", "red.png", "--maps", folder, "--json"))
     assert found["matches"][2]["match_map"]["overlay"] == str(folder / "03-match.png")
-    assert sorted(path.name for path in folder.iterdir()) == [
+    assert sorted(path.name for path in folder.glob("*.png")) == [
         *(f"{rank:02}-{side}.png" for rank in (1, 2, 3) for side in ("match", "query")),
         "sheet.png",
     ]
