@@ -12,18 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whymatch.client.errors import WhymatchError
+from whymatch.client.value import Value
 
 if TYPE_CHECKING:
     import PIL.Image
 
 
 @dataclass(frozen=True)
-class Image:
+class Image(Value):
     """One image of a gallery."""
 
     name: str
     label: str
-    metadata: Mapping[str, str]
+    metadata: Mapping[str, str] = field(hash=False)
     width_px: int
     """Of the upright image, as is `height_px`."""
     height_px: int
@@ -34,7 +35,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Head:
+class Head(Value):
     """A linear map that stands between the pooled vector of an image and its embedding."""
 
     kind: str
@@ -52,7 +53,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Gallery:
+class Gallery(Value):
     """A named collection of images that one model embedded."""
 
     name: str
@@ -70,7 +71,7 @@ class Gallery:
 
 
 @dataclass(frozen=True)
-class Layer:
+class Layer(Value):
     """A layer of the network whose neurons InterActive can weigh."""
 
     name: str
@@ -82,7 +83,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(Value):
     """The network that a server runs."""
 
     fingerprint: str
@@ -92,14 +93,14 @@ class Model:
     precision: str
     dimensions: int
     """Length of an embedding without a head."""
-    description: Mapping[str, object]
+    description: Mapping[str, object] = field(hash=False)
     """Everything that the fingerprint covers."""
     layers: Sequence[Layer] = ()
     """From the image upward; none if the network has no ReLU."""
 
 
 @dataclass(frozen=True)
-class Box:
+class Box(Value):
     """A rectangle in pixels of the upright original image. The first pixel spans 0 to 1."""
 
     left_px: float
@@ -109,7 +110,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class ColorScale:
+class ColorScale(Value):
     """The values that the two ends of the color map stand for, shared by all overlays of one answer."""
 
     low: float
@@ -119,7 +120,7 @@ class ColorScale:
 
 
 @dataclass(frozen=True, eq=False)
-class SimilarityMap:
+class SimilarityMap(Value):
     """Where in one image its similarity to another lies: one value for each cell of a grid, adding up to the score."""
 
     values: NDArray[np.float32]
@@ -152,7 +153,7 @@ class SimilarityMap:
 
 
 @dataclass(frozen=True, eq=False)
-class Match:
+class Match(Value):
     """One image that a search found."""
 
     image: Image
@@ -164,6 +165,9 @@ class Match:
     """Where in the query `image_score` lies; None unless asked for, and in a search by embedding."""
     match_map: SimilarityMap | None
     """Where in the match `image_score` lies; None unless asked for."""
+
+    def __repr__(self) -> str:
+        return f"Match({self.name!r}, label={self.label!r}, score={self.score:.4f})"
 
     @property
     def name(self) -> str:
@@ -182,7 +186,7 @@ class Match:
 
 
 @dataclass(frozen=True, eq=False)
-class SearchResult(Sequence[Match]):
+class SearchResult(Value, Sequence[Match]):
     """The matches of a search, best first."""
 
     matches: tuple[Match, ...]
@@ -206,7 +210,7 @@ class SearchResult(Sequence[Match]):
 
 
 @dataclass(frozen=True)
-class ChannelShare:
+class ChannelShare(Value):
     """What one channel contributes to a score; all channels add up to it."""
 
     channel: int
@@ -223,7 +227,7 @@ class ChannelShare:
 
 
 @dataclass(frozen=True)
-class Correspondence:
+class Correspondence(Value):
     """What a cell of the query and a cell of the match contribute to a score together; all pairs add up to it."""
 
     query_box: Box
@@ -232,7 +236,7 @@ class Correspondence:
 
 
 @dataclass(frozen=True, eq=False)
-class MatchExplanation:
+class MatchExplanation(Value):
     """Why two images match."""
 
     score: float
@@ -256,7 +260,7 @@ class MatchExplanation:
 
 
 @dataclass(frozen=True, eq=False)
-class LabelExplanation:
+class LabelExplanation(Value):
     """Why an image is similar to the images of a label."""
 
     score: float
@@ -272,7 +276,7 @@ class LabelExplanation:
 
 
 @dataclass(frozen=True, eq=False)
-class ComponentShares:
+class ComponentShares(Value):
     """How few channels carry a similarity: the share of the score in the leading channels of a pair of images."""
 
     mean: NDArray[np.float32]
@@ -288,7 +292,7 @@ class ComponentShares:
 
 
 @dataclass(frozen=True)
-class InterActiveSetting:
+class InterActiveSetting(Value):
     """One way to weigh the neurons of one layer."""
 
     layer: str
@@ -300,7 +304,7 @@ class InterActiveSetting:
 
 
 @dataclass(frozen=True, eq=False)
-class WeightMap:
+class WeightMap(Value):
     """What the neurons at each place of an image weigh, summed over the channels of their layer."""
 
     values: NDArray[np.float32]
@@ -317,7 +321,7 @@ class WeightMap:
 
 
 @dataclass(frozen=True, eq=False)
-class Activeness:
+class Activeness(Value):
     """How active the neurons of one layer are."""
 
     setting: InterActiveSetting
@@ -329,7 +333,7 @@ class Activeness:
 
 
 @dataclass(frozen=True, eq=False)
-class InterActiveExplanation:
+class InterActiveExplanation(Value):
     """How active the neurons of some layers are for one image, as InterActive weighs them."""
 
     results: tuple[Activeness, ...]
@@ -342,7 +346,7 @@ class InterActiveExplanation:
 
 
 @dataclass(frozen=True, eq=False)
-class DifferenceMap:
+class DifferenceMap(Value):
     """What each pixel of the network's input is worth for a target."""
 
     target: str
@@ -382,7 +386,7 @@ class DifferenceMap:
 
 
 @dataclass(frozen=True)
-class Progress:
+class Progress(Value):
     """How far a call is."""
 
     counted: str
@@ -395,7 +399,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class PredictionDifferenceSetting:
+class PredictionDifferenceSetting(Value):
     """How parts of an image were taken as unknown, in the paper's letters k, l and S."""
 
     window_px: int
@@ -409,7 +413,7 @@ class PredictionDifferenceSetting:
 
 
 @dataclass(frozen=True)
-class PatchSampler:
+class PatchSampler(Value):
     """What replaced the parts of an image that were taken as unknown."""
 
     kind: str
@@ -423,7 +427,7 @@ class PatchSampler:
 
 
 @dataclass(frozen=True, eq=False)
-class PredictionDifferenceExplanation:
+class PredictionDifferenceExplanation(Value):
     """What each part of an image is worth for what the model makes of it, or how far the work on that is."""
 
     name: str
@@ -475,7 +479,7 @@ Explanation: TypeAlias = MatchExplanation | LabelExplanation | InterActiveExplan
 
 
 @dataclass(frozen=True, eq=False)
-class Embedding:
+class Embedding(Value):
     """What the model makes of an image. A search takes it as its query and refuses one of another model or head."""
 
     embedding: NDArray[np.float32]
@@ -490,7 +494,7 @@ class Embedding:
 
 
 @dataclass(frozen=True)
-class Added:
+class Added(Value):
     """What became of one image of a stream."""
 
     name: str
