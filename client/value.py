@@ -66,6 +66,8 @@ def plain(value: object, array: FromArray = np.ndarray.tolist) -> Any:
 
 def _brief(value: object) -> str:
     """Return a short `repr`: of an array its shape and sum, of what is long its beginning and its length."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
     if isinstance(value, np.ndarray):
         return f"array(shape={value.shape}, sum={value.sum():.4g})"
     if isinstance(value, Mapping) and len(value) > SHOWN:
