@@ -123,8 +123,18 @@ class Model:
         image, profile = decode_unconverted(content, limits)
         placement = self.geometry.placement(*image.size)
         size = size or self.geometry.input_size(*image.size)
-        resized = image.resize(size, Image.Resampling[self.interpolation.upper()], box=placement.area)
-        return Prepared(np.asarray(to_srgb(resized, profile)), placement)
+        return Prepared(self.resize(image, profile, placement.area, size), placement)
+
+    def resize(
+        self, image: Image.Image, profile: bytes, area: tuple[float, float, float, float], size: tuple[int, int]
+    ) -> NDArray[np.uint8]:
+        """Lay a part of a picture onto an input of a size (width, height): (height, width, 3) sRGB.
+
+        image, profile: as `decode_unconverted` returns them.
+        area: left, top, right and bottom of the part, in pixels of the picture.
+        """
+        resized = image.resize(size, Image.Resampling[self.interpolation.upper()], box=area)
+        return np.asarray(to_srgb(resized, profile))
 
     def features(self, batch: Sequence[Prepared]) -> list[Features]:
         """Run the network on images of one input size."""
