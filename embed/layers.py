@@ -71,6 +71,11 @@ class Layers:
         self._require_some()
         return self.all[-2] if self.all[-1].name == SCORES else self.all[-1]
 
+    @property
+    def end_in_response(self) -> bool:
+        """Whether the feature map of the trunk is a response, and so at least 0."""
+        return self._end in self._by_name
+
     def find(self, name: str) -> Layer:
         """Return a layer by any of its names.
 

@@ -86,6 +86,13 @@ class Model:
             channel -= count
         return None
 
+    @property
+    def may_be_negative(self) -> bool:
+        """Whether the feature map can have values below 0: no ReLU ends it, or later layers weigh it."""
+        if self.tap is None:
+            return not self.layers.end_in_response
+        return any(isinstance(term, InterActiveSetting) and term.supervision != "next" for term in self.tap.terms)
+
     @functools.cached_property
     def description(self) -> dict[str, object]:
         """Everything that decides what vector an image gets, ready for JSON."""

@@ -121,4 +121,5 @@ def scores_by_norm(model: Model, pixels: NDArray[np.uint8], norms: Sequence[floa
 def _with_length_of(responses: torch.Tensor, weighed: torch.Tensor) -> torch.Tensor:
     """Scale each image of the weighed responses (B, C, H, W) to the length of the plain ones."""
     before, after = (maps.flatten(1).norm(dim=1)[:, None, None, None] for maps in (responses, weighed))
-    return weighed * before / torch.where(after > 0, after, 1)
+    scaled: torch.Tensor = weighed * before / torch.where(after > 0, after, 1)
+    return scaled
