@@ -72,7 +72,7 @@ class Geometry:
         left, top = (width - side) / 2, (height - side) / 2
         return Placement(width, height, (left, top, left + side, top + side))
 
-    def input_size(self, width: float, height: float) -> tuple[int, int]:
+    def input_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the width and height of the input for a width x height image.
 
         With `keep` the aspect is the image's to within one stride, except for ribbons: where one side would fall below

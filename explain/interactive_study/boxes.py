@@ -27,8 +27,8 @@ class ObjectBox:
     place: str
     """The file and the line that say so."""
 
-    def area(self, width_px: int, height_px: int) -> tuple[float, float, float, float]:
-        """Return left, top, right and bottom in pixels of an upright image.
+    def area(self, width_px: int, height_px: int) -> tuple[int, int, int, int]:
+        """Return left, top, right and bottom in whole pixels of an upright image; at least one is inside.
 
         Raises:
             BadFolder: the box leaves the image.
@@ -41,7 +41,8 @@ class ObjectBox:
                 f"its box ({self.place}) reaches from {left:g}, {top:g} to {right:g}, {bottom:g}, outside the image of "
                 f"{width_px} x {height_px} px; boxes are in pixels of the upright image"
             )
-        return max(left, 0), max(top, 0), min(right, width_px), min(bottom, height_px)
+        first, upper = min(max(round(left), 0), width_px - 1), min(max(round(top), 0), height_px - 1)
+        return first, upper, min(max(round(right), first + 1), width_px), min(max(round(bottom), upper + 1), height_px)
 
 
 def read_boxes(source: Path, images: Sequence[Path], folder: Path) -> dict[Path, ObjectBox]:

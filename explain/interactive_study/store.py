@@ -141,8 +141,9 @@ def describe_images(
 def _cropped(model: Model, content: bytes, limits: DecodeLimits, box: ObjectBox) -> NDArray[np.uint8]:
     """Return what is in the box, as if it were an image of its own: (h, w, 3)."""
     image, profile = decode_unconverted(content, limits)
-    left, top, right, bottom = area = box.area(*image.size)
-    return model.resize(image, profile, area, model.geometry.input_size(right - left, bottom - top))
+    cropped = image.crop(box.area(*image.size))
+    area = model.geometry.placement(*cropped.size).area
+    return model.resize(cropped, profile, area, model.geometry.input_size(*cropped.size))
 
 
 def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
