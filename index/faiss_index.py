@@ -59,6 +59,16 @@ class FaissIndex:
         self._shortlist: Shortlist | None = None
         self._chosen: OrderedDict[int, tuple[Ids, Chosen]] = OrderedDict()  # by identity of the ids, which it holds
 
+    @property
+    def kind(self) -> str:
+        """The factory string of the structure that searches now."""
+        return self._kind
+
+    @property
+    def exact(self) -> bool:
+        """Whether it compares a query with every vector."""
+        return self._kind == FLAT
+
     def add(self, ids: Ids, vectors: Array) -> None:
         """Add unit vectors (n, C) under new ids (n)."""
         with self._lock:

@@ -52,6 +52,7 @@ class Gallery(Snapshot):
             self._index_factory = facts.index_factory
             self._keeps_feature_maps = not facts.omit_feature_maps
             super().__init__(self._store, model, self._new_version(self._store.head()))
+            self._version.head_version = facts.head.version if facts.head else 0
             self._past = Past(self._store, model)
             self._version.load()
         except BaseException:
@@ -139,7 +140,7 @@ class Gallery(Snapshot):
     def unchanged(self, name: str, content: bytes, label: str, metadata: Mapping[str, MetadataValue]) -> Added | None:
         """Return the stored image if exactly this one is stored already, so that it need not be embedded."""
         image = self._images.find(name)
-        if image is None or not image.is_the_same(label, metadata, content_digest(content)):
+        if image is None or image.differing(label, metadata, content_digest(content)):
             return None
         return Added(image, unchanged=True)
 
@@ -205,13 +206,13 @@ class Gallery(Snapshot):
             version.fill(given_up)
             if given_up():
                 return
-            self._store.set_head(head, version.dimensions, version.fingerprint, count)
+            version.head_version = self._store.set_head(head, version.dimensions, version.fingerprint, count)
             self._version = version
 
     def _new_version(self, head: Head) -> GalleryVersion:
         folder, dimensions = self._store.folder, head.dimensions(self._model.dimensions)
         index = FaissIndex(folder / "index.faiss", dimensions, self._index_factory)
-        return GalleryVersion(folder.name, self._store.images(), self._model, head, index, self._adding)
+        return GalleryVersion(self._store.images(), self._model, head, index, self._adding)
 
     def _add(self, images: list[NewImage]) -> list[Added | WhymatchError]:
         maps = [self._compressed(image.features.feature_map) for image in images]

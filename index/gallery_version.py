@@ -26,20 +26,18 @@ class GalleryVersion:
     """
 
     def __init__(
-        self,
-        gallery: str,
-        images: StoredImages,
-        model: Model,
-        head: Head,
-        index: VectorIndex,
-        changing: threading.Lock,
+        self, images: StoredImages, model: Model, head: Head, index: VectorIndex, changing: threading.Lock
     ) -> None:
         """Take an empty index, to be filled by `load` or `build`, or one with more vectors than `images` has.
 
         changing: what the gallery holds while it changes the store and this.
         """
-        self.gallery = gallery
+        self.gallery = images.gallery
+        self.create_time = images.create_time
+        """Of the gallery, in UTC."""
         self.head = head
+        self.head_version = 0
+        """Counts the heads that the gallery has had, from 1; 0 without one. The gallery sets it."""
         self.fingerprint = head.fingerprint(model.fingerprint)
         self.dimensions = head.dimensions(model.dimensions)
         self._images = images
@@ -54,6 +52,15 @@ class GalleryVersion:
     def count(self) -> int:
         """Return how many images there are."""
         return self._images.count()
+
+    def generation(self) -> int:
+        """Return which generation of the gallery this is, at this moment."""
+        return self._images.generation()
+
+    @property
+    def index(self) -> VectorIndex:
+        """What finds its images."""
+        return self._index
 
     def embeddings(self, names: Sequence[str]) -> Array:
         """Return the embeddings of images, (n, D) float32 of length 1. Raises UnknownImage."""
@@ -242,7 +249,7 @@ class GalleryVersion:
     def _of_labels(self, labels: Collection[str]) -> Where:
         for label in sorted(labels):
             if not self._images.has_label(label):
-                raise UnknownLabel(label)
+                raise UnknownLabel(label, self.gallery, [one.label for one in self._images.label_counts() if one.label])
         return Where("label IN (SELECT value FROM json_each(?))", (json.dumps(sorted(labels)),))
 
 

@@ -40,7 +40,10 @@ class Past:
         head = self._store.head(at)
         with self._filling:
             index = self._index(head)
-        return GalleryVersion(self._store.folder.name, self._store.images(at), self._model, head, index, self._filling)
+        version = GalleryVersion(self._store.images(at), self._model, head, index, self._filling)
+        facts = self._store.facts(at).head
+        version.head_version = facts.version if facts else 0
+        return version
 
     def forget(self) -> None:
         """Let go of what is in memory: some of it must not be found again."""

@@ -57,10 +57,14 @@ class StoredImage:
     update_time: datetime
     """When its label, metadata or bytes last changed, in UTC."""
 
-    def is_the_same(self, label: str, metadata: Mapping[str, MetadataValue], content_sha256: str) -> bool:
-        """Whether it has just this label, metadata and bytes."""
-        told = label, metadata_text(metadata), content_sha256  # as text: True is no 1
-        return (self.label, metadata_text(self.metadata), self.content_sha256) == told
+    def differing(self, label: str, metadata: Mapping[str, MetadataValue], content_sha256: str) -> list[str]:
+        """Return which of `content`, `label` and `metadata` are not these."""
+        same = {
+            "content": self.content_sha256 == content_sha256,
+            "label": self.label == label,
+            "metadata": metadata_text(self.metadata) == metadata_text(metadata),  # as text: True is no 1
+        }
+        return [what for what, is_same in same.items() if not is_same]
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,9 @@ class Store:
                 self._check_format()
                 query = f"SELECT count(*) FROM images WHERE until = {LIVE}"
                 self._count: int = self._reader.execute(query).fetchone()[0]
+                known: dict[str, Any] = dict(self._reader.execute("SELECT key, value FROM facts"))
+                self._generation: int = known.get("generation", 0)  # `facts` tells of a gallery that lacks it
+                self.create_time = datetime.fromtimestamp(known.get("create_time", 0), UTC)
                 if (folder / CHANGING).exists():
                     self._sweep()
         except BaseException:
@@ -192,8 +195,8 @@ class Store:
         return self._count
 
     def generation(self) -> int:
-        """Return a number that grows with every change."""
-        return self._fact("generation")
+        """Return a number that grows with every change; never waits for the disk."""
+        return self._generation
 
     def check_generation(self, generation: int) -> None:
         """Raise UnknownGeneration unless the gallery has that generation and keeps it."""
@@ -262,7 +265,7 @@ class Store:
         with self._changing(), self._transaction("update") as (connection, generation):
             found = _find(connection, name)
             if found is None:
-                raise UnknownImage(name)
+                raise UnknownImage(name, self.folder.name)
             image = found[1]
             label = image.label if label is None else label
             told = {**(image.metadata if metadata is None else metadata), **(changed or {})}
@@ -281,6 +284,9 @@ class Store:
         """Delete images and return their vector ids. Raises UnknownImage: nothing was deleted."""
         with self._changing():
             with self._transaction("delete") as (connection, generation):
+                for name in names:
+                    if _find(connection, name) is None:
+                        raise UnknownImage(name, self.folder.name)
                 ids = [_end(connection, name, generation)[0] for name in dict.fromkeys(names)]
             self._count -= len(ids)
         return ids
@@ -306,7 +312,7 @@ class Store:
             with self._transaction("erase") as (connection, _):
                 for name in names:
                     if not connection.execute("SELECT * FROM images WHERE name = ? LIMIT 1", (name,)).fetchone():
-                        raise UnknownImage(name)
+                        raise UnknownImage(name, self.folder.name)
                 gone = connection.execute(
                     """DELETE FROM images WHERE name IN (SELECT value FROM json_each(?1)) OR content_id IN
                        (SELECT content_id FROM images WHERE name IN (SELECT value FROM json_each(?1)))
@@ -357,20 +363,23 @@ class Store:
             if not connection.execute("DELETE FROM tags WHERE name = ?", (name,)).rowcount:
                 raise UnknownTag(name)
 
-    def set_head(self, head: Head, dimensions: int, fingerprint: str, image_count: int) -> None:
-        """Keep a head in place of the one before.
+    def set_head(self, head: Head, dimensions: int, fingerprint: str, image_count: int) -> int:
+        """Keep a head in place of the one before; return its version, 0 for none.
 
         fingerprint: of what makes the embeddings now. image_count: how many images the head was fitted to.
         """
         with self._changing(), self._transaction("head") as (connection, generation):
             connection.execute(f"UPDATE heads SET until = ? WHERE until = {LIVE}", (generation,))
-            if head.kind != "none":
-                facts = (head.kind, dimensions, fingerprint, image_count, time.time())
-                connection.execute(
-                    "INSERT INTO heads (kind, dimensions, fingerprint, image_count, create_time, matrix, bias, since, "
-                    "until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (*facts, _blob(head.matrix), _blob(head.bias), generation, LIVE),
-                )
+            if head.kind == "none":
+                return 0
+            facts = (head.kind, dimensions, fingerprint, image_count, time.time())
+            row = connection.execute(
+                "INSERT INTO heads (kind, dimensions, fingerprint, image_count, create_time, matrix, bias, since, "
+                "until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*facts, _blob(head.matrix), _blob(head.bias), generation, LIVE),
+            )
+            assert row.lastrowid is not None
+            return row.lastrowid
 
     def _sweep(self) -> None:
         """Remove image files that a crash left without a row."""
@@ -471,7 +480,8 @@ class Store:
             (newest,) = connection.execute("SELECT value FROM facts WHERE key = 'generation'").fetchone()
             before = connection.total_changes
             yield connection, newest + 1
-            if change and connection.total_changes > before:
+            changed = change and connection.total_changes > before
+            if changed:
                 connection.execute("INSERT INTO generations VALUES (?, ?, ?)", (newest + 1, change, time.time()))
                 connection.execute("UPDATE facts SET value = ? WHERE key = 'generation'", (newest + 1,))
             connection.execute("COMMIT")
@@ -479,6 +489,8 @@ class Store:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        if changed:
+            self._generation = newest + 1
 
     def remove_derived(self) -> None:
         """Remove all files that were made of the images; they are made again when they are needed."""
@@ -507,10 +519,11 @@ class _Adding(NamedTuple):
     def add(self, place: int, image: NewImage, feature_map: HalfMap | None) -> Added | ImageExists:
         digest = content_digest(image.content)
         found = _find(self.connection, image.name)
-        if found and found[1].is_the_same(image.label, image.metadata, digest):
+        differing = found[1].differing(image.label, image.metadata, digest) if found else []
+        if found and not differing:
             return Added(found[1], unchanged=True)
         if found and not image.replace:
-            return ImageExists(image.name)
+            return ImageExists(image.name, differing)
         if found and found[1].content_sha256 == digest:
             self._insert(image, *_end(self.connection, image.name, self.generation))
             return Added(self._stored(image.name), replaced=True)
@@ -577,15 +590,12 @@ def _find(connection: sqlite3.Connection, name: str) -> tuple[int, StoredImage] 
 
 
 def _end(connection: sqlite3.Connection, name: str, generation: int) -> tuple[int, int, float]:
-    """Let an image be there no longer, from a generation on. Raises UnknownImage.
+    """Let an image that is there be there no longer, from a generation on.
 
     Returns its vector id, the id of its bytes and when it was added.
     """
     query = f"SELECT id, since, vector_id, content_id, create_time FROM images WHERE name = ? AND until = {LIVE}"
-    row = connection.execute(query, (name,)).fetchone()
-    if row is None:
-        raise UnknownImage(name)
-    number, since, *ended = row
+    number, since, *ended = connection.execute(query, (name,)).fetchone()
     if since == generation:  # it was there at no generation
         connection.execute("DELETE FROM images WHERE id = ?", (number,))
     else:

@@ -77,6 +77,10 @@ class StoredImages:
     def __init__(self, store: "Store", at: int = NOW) -> None:
         self._store = store
         self._at = at
+        self.gallery = store.folder.name
+        """The name of the gallery."""
+        self.create_time = store.create_time
+        """Of the gallery, in UTC."""
         self._chosen: OrderedDict[tuple[int, Where], Ids] = OrderedDict()
         self._choosing = threading.Lock()
 
@@ -105,7 +109,7 @@ class StoredImages:
         """Return an image. Raises UnknownImage."""
         image = self.find(name)
         if image is None:
-            raise UnknownImage(name)
+            raise UnknownImage(name, self.gallery)
         return image
 
     def list_images(self, after: str, limit: int, where: Where = ALL_IMAGES) -> list[StoredImage]:
@@ -182,7 +186,7 @@ class StoredImages:
         content = self._store.content_by_hash(digest)
         if content is None:
             if self.find(name) is None:  # deleted meanwhile
-                raise UnknownImage(name)
+                raise UnknownImage(name, self.gallery)
             raise BrokenGallery(
                 f"the file of image {name!r} is gone from gallery {self._store.folder.name!r}; delete and add it"
             )
@@ -193,7 +197,7 @@ class StoredImages:
         query = f"""SELECT name, pooled FROM images JOIN contents ON contents.id = content_id
                     WHERE {THERE} AND name IN (SELECT value FROM json_each(?))"""
         rows = self._read(query, _json(names))
-        return _in_order(names, {name: np.frombuffer(pooled, np.float32) for name, pooled in rows})
+        return _in_order(names, {name: np.frombuffer(pooled, np.float32) for name, pooled in rows}, self.gallery)
 
     def features(self, names: Sequence[str]) -> list[StoredFeatures | None]:
         """Return the features of images, None where the feature map is not kept. Raises UnknownImage."""
@@ -202,7 +206,7 @@ class StoredImages:
                     LEFT JOIN feature_maps ON feature_maps.content_id = contents.id
                     WHERE {THERE} AND name IN (SELECT value FROM json_each(?))"""
         with closing(self._store.rows(query, (self._at, self._at, _json(names)))) as rows:
-            return _in_order(names, {name: features_of(*row) for name, *row in rows})
+            return _in_order(names, {name: features_of(*row) for name, *row in rows}, self.gallery)
 
     def vectors(self, ids: Ids | None = None) -> Iterator[tuple[Ids, Array]]:
         """Return vector ids (n) and pooled vectors (n, C), some thousands at a time: of all images, or of those named.
@@ -256,11 +260,11 @@ def vectors_of(rows: list[Row]) -> tuple[Ids, Array]:
     return ids, vectors.reshape(len(rows), -1)
 
 
-def _in_order(names: Sequence[str], found: Mapping[str, Found]) -> list[Found]:
+def _in_order(names: Sequence[str], found: Mapping[str, Found], gallery: str) -> list[Found]:
     """Return what was found for each name. Raises UnknownImage."""
     for name in names:
         if name not in found:
-            raise UnknownImage(name)
+            raise UnknownImage(name, gallery)
     return [found[name] for name in names]
 
 

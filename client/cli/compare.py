@@ -6,12 +6,16 @@ from typing import Annotated
 
 import typer
 
-from whymatch.client.cli.options import Json
+from whymatch.client.apps.talk import note
+from whymatch.client.cli.failures import fail
+from whymatch.client.cli.options import Json, Quiet
+from whymatch.client.cli.origin import note_command
 
 MATCHES = 3
 
 
 def compare(
+    context: typer.Context,
     gallery: Annotated[
         Path,
         typer.Argument(
@@ -82,6 +86,7 @@ def compare(
     output: Annotated[Path, typer.Option(file_okay=False, metavar="DIR", help="Where to write the report.")] = Path(
         "compare-output"
     ),
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Search with the same queries under several models, and show their matches and maps side by side.
@@ -94,6 +99,7 @@ def compare(
     from whymatch.client.cli.rooms import require_server
 
     require_server()
+    note_command(context)
     from whymatch.client import UnusablePaths, WhymatchError, find_images
     from whymatch.client.apps import documents
     from whymatch.client.apps.compare.run import CompareFailed, find_queries, run
@@ -110,16 +116,15 @@ def compare(
     except UnusablePaths as error:
         raise typer.BadParameter(str(error)) from None
     for line in left_out.lines():
-        print(line, file=sys.stderr)
+        note(line)
     try:
         comparison = run(images, chosen, models, output, limit=limit or MATCHES, matches=matches)
     except (CompareFailed, WhymatchError, OSError) as error:
-        print(f"whymatch: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None
+        raise fail(error) from None
     for failure in comparison.failures:
-        print(f"left out: {failure.path}: {failure.message}", file=sys.stderr)
+        print(f"left out: {failure.path}: {failure.message}", file=sys.stderr)  # an error, which stays
     report = output / "report.html"
     if json:
-        documents.print_document(comparison.document() | {"report": str(report)})
+        documents.print_document(comparison.document() | {"report": str(report)} | documents.origin(None))
     else:
         print("\n".join(side.text() for side in comparison.sides), report, sep="\n")

@@ -1,7 +1,6 @@
 """The commands `explain match`, `point`, `label`, `components` and `interactive`; more are added from other files."""
 
 import functools
-import sys
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,14 +8,37 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from whymatch.client.apps.progress import unit_bar
-from whymatch.client.cli import prediction_difference, regions
+from whymatch.client.apps.talk import note
+from whymatch.client.cli import completion, prediction_difference, regions
 from whymatch.client.cli.connection import with_client
-from whymatch.client.cli.options import BoxShare, Json, Maps, Match, Query, content_of, either_source, named_gallery
+from whymatch.client.cli.groups import Group
+from whymatch.client.cli.options import (
+    BoxShare,
+    Json,
+    Maps,
+    Match,
+    OneImage,
+    Query,
+    content_of,
+    either_source,
+    named_gallery,
+    whole_number,
+)
+from whymatch.client.cli.origin import say_who_answered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from whymatch.client import Box, Client, ComponentShares, LabelExplanation, MatchExplanation, Region, SimilarityMap
+    from whymatch.client import (
+        Box,
+        Client,
+        ComponentShares,
+        LabelExplanation,
+        MatchExplanation,
+        Region,
+        SimilarityMap,
+        Stored,
+    )
 
 
 def norm(values: list[float] | None) -> list[float] | None:
@@ -27,11 +49,13 @@ def norm(values: list[float] | None) -> list[float] | None:
     return values
 
 
-app = typer.Typer(help="Show where and why images match.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Show where and why images match.", no_args_is_help=True)
 
 Channels = Annotated[
     int | None,
-    typer.Option(min=0, max=2**31 - 1, metavar="N", help="How many leading channels to return.", show_default="10"),
+    typer.Option(
+        min=0, callback=whole_number(32), metavar="N", help="How many leading channels to return.", show_default="10"
+    ),
 ]
 Correspondences = Annotated[
     int | None,
@@ -89,7 +113,7 @@ def explain_match(
     leading = explanation if cards <= len(explanation.channels) else ask(channel_limit=cards)
     draw = functools.partial(leading_cards, client, leading, cards, maps) if cards and maps else None
     parts = {"query_regions": query_regions, "match_regions": match_regions}
-    show(explanation, query, match, maps, json, **parts, draw_cards=draw)
+    show(client, explanation, query, match, maps, json, **parts, draw_cards=draw)
 
 
 @app.command("point")
@@ -127,7 +151,7 @@ def explain_point(
         box_share=box_share,
         gallery=named_gallery(context),
     )
-    show(explanation, query, match, maps, json, query_regions=query_regions, match_regions=match_regions)
+    show(client, explanation, query, match, maps, json, query_regions=query_regions, match_regions=match_regions)
 
 
 @app.command("label")
@@ -137,7 +161,9 @@ def explain_label(
     queries: Annotated[
         list[str], typer.Argument(metavar="QUERY...", help="Files, or image:NAME for a stored image; one or several.")
     ],
-    label: Annotated[str, typer.Argument(metavar="LABEL", help="A label of the gallery.")],
+    label: Annotated[
+        str, typer.Argument(metavar="LABEL", autocompletion=completion.labels, help="A label of the gallery.")
+    ],
     box_share: BoxShare = None,
     maps: Maps = None,
     json: Json = False,
@@ -151,10 +177,14 @@ def explain_label(
     sources = [either_source(query) for query in queries]
     drawn = maps is not None and len(sources) == 1  # the server's pictures of several would have a scale each
     found = [client.explain_label(source, label, overlays=drawn, box_share=box_share) for source in sources]
-    files = draw_labels(client, queries, label, found, maps) if maps else []
+    say_who_answered(client, found[0].provenance)
+    files = draw_labels(client, sources, label, found, maps) if maps else []
     if json:
         answers = list(zip_longest(queries, found, files))
-        several = [documents.label_explanation(query, label, one, file) for query, one, file in answers]
+        several = [
+            documents.label_explanation(query, label, one, file) | documents.origin(one.provenance)
+            for query, one, file in answers
+        ]
         documents.print_document(several if len(several) > 1 else several[0])
         return
     for query, one in zip(queries, found, strict=True):
@@ -181,7 +211,13 @@ def explain_components(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, max=2**63 - 1, metavar="N", help="Another seed draws other pairs.", show_default="0"),
+        typer.Option(
+            min=0,
+            callback=whole_number(64),
+            metavar="N",
+            help="Another seed draws other pairs.",
+            show_default="0",
+        ),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(dir_okay=False, metavar="FILE.png", help="Draw the curve into this file.")
@@ -194,13 +230,14 @@ def explain_components(
     if plot and plot.suffix.lower() != ".png":
         raise typer.BadParameter(f"--plot {str(plot)!r}: write the name of a PNG file, for example components.png")
     shares = client.explain_components(pair_count=pairs, seed=seed)
+    say_who_answered(client, shares.provenance)
     if plot:
         from whymatch.client.draw import components
 
         components.write_components(shares, plot)
-        print(plot, file=sys.stderr)
+        note(plot)
     if json:
-        documents.print_document(documents.component_shares(shares))
+        documents.print_document(documents.component_shares(shares) | documents.origin(shares.provenance))
     else:
         print_components(shares)
 
@@ -209,7 +246,7 @@ def explain_components(
 @with_client
 def explain_interactive(
     client: "Client",
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or image:NAME for a stored image.")],
+    image: OneImage,
     layers: Annotated[
         list[str],
         typer.Option("--layer", metavar="LAYER", help="A layer that `whymatch layers` lists; may be given repeatedly."),
@@ -265,14 +302,17 @@ def explain_interactive(
     explanation = client.explain_interactive(
         either_source(image), settings, size_px=size_px, warp=warp, descriptor=descriptor, overlays=maps is not None
     )
+    say_who_answered(client, explanation.provenance)
     overlays: list[Path] = []
     if maps:
+        from whymatch.client.apps.originals import original
         from whymatch.client.draw import matches
 
-        overlays = matches.write_interactive(explanation, maps)
-        print(maps / "sheet.png", file=sys.stderr)
+        overlays = matches.write_interactive(explanation, maps, original(client, either_source(image)))
+        note(maps / "sheet.png")
     if json:
-        documents.print_document(documents.interactive(image, explanation, overlays))
+        found = documents.interactive(image, explanation, overlays)
+        documents.print_document(found | documents.origin(explanation.provenance))
         return
     print(f"input {explanation.input_width_px} x {explanation.input_height_px} px")
     for one in explanation.results:
@@ -288,6 +328,7 @@ app.command("prediction-difference")(prediction_difference.explain_prediction_di
 
 
 def show(
+    client: "Client",
     explanation: "MatchExplanation",
     query: str,
     match: str,
@@ -301,6 +342,9 @@ def show(
     """Write the pictures into `folder`, if given, and print why two images match."""
     from whymatch.client.apps import documents
 
+    say_who_answered(client, explanation.provenance)
+    regions.say_rest("query", query_regions)
+    regions.say_rest("match", match_regions)
     overlays: dict[str, Path] = {}
     if folder:
         from whymatch.client.draw import matches
@@ -308,10 +352,11 @@ def show(
         overlays = matches.write_explanation(
             explanation, folder, query_regions=query_regions, match_regions=match_regions
         )
-        print(folder / "sheet.png", file=sys.stderr)
+        note(folder / "sheet.png")
     cards = draw_cards() if draw_cards else {}
     if json:
-        documents.print_document(documents.explanation(query, match, explanation, overlays, cards))
+        found = documents.explanation(query, match, explanation, overlays, cards)
+        documents.print_document(found | documents.origin(explanation.provenance))
         return
     print_explanation(explanation, by_region=bool(query_regions or match_regions))
     for file in [*overlays.values(), *cards.values()]:
@@ -319,7 +364,7 @@ def show(
 
 
 def draw_labels(
-    client: "Client", queries: list[str], label: str, found: "list[LabelExplanation]", folder: Path
+    client: "Client", sources: "list[Path | Stored]", label: str, found: "list[LabelExplanation]", folder: Path
 ) -> list[Path]:
     """Write the pictures of a label's maps into `folder`, and return those of the maps."""
     from whymatch.client.draw import labels, matches
@@ -327,9 +372,10 @@ def draw_labels(
     if len(found) == 1:
         files = list(matches.write_label(found[0], label, folder).values())
     else:
-        contents = [content_of(client, either_source(query)) for query in queries]
-        files = labels.write_labels([*map(labels.Explained, queries, contents, found)], label, folder)
-    print(folder / "sheet.png", file=sys.stderr)
+        contents = [content_of(client, source) for source in sources]
+        names = [source.name for source in sources]
+        files = labels.write_labels([*map(labels.Explained, names, contents, found)], label, folder)
+    note(folder / "sheet.png")
     return files
 
 
@@ -338,16 +384,18 @@ def leading_cards(client: "Client", explanation: "MatchExplanation", count: int,
     from whymatch.client.apps.unit_cards import fetch_cards
     from whymatch.client.draw.units import write_cards
 
+    shares = {one.channel: str(one) for one in explanation.channels[:count]}
     leading = [(one.channel, one.unit) for one in explanation.channels[:count] if one.unit]
     if not leading:
-        print("no cards: the head of the gallery mixes channels, or their layer is weighed", file=sys.stderr)
+        note("no cards: the head of the gallery mixes channels, or their layer is weighed")
     written: dict[int, Path] = {}
     for layer in dict.fromkeys(unit[0] for _, unit in leading):
         channels = {unit[1]: channel for channel, unit in leading if unit[0] == layer}
         with unit_bar(layer) as progress:
             cards = list(fetch_cards(client, layer, list(channels), progress=progress))
-        for card, file in zip(cards, write_cards(cards, folder), strict=True):
-            written[channels[card.unit.channel]] = file
+        drawn = [channels[card.unit.channel] for card in cards]
+        notes = [f"channel {channel} adds {shares[channel]} to the score" for channel in drawn]
+        written |= zip(drawn, write_cards(cards, folder, notes), strict=True)
     return written
 
 
@@ -358,7 +406,11 @@ def print_explanation(explanation: "MatchExplanation", *, by_region: bool) -> No
     print(f"query map adds up to {explanation.query_map.total:.4f}, match map to {explanation.match_map.total:.4f}")
     print(f"residual {explanation.residual:.1e}")
     if explanation.channels:
-        print("leading channels " + ", ".join(f"{one.channel}: {one}" for one in explanation.channels))
+        # Behind a head that mixes channels, or under a layer that is weighed, none is a unit of the network.
+        what = "channels" if any(one.unit for one in explanation.channels) else "dimensions"
+        print(f"leading {what} " + ", ".join(f"{one.channel}: {one}" for one in explanation.channels))
+    if explanation.correspondences:
+        print("corresponding cells, each left,top,width,height in pixels:\nrank      score")
     for number, pair in enumerate(explanation.correspondences, start=1):
         print(f"{number:4}  {pair.score:9.6f}  query {corners(pair.query_box)}  match {corners(pair.match_box)}")
 
@@ -372,7 +424,7 @@ def print_components(shares: "ComponentShares") -> None:
     for count in sorted({MARKED_CHANNELS, last, *(2**power for power in range(32))}):
         if count <= last:
             low, mean, high = (curve[count - 1] for curve in (shares.low, shares.mean, shares.high))
-            mark = "  <- figure 3 of the paper marks these" if count == MARKED_CHANNELS else ""
+            mark = "  (the dot in figure 3 of the paper)" if count == MARKED_CHANNELS else ""
             print(f"{count:6}  {mean:6.1%}  {low:6.1%} to {high:6.1%}{mark}")
 
 

@@ -9,7 +9,16 @@ from pathlib import Path
 from google.protobuf.struct_pb2 import Struct
 from numpy.typing import ArrayLike
 
-from whymatch.client.inputs import HeadKind, ImageInput, NewImage, head_layer, image_bytes, image_name
+from whymatch.client.inputs import (
+    HeadKind,
+    ImageInput,
+    NewImage,
+    head_layer,
+    image_bytes,
+    image_name,
+    metadata_values,
+    require_text,
+)
 from whymatch.client.wire import requests_shapes
 from whymatch.v1 import gallery_service_pb2
 
@@ -22,12 +31,13 @@ def add(new: NewImage | ImageInput, gallery: str) -> gallery_service_pb2.AddImag
     if isinstance(new.content, (str, os.PathLike)) and Path(new.content).is_dir():
         folder = os.fspath(new.content)
         raise ValueError(f"{folder!r} is a folder; write client.add(find_images([{folder!r}])) to add its images")
+    require_text(new)
     return gallery_service_pb2.AddImagesRequest(
         parent=requests_shapes.gallery_path(gallery),
         image_id=image_name(new),
         content=image_bytes(new.content),
         label=new.label,
-        metadata=_struct(new.metadata),
+        metadata=_struct(metadata_values(new.metadata)),
     )
 
 

@@ -201,7 +201,7 @@ def test_a_query_that_vanishes_ends_the_search_though_a_match_has_its_name(model
         """The query, a stored image of another gallery, is deleted before its picture is drawn."""
 
         async def content(self, source):
-            raise UnknownImage(source.image)
+            raise UnknownImage(source.image, "default")
 
     with Galleries(tmp_path, model) as galleries:
         for name in ("queries", "matches"):

@@ -4,7 +4,6 @@ The first model's server stays: it explains the pairs that the other models foun
 compared with the first model's map of the same two images.
 """
 
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,9 @@ from whymatch.client.apps.compare.comparison import Comparison, Found, Query, Si
 from whymatch.client.apps.compare.measures import map_distance
 from whymatch.client.apps.local_server import ServerNotStarted, local_server
 from whymatch.client.apps.progress import progress_bar
+from whymatch.client.apps.talk import note
 from whymatch.client.draw.maps import SMALL_PX, fitted_down
+from whymatch.client.draw.saving import save_png
 from whymatch.client.results import SimilarityMap
 
 Named = TypeVar("Named", Query, FoundImage)
@@ -71,7 +72,7 @@ def run(
     paths |= {query.path for query in comparison.queries}
     pictures = {path: fitted_down(path.read_bytes(), SMALL_PX) for path in paths}
     for number in range(len(comparison.queries)):
-        sheet.sheet(comparison, number, pictures).save(output / f"query-{number + 1:02}.png")
+        save_png(sheet.sheet(comparison, number, pictures), output / f"query-{number + 1:02}.png", None)
     page = report.report(comparison, pictures)
     (output / "report.html").write_text(page, encoding="utf-8", errors="backslashreplace")  # names may not be UTF-8
     return comparison
@@ -119,7 +120,7 @@ def compare_pairs(queries: Sequence[Query], matches: Sequence[FoundImage], model
 @contextmanager
 def _serving(name: str, number: int, count: int) -> Iterator[Client]:
     """Serve the model `name` with an empty gallery, and delete it at the end."""
-    print(f"model {number} of {count}: {name}", file=sys.stderr)
+    note(f"model {number} of {count}: {name}")
     try:
         with (
             tempfile.TemporaryDirectory(prefix="whymatch-compare-") as data,
