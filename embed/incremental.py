@@ -37,9 +37,10 @@ class Incremental:
     """Runs one network on one image.
 
     A window of the input, or of the output of one node, changes only those activations whose receptive field sees it,
-    and of these only the ones that depend on that node; all others stay those of the unchanged image. Convolutions, poolings, layers that do the
-    same at every place, sums and concatenations are computed again on that growing part, the mean over a map by its
-    difference. All else is computed as a whole, and so is what follows it. The result is that of the whole network.
+    and of these only the ones that depend on that node; all others stay those of the unchanged image. Convolutions,
+    poolings, layers that do the same at every place, sums and concatenations are computed again on that growing part,
+    the mean over a map by its difference. All else is computed as a whole, and so is what follows it. The result is
+    that of the whole network.
     """
 
     def __init__(
@@ -102,8 +103,8 @@ class Incremental:
                     Span(tuple(firsts), tuple(first + side for first in firsts), size)
                     for firsts, size in zip((tops, lefts), self.base[node].shape[-2:], strict=True)
                 )
-                changed = contents.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-                values[node] = Patches(changed, rows, columns, self.base[node])
+                parts = contents.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+                values[node] = Patches(parts, rows, columns, self.base[node])
                 self._pass_on(node, values)
             elif not values.keys().isdisjoint(node.all_input_nodes):
                 changed = {source: values[source] for source in node.all_input_nodes if source in values}
