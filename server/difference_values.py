@@ -60,10 +60,10 @@ class DifferenceRequest:
     refit: bool
     """Whether the sampler is made anew, though the gallery keeps one."""
     with_sensitivity: bool
-    layer: str | None
-    """The layer whose cells are taken as unknown; None for the pixels."""
     digest: str
     """The same for all requests for the same maps of the same image of the same gallery; hexadecimal."""
+    layer: str | None = None
+    """The layer whose cells are taken as unknown; None for the pixels."""
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,8 @@ def difference_request(request: pb.ExplainPredictionDifferenceRequest) -> Differ
         setting,
         request.refit_sampler,
         request.with_sensitivity,
-        request.layer or None,
         _digest(request),
+        request.layer or None,
     )
 
 

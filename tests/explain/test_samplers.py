@@ -195,6 +195,13 @@ def test_just_enough_patches_are_enough():
     assert fitted(np.zeros((7, 7, 28, 3), np.uint8), 4).image_count == 7  # 49 patches
 
 
+def test_plain_white_is_drawn_a_little_too_dark():
+    """Clipping at the mean of a normal of deviation s takes 0.4 s off; docs/prediction-difference.md says so."""
+    normal = PatchNormal(1, np.full(3, 255.0), 100 * np.eye(3), 1000, 10)
+    draws = ConditionalSampler(normal, 1, 0).draw(np.full((1, 1, 3), 255, np.uint8), 0, 0, 40_000)
+    assert draws.mean() == pytest.approx(255 - 0.4 * 10, abs=0.1)
+
+
 def test_a_saved_normal_draws_the_same_samples(tmp_path):
     normal = fitted(noise(5), 4)
     normal.save(tmp_path / "patches.npz")
