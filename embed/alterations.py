@@ -70,8 +70,8 @@ class Alterations:
         self._inputs = model.inputs(np.stack([pixels]))
         self._ends = [(end, self._network.node(end)) for end in ends]
         self._start = None if layer is None else self._network.layer(layer)
-        if self._start:
-            _check_reached(layer or "", self._network.reached(self._start), self._ends)
+        if layer is not None and self._start:
+            self._network.check_reached(layer, self._start, ends)
         with torch.inference_mode():
             nodes = [node for _, node in self._ends]
             self._incremental = Incremental(self._network.module, self._inputs, nodes, self._start)
@@ -177,9 +177,17 @@ class NetworkGraph:
         assert self._model.scorer
         return self._scores
 
-    def reached(self, start: fx.Node) -> set[fx.Node]:
-        """Return the nodes that depend on one."""
-        return reached_from(start, self.module.graph.nodes)
+    def check_reached(self, layer: str, start: fx.Node, ends: Sequence[End]) -> None:
+        """Raise BadLayer if an end does not depend on a layer, whose node is `start`."""
+        reached = reached_from(start, self.module.graph.nodes)
+        for end in ends:
+            if self.node(end) in reached:
+                continue
+            if isinstance(end, Responses):
+                raise BadLayer(
+                    f"layer {end.layer!r} does not depend on {layer!r}, whose cells are altered; take a later one"
+                )
+            raise BadLayer(f"nothing leads from layer {layer!r}, whose cells are altered, to the pooled vector")
 
     def up_to(self, node: fx.Node) -> fx.GraphModule:
         """Return the function of the network's input to the output of a node."""
@@ -244,18 +252,6 @@ class _Recorder(fx.Interpreter):
 def _unchanged(value: torch.Tensor) -> Value:
     """Return an output for the unchanged image as if a window had been replaced by itself."""
     return whole_maps(value, value, windows=1) if value.ndim == 4 else value
-
-
-def _check_reached(layer: str, reached: set[fx.Node], ends: Sequence[tuple[End, fx.Node]]) -> None:
-    """Raise BadLayer if an end does not depend on a layer."""
-    for end, node in ends:
-        if node in reached:
-            continue
-        if isinstance(end, Responses):
-            raise BadLayer(
-                f"layer {end.layer!r} does not depend on {layer!r}, whose cells are altered; take a later one"
-            )
-        raise BadLayer(f"nothing leads from layer {layer!r}, whose cells are altered, to the pooled vector")
 
 
 def _check(end: End, value: object) -> None:

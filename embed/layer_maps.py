@@ -1,10 +1,12 @@
 """The maps of one layer of a model, as alterations of that layer replace parts of them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from whymatch.embed.alterations import NetworkGraph
+from whymatch.embed.alterations import End, NetworkGraph
 from whymatch.embed.errors import BadLayer
 from whymatch.embed.model import Model
 from whymatch.embed.pooling import Array
@@ -16,8 +18,13 @@ class LayerMaps:
     def __init__(self, model: Model, layer: str) -> None:
         """Find the layer by a name that InterActive knows, else by that of a module. Raises BadLayer."""
         self._model, self._layer = model, layer
-        network = NetworkGraph(model)
-        self._function = network.up_to(network.layer(layer))
+        self._network = NetworkGraph(model)
+        self._node = self._network.layer(layer)
+        self._function = self._network.up_to(self._node)
+
+    def check_leads_to(self, ends: Sequence[End]) -> None:
+        """Raise BadLayer if an output does not depend on the layer, NoClassScores if the network has none."""
+        self._network.check_reached(self._layer, self._node, ends)
 
     @torch.inference_mode()
     def __call__(self, pixels: NDArray[np.uint8]) -> Array:

@@ -131,7 +131,7 @@ class _Fitting:
             found.directions[:kept],
             self._low,
             self._high,
-            float(found.shares[:kept].sum()),
+            min(1.0, float(found.shares[:kept].sum())),
         )
 
     def _take_in(self) -> None:

@@ -160,7 +160,9 @@ def _prepare(
     """Make the sampler, and run the unchanged image."""
     height, width, _ = image.pixels.shape
     if request.layer:
-        rows, columns, _ = LayerMaps(model, request.layer)(image.pixels).shape
+        maps = LayerMaps(model, request.layer)
+        maps.check_leads_to([target.end for target in targets])
+        rows, columns, _ = maps(image.pixels).shape
         request.setting.check(rows, columns, request.layer)
     for making in make_sampler(gallery, model, limits, request, content, (width, height)):
         if (made := making.result) is None:

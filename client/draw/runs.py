@@ -50,6 +50,8 @@ class DifferenceRun:
             return ""
         sizes = f"k = {setting.window_px}, l = {setting.context_px}, S = {setting.sample_count}"
         cells = f"cells of {setting.layer}, " if setting.layer else ""
+        if sampler.channel_count:
+            cells += f"{sampler.channel_count} principal channels ({sampler.variance_share:.0%} of the variance), "
         return f"{cells}{sampler.kind}, {sizes}, stride = {setting.stride_px}, seed = {sampler.seed}"
 
 

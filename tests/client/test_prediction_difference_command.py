@@ -15,6 +15,7 @@ import PIL.Image
 import pytest
 
 from whymatch.client import Box, InvalidArgument, Stored, read_target
+from whymatch.client.apps import documents
 from whymatch.client.apps.difference_runs import PlannedRun, follow
 from whymatch.client.draw.differences import TILE, _pictures, colored, gray, load_picture, sheet, write_live
 from whymatch.client.draw.runs import DifferenceRun, each_map
@@ -206,6 +207,17 @@ def test_what_the_network_does_not_see_stays_empty(finished):
     pictures = {caption: picture for picture, caption in _pictures(finished, cropped, 1.0, 1.0)}
     row = np.asarray(pictures["strongest 100%"])[60]
     assert [row[x].tolist() for x in (59, 60, 179, 180)] == [[236, 239, 243], *[[255] * 3] * 2, [236, 239, 243]]
+
+
+def test_a_row_says_of_which_cells_it_is(finished):
+    found = finished.explanation
+    setting = dataclasses.replace(found.setting, layer="conv1")
+    sampler = dataclasses.replace(found.sampler, channel_count=21, variance_share=0.834)
+    explanation = dataclasses.replace(found, setting=setting, sampler=sampler)
+    run = dataclasses.replace(finished, explanation=explanation)
+    assert str(run).startswith("cells of conv1, 21 principal channels (83% of the variance), conditional, k = 10, ")
+    document = documents.prediction_difference(run, found.maps[0], None)
+    assert (document["layer"], document["sampler"]["channel_count"]) == ("conv1", 21)
 
 
 def test_rows_go_by_image_or_by_target(finished):

@@ -180,14 +180,16 @@ def test_cells_of_a_layer_are_removed_instead_of_pixels(explain, small_model):
     ("rest", "message"),
     [
         ({"layer": "conv7"}, "'conv7' is no layer of this network"),
-        ({"layer": "fc"}, "'fc' has no cells"),
+        ({"layer": "fc"}, "'conv1' does not depend on 'fc'"),
         ({"layer": "conv1", "context_px": 9, "window_px": 1, "stride_px": 1}, "of 20 x 12 cells; at most 7"),
         ({"layer": "conv2", "context_px": 3, "window_px": 1, "stride_px": 1}, "'conv1' does not depend on 'conv2'"),
     ],
 )
 def test_layers_that_do_not_fit_are_refused(api, asked, rest, message):
+    answers: list[pb.ExplainPredictionDifferenceResponse] = []
     with pytest.raises(grpc.RpcError, match=message):
-        list(api.explain_difference(asked({"unit": {"layer": "conv1"}}, **rest)))
+        answers.extend(api.explain_difference(asked({"unit": {"layer": "conv1"}}, **rest)))
+    assert not any(answer.progress.done for answer in answers)  # no image has been read for a sampler in vain
 
 
 @pytest.mark.parametrize("kind", ["", "conditional", "marginal", "mean"])
