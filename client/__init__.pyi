@@ -46,6 +46,7 @@ from .results import (
     PredictionDifferenceExplanation,
     PredictionDifferenceSetting,
     Progress,
+    Provenance,
     SearchResult,
     SimilarityMap,
     WeightMap,
@@ -84,6 +85,7 @@ from .unit_results import (
 )
 from .units import Units
 from .units_aio import AsyncUnits
+from .version import __version__
 
 __all__ = [
     "Activeness",
@@ -145,6 +147,7 @@ __all__ = [
     "PredictionDifferenceExplanation",
     "PredictionDifferenceSetting",
     "Progress",
+    "Provenance",
     "Region",
     "ResourceExhausted",
     "SearchResult",
@@ -167,6 +170,7 @@ __all__ = [
     "UnusablePaths",
     "WeightMap",
     "WhymatchError",
+    "__version__",
     "find_images",
     "read_target",
 ]

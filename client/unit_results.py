@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from whymatch.client.results import Box, Match, Progress
+from whymatch.client.results import Box, Match, Progress, Provenance
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -193,6 +193,8 @@ class UnitDescription:
     receptive_field: TheoreticalField
     color: ColorSelectivity | None
     """Only if asked for, and not of a dead unit."""
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
 
     @property
     def is_dead(self) -> bool:
@@ -244,6 +246,8 @@ class DecodedFilter:
     """The value that the picture shows as 255; 0 is middle gray."""
     picture_png: bytes = field(repr=False)
     color: FilterColor
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
 
     def picture(self) -> PIL.Image.Image:
         """Return it as a picture."""
@@ -296,6 +300,8 @@ class LayerColors:
     dead_count: int
     gray: bool
     """Whether no unit's patches have color, so that the curve says nothing of colors."""
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -321,6 +327,8 @@ class EmpiricalField:
     multiplied_share: float
     """The network's multiplications, as a share of those that whole images would have taken."""
     occluder: OccluderSetting
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -375,6 +383,8 @@ class Segmentation:
     """One for each unit, in the order of the request."""
     matches: Sequence[Match]
     """Best first, if any were asked for."""
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -401,6 +411,8 @@ class MinimalImageStep:
     area: Box | None
     """The part of the upright image that the network sees; comes with the first step."""
     picture_png: bytes = field(default=b"", repr=False)
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
 
     def picture(self) -> PIL.Image.Image:
         """Return the image as it is now."""

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,6 +19,7 @@ from whymatch.index.records import (
     check_image_name,
     check_label,
     check_metadata,
+    content_digest,
 )
 from whymatch.index.store import Store, StoredFeatures
 
@@ -46,7 +46,9 @@ class Gallery:
                 raise ModelMismatch(folder.name, facts.model, model.fingerprint)
             self._index_factory = facts.index_factory
             self._keeps_feature_maps = not facts.omit_feature_maps
+            self._create_time = facts.create_time
             self._version = self._new_version(self._store.head())
+            self._version.head_version = facts.head.version if facts.head else 0
             self._version.load()
         except BaseException:
             self._store.close()
@@ -98,7 +100,7 @@ class Gallery:
         image = self._store.find(name)
         if image is None or (image.label, image.metadata) != (label, dict(metadata)):
             return None
-        return Added(image, unchanged=True) if image.content_sha256 == sha256(content).hexdigest() else None
+        return Added(image, unchanged=True) if image.content_sha256 == content_digest(content) else None
 
     def get(self, name: str) -> StoredImage:
         """Return an image. Raises UnknownImage."""
@@ -172,13 +174,13 @@ class Gallery:
             version.fill(given_up)
             if given_up():
                 return
-            self._store.set_head(head, version.dimensions, version.fingerprint, count)
+            version.head_version = self._store.set_head(head, version.dimensions, version.fingerprint, count)
             self._version = version
 
     def _new_version(self, head: Head) -> GalleryVersion:
         dimensions = head.dimensions(self._model.dimensions)
         index = FaissIndex(self._store.folder / "index.faiss", dimensions, self._index_factory)
-        return GalleryVersion(self._store, self._model, head, index, self._adding)
+        return GalleryVersion(self._store, self._model, head, index, self._adding, self._create_time)
 
     def _features(self, stored: StoredFeatures | None) -> Features | None:
         if stored is None:

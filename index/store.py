@@ -8,7 +8,6 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +19,7 @@ from whymatch.index.disk import disk_errors, sync
 from whymatch.index.errors import BrokenGallery, ImageExists, NewerFormat, UnknownGallery, UnknownImage
 from whymatch.index.half_maps import HalfMap, expand
 from whymatch.index.open_files import OpenFiles
-from whymatch.index.records import Added, GalleryFacts, HeadFacts, NewImage, StoredImage
+from whymatch.index.records import Added, GalleryFacts, HeadFacts, NewImage, StoredImage, content_digest
 
 Row = tuple[Any, ...]
 Found = TypeVar("Found")
@@ -120,6 +119,8 @@ class Store:
             with disk_errors(self._name, self.folder):
                 self._check_format()
                 self._count: int = self._reader.execute("SELECT count(*) FROM images").fetchone()[0]
+                generation = self._reader.execute("SELECT value FROM facts WHERE key = 'generation'").fetchone()
+                self._generation: int = generation[0] if generation else 0  # `facts` tells of a gallery that lacks it
                 if (folder / ADDING).exists():
                     self._sweep()
         except BaseException:
@@ -200,9 +201,8 @@ class Store:
         return self._count
 
     def generation(self) -> int:
-        """Return a number that grows with every change."""
-        generation: int = self._read("SELECT value FROM facts WHERE key = 'generation'")[0][0]
-        return generation
+        """Return a number that grows with every change; never waits for the disk."""
+        return self._generation
 
     # Changes.
 
@@ -220,7 +220,7 @@ class Store:
         with self._changing():
             (self.folder / ADDING).touch()
             try:
-                with _transaction(self._writer) as connection:
+                with self._transaction() as connection:
                     results = [
                         self._add(connection, image, feature_map, written)
                         for image, feature_map in zip(images, feature_maps, strict=True)
@@ -237,7 +237,7 @@ class Store:
     def _add(
         self, connection: sqlite3.Connection, image: NewImage, feature_map: HalfMap | None, written: list[Path]
     ) -> tuple[int, Added] | ImageExists:
-        digest = sha256(image.content).hexdigest()
+        digest = content_digest(image.content)
         if (stored := _find(connection, image.name)) is not None:
             return _same_or_error(*stored, image, digest)
         content = connection.execute("SELECT id FROM contents WHERE sha256 = ?", (digest,)).fetchone()
@@ -258,9 +258,9 @@ class Store:
     def delete(self, name: str) -> int:
         """Delete an image and return its row's id. Raises UnknownImage."""
         with self._changing():
-            with _transaction(self._writer) as connection:
+            with self._transaction() as connection:
                 if (found := _find(connection, name)) is None:
-                    raise UnknownImage(name)
+                    raise UnknownImage(name, self.folder.name)
                 image_id, image = found
                 connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
                 unused = connection.execute(
@@ -273,20 +273,23 @@ class Store:
                 self._content_path(digest).unlink(missing_ok=True)
         return image_id
 
-    def set_head(self, head: Head, dimensions: int, fingerprint: str, image_count: int) -> None:
-        """Keep a head in place of the one before.
+    def set_head(self, head: Head, dimensions: int, fingerprint: str, image_count: int) -> int:
+        """Keep a head in place of the one before; return its version, 0 for none.
 
         fingerprint: of what makes the embeddings now. image_count: how many images the head was fitted to.
         """
         facts = (head.kind, dimensions, fingerprint, image_count, time.time())
-        with self._changing(), _transaction(self._writer) as connection:
+        with self._changing(), self._transaction() as connection:
             connection.execute("DELETE FROM heads")
-            if head.kind != "none":
-                connection.execute(
-                    "INSERT INTO heads (kind, dimensions, fingerprint, image_count, create_time, matrix, bias) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (*facts, _blob(head.matrix), _blob(head.bias)),
-                )
+            if head.kind == "none":
+                return 0
+            row = connection.execute(
+                "INSERT INTO heads (kind, dimensions, fingerprint, image_count, create_time, matrix, bias) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*facts, _blob(head.matrix), _blob(head.bias)),
+            )
+            assert row.lastrowid is not None
+            return row.lastrowid
 
     def _sweep(self) -> None:
         """Remove image files that a crash left without a row."""
@@ -307,7 +310,7 @@ class Store:
         """Return an image. Raises UnknownImage."""
         image = self.find(name)
         if image is None:
-            raise UnknownImage(name)
+            raise UnknownImage(name, self.folder.name)
         return image
 
     def list_images(self, after: str, limit: int) -> list[StoredImage]:
@@ -328,15 +331,23 @@ class Store:
         """Return the row ids of the images with a label."""
         return np.array([row[0] for row in self._read("SELECT id FROM images WHERE label = ?", (label,))], np.int64)
 
-    def id_of(self, name: str) -> int:
-        """Return the row id of an image, -1 if there is none of that name."""
-        rows = self._read("SELECT id FROM images WHERE name = ?", (name,))
-        return rows[0][0] if rows else -1
+    def ids_of_content(self, digest: str) -> NDArray[np.int64]:
+        """Return the row ids of the images with one content."""
+        query = "SELECT images.id FROM images JOIN contents ON contents.id = content_id WHERE sha256 = ?"
+        return np.array([row[0] for row in self._read(query, (digest,))], np.int64)
 
-    def labels(self) -> tuple[list[int], list[str]]:
-        """Return the row ids and the labels of all images that have a label."""
-        rows = self._read("SELECT id, label FROM images WHERE label != '' ORDER BY id")
+    def labels(self, *, distinct: bool = False) -> tuple[list[int], list[str]]:
+        """Return the row ids and the labels of all images that have a label.
+
+        distinct: of those with the same content and label only the first.
+        """
+        first = "AND id IN (SELECT min(id) FROM images GROUP BY content_id, label)" if distinct else ""
+        rows = self._read(f"SELECT id, label FROM images WHERE label != '' {first} ORDER BY id")
         return [row[0] for row in rows], [row[1] for row in rows]
+
+    def label_names(self) -> list[str]:
+        """Return the different labels there are."""
+        return [row[0] for row in self._read("SELECT DISTINCT label FROM images WHERE label != '' ORDER BY label")]
 
     def sample_names(self, count: int, seed: int) -> list[str]:
         """Return the names of `count` images drawn at random, of all if there are not more, in the order of adding."""
@@ -351,7 +362,7 @@ class Store:
                 return self._content_path(self.get(name).content_sha256).read_bytes()
             except FileNotFoundError as err:
                 if self.find(name) is None:  # deleted meanwhile
-                    raise UnknownImage(name) from err
+                    raise UnknownImage(name, self.folder.name) from err
                 raise BrokenGallery(f"the file of image {name!r} is gone from {self._name}; delete and add it") from err
 
     def content_by_hash(self, digest: str) -> bytes | None:
@@ -374,7 +385,7 @@ class Store:
         query = """SELECT name, pooled FROM images JOIN contents ON contents.id = content_id
                    WHERE name IN (SELECT value FROM json_each(?))"""
         rows = self._read(query, (json.dumps(list(names)),))
-        return _in_order(names, {name: np.frombuffer(pooled, np.float32) for name, pooled in rows})
+        return _in_order(names, {name: np.frombuffer(pooled, np.float32) for name, pooled in rows}, self.folder.name)
 
     def features(self, names: Sequence[str]) -> list[StoredFeatures | None]:
         """Return the features of images, None where the feature map is not kept. Raises UnknownImage."""
@@ -383,7 +394,7 @@ class Store:
                    LEFT JOIN feature_maps ON feature_maps.content_id = contents.id
                    WHERE name IN (SELECT value FROM json_each(?))"""
         with closing(self._rows(query, (json.dumps(list(names)),))) as rows:
-            return _in_order(names, {name: _features(*row) for name, *row in rows})
+            return _in_order(names, {name: _features(*row) for name, *row in rows}, self.folder.name)
 
     def vectors(self, ids: NDArray[np.int64] | None = None) -> Iterator[tuple[NDArray[np.int64], Array]]:
         """Return row ids (n) and pooled vectors (n, C), some thousands at a time: of all images, or of those named."""
@@ -456,6 +467,21 @@ class Store:
             self._files.used(self)
             yield
 
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Change the tables, which makes a new generation of the gallery; all of it, or nothing if the block raises."""
+        connection = self._writer
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("UPDATE facts SET value = value + 1 WHERE key = 'generation'")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        self._generation += 1
+
     def _require_open(self) -> None:
         if self._closed:
             raise UnknownGallery(self.folder.name)
@@ -477,24 +503,11 @@ def _connect(folder: Path) -> sqlite3.Connection:
     return connection
 
 
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield connection
-        connection.execute("UPDATE facts SET value = value + 1 WHERE key = 'generation'")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _in_order(names: Sequence[str], found: Mapping[str, Found]) -> list[Found]:
+def _in_order(names: Sequence[str], found: Mapping[str, Found], gallery: str) -> list[Found]:
     """Return what was found for each name. Raises UnknownImage."""
     for name in names:
         if name not in found:
-            raise UnknownImage(name)
+            raise UnknownImage(name, gallery)
     return [found[name] for name in names]
 
 
@@ -539,8 +552,13 @@ def _blob(array: Array | None) -> bytes | None:
 
 
 def _same_or_error(image_id: int, stored: StoredImage, image: NewImage, digest: str) -> tuple[int, Added] | ImageExists:
-    same = (stored.content_sha256, stored.label, stored.metadata) == (digest, image.label, dict(image.metadata))
-    return (image_id, Added(stored, unchanged=True)) if same else ImageExists(image.name)
+    same = {
+        "content": stored.content_sha256 == digest,
+        "label": stored.label == image.label,
+        "metadata": stored.metadata == dict(image.metadata),
+    }
+    differing = [what for what, is_same in same.items() if not is_same]
+    return ImageExists(image.name, differing) if differing else (image_id, Added(stored, unchanged=True))
 
 
 def _insert_content(

@@ -21,7 +21,7 @@ from whymatch.explain import (
     fit_cells,
     fit_patches,
 )
-from whymatch.index import Gallery, UnknownImage
+from whymatch.index import Gallery, UnknownImage, content_digest
 from whymatch.server.difference_values import DifferenceRequest, SamplerSource
 from whymatch.server.logs import logger
 
@@ -130,7 +130,7 @@ def _marginal(
     gallery: Gallery, read: Read, wanted: DifferenceRequest, content: bytes, size: tuple[int, int]
 ) -> Iterator[Progress[MadeSampler]]:
     names = gallery.sample_names(MARGINAL_IMAGES + 1, seed=0)
-    own = sha256(content).digest()
+    own = content_digest(content)
     others: list[NDArray[Any]] = []
     for done, name in enumerate(names, 1):
         if len(others) < MARGINAL_IMAGES and sum(each.nbytes for each in others) < MARGINAL_BYTES:
@@ -144,11 +144,11 @@ def _marginal(
 
 
 def _image(
-    gallery: Gallery, read: Read, name: str, *, size: tuple[int, int] | None = None, without: bytes = b""
+    gallery: Gallery, read: Read, name: str, *, size: tuple[int, int] | None = None, without: str = ""
 ) -> NDArray[Any] | None:
     """Return what windows are cut from; None if the image was deleted meanwhile, or is the one to leave out."""
     try:
         content = gallery.content(name)
     except UnknownImage:
         return None
-    return None if sha256(content).digest() == without else read(content, size)
+    return None if content_digest(content) == without else read(content, size)

@@ -59,7 +59,6 @@ OWN = {
     ("units segment", "limit"),
     ("explain match", "cards"),
     ("explain prediction-difference", "share"),
-    ("compare", "limit"),
 }
 """Numbers that are no request's: 0 for none, or the command's own work."""
 CONNECTION = {"timeout"}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from whymatch.client import results, unit_results
 from whymatch.client.apps.plain import Document, plain, record
+from whymatch.client.provenance import provenance
 
 if TYPE_CHECKING:
     from whymatch.client.apps.unit_labels import NetworkLabels
@@ -23,6 +24,11 @@ _OfUnit = (
 SETTING = ("window_px", "context_px", "sample_count", "stride_px")
 OF_PIXELS = ("kind", "image_count", "patch_count", "seed")
 """What there is to say of a sampler of pixels; one of a layer has channels as well."""
+
+
+def origin(answer: results.Provenance | None) -> Document:
+    """Return what is put into every document: where its answer comes from."""
+    return {"provenance": provenance(answer)}
 
 
 def print_document(document: Document | list[Document]) -> None:
@@ -54,7 +60,17 @@ def image(image: results.Image) -> Document:
 
 def gallery(gallery: results.Gallery) -> Document:
     """Return all facts of a gallery."""
-    return record(gallery, "name", "model", "index_factory", "omit_feature_maps", "image_count", "create_time", "head")
+    return record(
+        gallery,
+        "name",
+        "model",
+        "index_factory",
+        "omit_feature_maps",
+        "image_count",
+        "generation",
+        "create_time",
+        "head",
+    )
 
 
 def layers(model: results.Model) -> Document:
@@ -100,26 +116,32 @@ def explanation(
     }
 
 
-def label_explanation(
-    query: str, label: str, explanation: results.LabelExplanation, overlays: Mapping[str, Path]
-) -> Document:
+def label_explanation(query: str, label: str, explanation: results.LabelExplanation, overlay: Path | None) -> Document:
     """Return why an image is similar to the images of a label."""
     return {
         "query": query,
         "label": label,
         **record(explanation, "model", "score", "image_count"),
-        "query_map": _similarity_map(explanation.query_map, overlays.get("query")),
+        "query_map": _similarity_map(explanation.query_map, overlay),
     }
 
 
 def component_shares(shares: results.ComponentShares) -> Document:
-    """Return how few channels carry a similarity; entry K - 1 is the share of the score in the K leading channels."""
-    curves = {f"{name}_shares": values for name, values in record(shares, "mean", "low", "high").items()}
-    return record(shares, "model", "pair_count") | curves
+    """Return how few channels carry a similarity; entry K - 1 is the share of the score in the K leading channels.
+
+    `marked` is the point of ten channels, null if there are fewer.
+    """
+    curves, count = record(shares, "mean", "low", "high"), results.MARKED_CHANNELS
+    document = record(shares, "model", "pair_count") | {f"{name}_shares": curve for name, curve in curves.items()}
+    if len(shares.mean) < count:
+        return document | {"marked": None}
+    return document | {"marked": {"channels": count} | {f"{name}_share": curves[name][count - 1] for name in curves}}
 
 
 def _match(rank: int, match: results.Match, overlays: Mapping[str, Path], by_region: bool) -> Document:
-    document = record(match, "name", "label", "score", "image_score") | record(match.image, "metadata")
+    document = record(match, "name", "label", "score", "image_score") | record(
+        match.image, "metadata", "content_sha256"
+    )
     if by_region:
         document["region_share"] = match.region_share
     if match.query_map:
@@ -292,6 +314,7 @@ def _network(one: "NetworkLabels") -> Document:
             {"unit": unit.channel, "labels": plain(unit.labels), "images": unit.label_image_count} for unit in one.units
         ],
         "detectors": [{"label": label, "units": channels} for label, channels in one.detectors.items()],
+        **(origin(one.provenance) if one.provenance else {}),
     }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from whymatch.client.results import Provenance
 from whymatch.client.unit_results import UnitDescription
 
 
@@ -17,6 +18,11 @@ class NetworkLabels:
     units: Sequence[UnitDescription]
     precision: float
     """The least precision of a unit that detects a label."""
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """Where the answer of the network's server comes from."""
+        return self.units[0].provenance if self.units else None
 
     @property
     def dead_count(self) -> int:

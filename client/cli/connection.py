@@ -2,18 +2,23 @@
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from whymatch.client.cli import completion
+from whymatch.client.cli.failures import fail, image_files
+from whymatch.client.cli.options import Quiet
+from whymatch.client.cli.origin import note_command
+
 if TYPE_CHECKING:
     from whymatch.client import Client
 
 _PANEL = "Connection"
 MAX_TIMEOUT_S = 1e9
+CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
 
 
 def positive(seconds: float) -> float:
@@ -31,7 +36,11 @@ def connect(
     gallery: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="The gallery to work on; without it, the one named default.", rich_help_panel=_PANEL
+            envvar="WHYMATCH_GALLERY",
+            metavar="NAME",
+            autocompletion=completion.galleries,
+            help="The gallery to work on; without it, the one named default.",
+            rich_help_panel=_PANEL,
         ),
     ] = None,
     timeout: Annotated[
@@ -102,23 +111,31 @@ def connect_to(address: str, context: typer.Context) -> "Client":
 
 
 def with_client(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of `connect` to `command`, and call it with the client they make as its first argument."""
-    options = inspect.signature(connect).parameters
+    """Add --quiet and the options of `connect` to `command`, and call it with the client they make before the rest."""
+    signature = inspect.signature(connect)
+    options = signature.parameters
     own = list(inspect.signature(command).parameters.values())[1:]
+    own.append(inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Quiet))
+    wants_context = any(parameter.name == CONTEXT.name for parameter in own)
+    added = [*options.values()] if wants_context else [CONTEXT, *options.values()]
 
     @functools.wraps(command)
     def run(**arguments: Any) -> None:
+        del arguments["quiet"]  # its callback has heard
+        note_command(arguments[CONTEXT.name], signature)
+        if not wants_context:
+            del arguments[CONTEXT.name]
         with connect(**{name: arguments.pop(name) for name in options}) as client:
             _report_failure(command, client, arguments)
 
-    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in [*own, *options.values()]]
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in [*own, *added]]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 
 def _report_failure(command: Callable[..., None], client: "Client", arguments: dict[str, Any]) -> None:
-    """Run `command`; say on stderr why it failed, and exit with 1."""
+    """Run `command`; if it fails, say on stderr why, and exit with the code of that."""
     from whymatch.client import WhymatchError
 
     try:
@@ -126,5 +143,4 @@ def _report_failure(command: Callable[..., None], client: "Client", arguments: d
     except BrokenPipeError:  # the reader of our output has left
         raise
     except (WhymatchError, OSError) as error:
-        print(f"whymatch: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None
+        raise fail(error, image_files(arguments)) from None

@@ -3,14 +3,16 @@
 import functools
 import itertools
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
+from whymatch.client.apps.talk import note
+from whymatch.client.cli import completion
 from whymatch.client.cli.connection import MAX_TIMEOUT_S, connect_to, with_client
-from whymatch.client.cli.options import Json, Maps, either_source
+from whymatch.client.cli.options import Json, Maps, content_of, either_source, whole_number
+from whymatch.client.cli.origin import say_who_answered
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -80,7 +82,12 @@ def explain_prediction_difference(
     context: typer.Context,
     images: Annotated[
         list[str] | None,
-        typer.Argument(metavar="IMAGE", help="Files, or image:NAME for stored images.", show_default=False),
+        typer.Argument(
+            metavar="IMAGE",
+            autocompletion=completion.sources,
+            help="Files, or image:NAME for stored images.",
+            show_default=False,
+        ),
     ] = None,
     targets: Annotated[
         list[str] | None,
@@ -146,7 +153,13 @@ def explain_prediction_difference(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, max=2**63 - 1, metavar="N", help="Another seed draws other samples.", show_default="0"),
+        typer.Option(
+            min=0,
+            callback=whole_number(64),
+            metavar="N",
+            help="Another seed draws other samples.",
+            show_default="0",
+        ),
     ] = None,
     max_standard_error: Annotated[
         float | None,
@@ -162,7 +175,7 @@ def explain_prediction_difference(
         int | None,
         typer.Option(
             min=1,
-            max=2**53,
+            callback=whole_number(54),
             metavar="N",
             help="How many images the classifier was trained on.",
             show_default="ImageNet",
@@ -228,6 +241,7 @@ def explain_prediction_difference(
 
     require_what_to_do(context, images, targets, resume)
     options: dict[str, Any] = {"overlays": maps is not None or live is not None, "deadline_s": deadline_s}
+    clients = {"": client}
     if resume is not None:
         calls = [resumed(client, resume, options)]
     else:
@@ -245,7 +259,8 @@ def explain_prediction_difference(
         kinds = cast("list[SamplerKind | None]", samplers or [None])
         sizes_px: list[int | None] = [*windows] if windows else [None]
         settings = list(itertools.product(kinds, sizes_px))
-        clients = by_network([client, *(connect_to(address, context) for address in also)]) if also else {"": client}
+        if also:
+            clients = by_network([client, *(connect_to(address, context) for address in also)])
         calls = planned(clients, images or [], named, settings, context_px, refit, options)
     runs: list[DifferenceRun] = []
     draw = functools.partial(write_live, file=live, share=share) if live else None
@@ -253,6 +268,8 @@ def explain_prediction_difference(
         for call in calls:
             follow(call, runs, draw)
     finally:
+        for run in {run.network: run for run in runs}.values():
+            say_who_answered(clients[run.network], run.explanation.provenance)
         if runs:
             show(runs, maps, json, several=len(calls) > 1, share=share, by_target=by_target)
 
@@ -339,7 +356,7 @@ def load(client: "Client", source: "Path | Stored") -> "PIL.Image.Image | None":
     """Return the image, to draw it beside its maps."""
     from whymatch.client.draw.differences import load_picture
 
-    return load_picture(source.read_bytes() if isinstance(source, Path) else client.content(source.name))
+    return load_picture(content_of(client, source))
 
 
 def show(
@@ -355,9 +372,12 @@ def show(
         from whymatch.client.draw.differences import write_maps
 
         overlays = write_maps(runs, folder, share=share, by_target=by_target)
-        print(folder / "sheet.png", file=sys.stderr)
+        note(folder / "sheet.png")
     if json:
-        found = [documents.prediction_difference(*row, overlay) for row, overlay in zip(rows, overlays, strict=True)]
+        found = [
+            documents.prediction_difference(run, one, overlay) | documents.origin(run.explanation.provenance)
+            for (run, one), overlay in zip(rows, overlays, strict=True)
+        ]
         documents.print_document(found if several or len(found) > 1 else found[0])
         return
     for run in runs:

@@ -1,21 +1,24 @@
 """The commands `units show`, `labels`, `filters`, `colors`, `receptive-field`, `segment` and `minimal-image`."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from whymatch.client.apps.progress import unit_bar
+from whymatch.client.apps.talk import note
 from whymatch.client.cli import unit_report
 from whymatch.client.cli.connection import connect_to, with_client
-from whymatch.client.cli.options import Json, either_source
+from whymatch.client.cli.groups import Group
+from whymatch.client.cli.options import Json, OneImage, either_source, whole_number
 
 if TYPE_CHECKING:
     from whymatch.client import Client
     from whymatch.client.apps.unit_labels import NetworkLabels
 
-app = typer.Typer(help="Show what the network's units, the channels of its layers, respond to.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Group, help="Show what the network's units, the channels of its layers, respond to.", no_args_is_help=True
+)
 
 
 def share_of_maximum(value: float | None) -> float | None:
@@ -52,7 +55,9 @@ LabelsOf = Annotated[
 ]
 Seed = Annotated[
     int | None,
-    typer.Option(min=0, max=2**32 - 1, metavar="N", help="Another seed draws other values.", show_default="0"),
+    typer.Option(
+        min=0, callback=whole_number(33), metavar="N", help="Another seed draws other values.", show_default="0"
+    ),
 ]
 
 
@@ -87,7 +92,7 @@ def show(
 
         [file] = write_cards([card], pictures)
     if json:
-        documents.print_document(documents.card(card, file))
+        documents.print_document(documents.card(card, file) | documents.origin(card.unit.provenance))
         return
     print("\n".join(card.lines()))
     if file:
@@ -129,7 +134,7 @@ def labels(
         with connect_to(address, context) as other_client:
             networks.append(labels_of_layer(other_client, other_layer or layer, top, precision))
     if json:
-        documents.print_document(documents.labels(networks, precision))
+        documents.print_document(documents.labels(networks, precision) | documents.origin(None))
         return
     print("\t".join(["label", *(f"{one.network} {one.layer}" for one in networks)]))
     for line in side_by_side(networks):
@@ -161,10 +166,11 @@ def filters(
         from whymatch.client.draw.units import write_filters
 
         files = [*write_filters(found, pictures)]
-        print(pictures / "sheet.png", file=sys.stderr)
+        note(pictures / "sheet.png")
     if json:
         rows = [documents.decoded_filter(one, file) for one, file in zip(found, files, strict=True)]
-        documents.print_document({"layer": layer, "filters": rows})
+        origin = found[0].provenance if found else None
+        documents.print_document({"layer": layer, "filters": rows} | documents.origin(origin))
         return
     for one in found:
         print(f"{one.channel}\t{filter_words(one)}")
@@ -205,9 +211,10 @@ def colors(
         from whymatch.client.draw.unit_plots import write_plots
 
         for file in write_plots(found, pictures):
-            print(file, file=sys.stderr)
+            note(file)
     if json:
-        documents.print_document({"layers": [documents.layer_colors(one) for one in found]})
+        rows = [documents.layer_colors(one) for one in found]
+        documents.print_document({"layers": rows} | documents.origin(found[0].provenance))
         return
     for one in found:
         print("\n".join(color_lines(one)))
@@ -261,9 +268,9 @@ def receptive_field(
     with unit_bar(f"{layer}/{unit}") as progress:
         found = client.units.receptive_field(layer, unit, image_count=images, occluder=occluder, progress=progress)
     if pictures:
-        print(write_sheet(field_sheet(found), pictures), file=sys.stderr)
+        note(write_sheet(field_sheet(found), pictures, found.provenance))
     if json:
-        documents.print_document(documents.field(found))
+        documents.print_document(documents.field(found) | documents.origin(found.provenance))
         return
     print("; ".join(field_lines(found)))
 
@@ -272,7 +279,7 @@ def receptive_field(
 @with_client
 def segment(
     client: "Client",
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or image:NAME for a stored image.")],
+    image: OneImage,
     layer: Layer,
     units: Units,
     share: Annotated[
@@ -293,7 +300,8 @@ def segment(
         ),
     ] = None,
     limit: Annotated[
-        int, typer.Option(min=0, max=2**31 - 1, metavar="N", help="Also return this many matches of the image.")
+        int,
+        typer.Option(min=0, callback=whole_number(32), metavar="N", help="Also return this many matches of the image."),
     ] = 0,
     pictures: Pictures = None,
     json: Json = False,
@@ -317,13 +325,18 @@ def segment(
         )
     files: list[Path | None] = [None] * len(found.segments)
     if pictures:
-        files = [*write_segments(found.segments, pictures)]
-        print(pictures / "sheet.png", file=sys.stderr)
+        files = [*write_segments(found.segments, pictures, found.provenance)]
+        note(pictures / "sheet.png")
     if json:
-        documents.print_document(documents.segmentation(image, found, files))
+        documents.print_document(documents.segmentation(image, found, files) | documents.origin(found.provenance))
         return
     for one in found.segments:
         print("; ".join(segment_lines(one)))
+    if not any(one.area_share for one in found.segments):
+        note(
+            f"none of these units reaches its threshold in the image; whymatch units show {layer} UNIT says what one "
+            f"responds to, whymatch units labels {layer} which of them detect a label"
+        )
     for match in found.matches:
         print(f"{match.score:.4f}\t{match.label}\t{match.name}")
 
@@ -332,7 +345,7 @@ def segment(
 @with_client
 def minimal_image(
     client: "Client",
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or image:NAME for a stored image.")],
+    image: OneImage,
     target: Annotated[
         str,
         typer.Option(
@@ -389,9 +402,10 @@ def minimal_image(
         )
     sheet = write_minimal_image(steps, pictures) if pictures else None
     if sheet:
-        print(sheet, file=sys.stderr)
+        note(sheet)
     if json:
-        documents.print_document(documents.minimal_image(image, steps, sheet))
+        document = documents.minimal_image(image, steps, sheet)
+        documents.print_document(document | documents.origin(steps[-1].provenance))
         return
     for step in steps[:-1]:
         print(f"{step.segments_left} parts, {step.area_share:.1%} of the image: {step.value:.4f}")

@@ -8,6 +8,7 @@ from PIL import Image
 
 from whymatch.client import results
 from whymatch.client.draw.outlines import draw_best_box, draw_numbered, draw_regions
+from whymatch.client.draw.saving import save_png
 from whymatch.client.draw.tiles import bars_panel, fitted, framed, scale_panel, side_by_side, stacked, text_panel, tile
 from whymatch.client.inputs import Region
 
@@ -30,9 +31,10 @@ def write_search(
     written: dict[str, Path] = {}
     for rank, match in enumerate(result, start=1):
         sides = {f"{rank:02}-query": match.query_map, f"{rank:02}-match": match.match_map}
-        written |= _write_maps(sides, folder)
+        written |= _write_maps(sides, folder, result.provenance)
     folder.mkdir(parents=True, exist_ok=True)
-    search_sheet(result, query_regions, match_regions).save(folder / "sheet.png")
+    sheet = search_sheet(result, query_regions, match_regions)
+    save_png(sheet, folder / "sheet.png", result.provenance)
     return written
 
 
@@ -44,15 +46,17 @@ def write_explanation(
     match_regions: Sequence[Region] = (),
 ) -> dict[str, Path]:
     """Write both maps as `query.png` and `match.png`, and `sheet.png`; return the maps by stem."""
-    written = _write_maps({"query": explanation.query_map, "match": explanation.match_map}, folder)
-    explanation_sheet(explanation, query_regions, match_regions).save(folder / "sheet.png")
+    maps = {"query": explanation.query_map, "match": explanation.match_map}
+    written = _write_maps(maps, folder, explanation.provenance)
+    sheet = explanation_sheet(explanation, query_regions, match_regions)
+    save_png(sheet, folder / "sheet.png", explanation.provenance)
     return written
 
 
 def write_label(explanation: results.LabelExplanation, label: str, folder: Path) -> dict[str, Path]:
     """Write the map as `query.png`, and `sheet.png`; return the map by its stem."""
-    written = _write_maps({"query": explanation.query_map}, folder)
-    label_sheet(explanation, label).save(folder / "sheet.png")
+    written = _write_maps({"query": explanation.query_map}, folder, explanation.provenance)
+    save_png(label_sheet(explanation, label), folder / "sheet.png", explanation.provenance)
     return written
 
 
@@ -98,10 +102,10 @@ def write_interactive(explanation: results.InterActiveExplanation, folder: Path)
     """
     stems = [_stem(one.setting) for one in explanation.results]
     overlays = {stem: one.map for stem, one in zip(stems, explanation.results, strict=True)}
-    written = _write_maps(overlays, folder)
+    written = _write_maps(overlays, folder, explanation.provenance)
     for stem, one in zip(stems, explanation.results, strict=True):
-        _raw(one.map).save(folder / f"{stem}-raw.png")
-    interactive_sheet(explanation).save(folder / "sheet.png")
+        save_png(_raw(one.map), folder / f"{stem}-raw.png", explanation.provenance)
+    save_png(interactive_sheet(explanation), folder / "sheet.png", explanation.provenance)
     return list(written.values())
 
 
@@ -128,14 +132,18 @@ def _raw(weight_map: results.WeightMap) -> Image.Image:
     return gray.resize((weight_map.width_px, weight_map.height_px), Image.Resampling.BILINEAR).convert("L")
 
 
-def _write_maps(maps: Mapping[str, results.SimilarityMap | results.WeightMap | None], folder: Path) -> dict[str, Path]:
+def _write_maps(
+    maps: Mapping[str, results.SimilarityMap | results.WeightMap | None],
+    folder: Path,
+    provenance: results.Provenance | None,
+) -> dict[str, Path]:
     """Write the picture of each map as `STEM.png`; return the files by stem."""
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, Path] = {}
     for stem, similarity_map in maps.items():
         if similarity_map:
             files[stem] = folder / f"{stem}.png"
-            files[stem].write_bytes(similarity_map.overlay_png)
+            save_png(similarity_map.overlay_png, files[stem], provenance)
     return files
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from whymatch.client.draw.chart import FINE, Chart, Entry, even_ticks
+from whymatch.client.draw.saving import save_png
 from whymatch.client.draw.tiles import side_by_side
 from whymatch.client.draw.unit_words import stem
 from whymatch.client.unit_results import ColorAxis, LayerColors
@@ -25,7 +26,7 @@ def write_plots(layers: Sequence[LayerColors], folder: Path) -> list[Path]:
     if any(one.curve for one in layers):
         pictures["selectivity.png"] = selectivity_plot([(one.layer, one.curve) for one in layers])
     for name, picture in pictures.items():
-        picture.save(folder / name)
+        save_png(picture, folder / name, layers[0].provenance)
     return [folder / name for name in pictures]
 
 

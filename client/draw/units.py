@@ -7,8 +7,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from whymatch.client.draw.differences import gray
+from whymatch.client.draw.saving import save_png
 from whymatch.client.draw.tiles import bars_panel, fitted, font, framed, side_by_side, stacked, text_panel, tile
 from whymatch.client.draw.unit_words import UnitCard, color_words, filter_words, unit_stem
+from whymatch.client.results import Provenance
 from whymatch.client.unit_results import (
     ColorSelectivity,
     DecodedFilter,
@@ -44,35 +46,35 @@ def write_cards(cards: Sequence[UnitCard], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{card.stem}.png" for card in cards]
     for card, file in zip(cards, files, strict=True):
-        card_picture(card).save(file)
+        save_png(card_picture(card), file, card.unit.provenance)
     return files
 
 
 def write_filters(found: Sequence[DecodedFilter], folder: Path) -> list[Path]:
     """Write a picture of each filter, `LAYER-UNIT.png`, and `sheet.png`; return the former."""
-    write_sheet(filter_sheet(found), folder)
+    write_sheet(filter_sheet(found), folder, found[0].provenance if found else None)
     files = [folder / f"{unit_stem(one.layer, one.channel)}.png" for one in found]
     for one, file in zip(found, files, strict=True):
-        file.write_bytes(one.picture_png)
+        save_png(one.picture_png, file, one.provenance)
     return files
 
 
-def write_segments(found: Sequence[UnitSegment], folder: Path) -> list[Path]:
+def write_segments(found: Sequence[UnitSegment], folder: Path, provenance: Provenance | None) -> list[Path]:
     """Write each segment over its image, `LAYER-UNIT.png`, its mask, and `sheet.png`; return the first."""
-    write_sheet(segment_sheet(found), folder)
+    write_sheet(segment_sheet(found), folder, provenance)
     files = []
     for one in found:
         stem = unit_stem(one.layer, one.channel)
-        one.mask().save(folder / f"{stem}-mask.png")
+        save_png(one.mask(), folder / f"{stem}-mask.png", provenance)
         files.append(folder / f"{stem}.png")
-        files[-1].write_bytes(one.overlay_png)
+        save_png(one.overlay_png, files[-1], provenance)
     return files
 
 
-def write_sheet(sheet: Image.Image, folder: Path) -> Path:
+def write_sheet(sheet: Image.Image, folder: Path, provenance: Provenance | None) -> Path:
     """Write `sheet.png`."""
     folder.mkdir(parents=True, exist_ok=True)
-    sheet.save(folder / "sheet.png")
+    save_png(sheet, folder / "sheet.png", provenance)
     return folder / "sheet.png"
 
 
@@ -170,13 +172,13 @@ def write_minimal_image(steps: Sequence[MinimalImageStep], folder: Path) -> Path
         older.unlink()
     frames = [step for step in steps if not step.minimal or len(steps) == 1]
     for number, step in enumerate(frames):
-        (folder / f"step-{number:03}.png").write_bytes(step.picture_png)
+        save_png(step.picture_png, folder / f"step-{number:03}.png", step.provenance)
     pictures = [fitted(step.picture(), PICTURE) for step in frames]
     durations = [FRAME_MS] * (len(pictures) - 1) + [LAST_FRAME_MS]
     pictures[0].save(
         folder / "animation.gif", save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=False
     )
-    return write_sheet(minimal_image_sheet(frames), folder)
+    return write_sheet(minimal_image_sheet(frames), folder, steps[-1].provenance)
 
 
 def minimal_image_sheet(steps: Sequence[MinimalImageStep]) -> Image.Image:

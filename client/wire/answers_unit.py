@@ -59,6 +59,7 @@ def description(answer: pb.DescribeUnitsResponse) -> unit_results.UnitDescriptio
         label_image_count=message.label_image_count,
         receptive_field=_theoretical(message.receptive_field),
         color=_selectivity(message.color) if message.HasField("color") else None,
+        provenance=answers_shapes.provenance(answer),
     )
 
 
@@ -76,6 +77,7 @@ def decoded_filter(answer: pb.DecodeFiltersResponse) -> unit_results.DecodedFilt
         scale=message.scale,
         picture_png=message.picture_png,
         color=_filter_color(message.color),
+        provenance=answers_shapes.provenance(answer),
     )
 
 
@@ -105,6 +107,7 @@ def layer_colors(answer: pb.DescribeLayerColorsResponse) -> unit_results.LayerCo
         curve=tuple((point.threshold, point.share) for point in message.curve),
         dead_count=message.dead_count,
         gray=message.gray,
+        provenance=answers_shapes.provenance(answer),
     )
 
 
@@ -125,6 +128,7 @@ def field(answer: pb.FindReceptiveFieldResponse) -> unit_results.EmpiricalField:
         positions=message.positions,
         multiplied_share=message.multiplied_share,
         occluder=_setting(unit_results.OccluderSetting, message.occluder),
+        provenance=answers_shapes.provenance(answer),
     )
 
 
@@ -134,6 +138,7 @@ def segmentation(answers: Sequence[pb.SegmentUnitsResponse]) -> unit_results.Seg
         model=answers[-1].model if answers else "",
         segments=tuple(_segment(answer.segment) for answer in answers if answer.HasField("segment")),
         matches=tuple(answers_search.match(match) for answer in answers for match in answer.matches.matches),
+        provenance=answers_shapes.provenance(answers[-1]) if answers else None,
     )
 
 
@@ -170,6 +175,7 @@ def minimal_image_step(answer: pb.FindMinimalImageResponse) -> unit_results.Mini
         segments=np.array(message.segments, np.int32).reshape(message.rows, message.columns) if has_parts else None,
         area=answers_shapes.box(message.area) if has_parts else None,
         picture_png=message.picture_png,
+        provenance=answers_shapes.provenance(answer),
     )
 
 

@@ -325,7 +325,7 @@ def test_misuse_says_what_to_write(run, arguments, message):
 
 def test_failures_say_what_the_server_says(run):
     result = run("show", "conv9", 0)
-    assert result.exit_code == 1
+    assert result.exit_code == 5
     assert "'conv9' is no layer of this network" in result.stderr
     assert "no channel 77" in run("show", LAYER, 77).stderr
     assert "no channel 77" in run("receptive-field", LAYER, 77).stderr

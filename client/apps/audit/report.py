@@ -20,6 +20,7 @@ from whymatch.client.apps.audit.pages import index_page, layer_page, unit_page
 from whymatch.client.apps.layer_choice import spread
 from whymatch.client.apps.unit_cards import fetch_cards
 from whymatch.client.client import Client
+from whymatch.client.draw.saving import save_png
 from whymatch.client.draw.unit_plots import axis_plot, selectivity_plot
 from whymatch.client.draw.unit_words import UnitCard, stem
 from whymatch.client.draw.units import card_picture, field_picture, picture_sheet
@@ -75,7 +76,7 @@ def write_report(client: Client, folder: Path, layers: Sequence[str], setting: R
         (one["layer"], [(point["threshold"], point["share"]) for point in one["colors"]["curve"]]) for one in found
     ]
     if any(curve for _, curve in curves):
-        selectivity_plot(curves).save(folder / "selectivity.png")
+        save_png(selectivity_plot(curves), folder / "selectivity.png", None)
     page = folder / "index.html"
     _write(page, index_page(subject, found))
     return page
@@ -132,14 +133,14 @@ def _axes(client: Client, layer: str, folder: Path, call: Call) -> Document:
         if error.reason != "BAD_LAYER":
             raise
         return {"axes": [], "no_axes": str(error)}
-    axis_plot(found).save(folder / "axes.png")
-    return documents.layer_colors(found)
+    save_png(axis_plot(found), folder / "axes.png", found.provenance)
+    return documents.layer_colors(found) | documents.origin(found.provenance)
 
 
 def _selectivity(client: Client, layer: str, call: Call) -> Document:
     """Measure the selectivity of the units of a layer."""
     found = client.units.layer_colors(layer, with_axes=False, progress=call(f"{layer}, selectivity"))
-    return documents.layer_colors(found)
+    return documents.layer_colors(found) | documents.origin(found.provenance)
 
 
 def _fields(
@@ -156,8 +157,8 @@ def _fields(
             field = client.units.receptive_field(
                 layer, channel, image_count=images, progress=call(f"{layer}/{channel}, receptive field")
             )
-            field_picture(field).save(folder / f"{channel:04}-field.png")
-            return documents.field(field)
+            save_png(field_picture(field), folder / f"{channel:04}-field.png", field.provenance)
+            return documents.field(field) | documents.origin(field.provenance)
 
         found[channel] = _kept(folder / f"{channel:04}-field.json", find)
     return found
@@ -166,10 +167,10 @@ def _fields(
 def _write_card(card: UnitCard, folder: Path) -> None:
     """Write the files of a unit; its JSON last, which marks the others as complete."""
     channel = card.unit.channel
-    card_picture(card).save(folder / f"{channel:04}.png")
+    save_png(card_picture(card), folder / f"{channel:04}.png", card.unit.provenance)
     if card.filter:
-        (folder / f"{channel:04}-filter.png").write_bytes(card.filter.picture_png)
-    _write(_file(folder, channel), json.dumps(documents.card(card)))
+        save_png(card.filter.picture_png, folder / f"{channel:04}-filter.png", card.filter.provenance)
+    _write(_file(folder, channel), json.dumps(documents.card(card) | documents.origin(card.unit.provenance)))
 
 
 def _write_filters(channels: Sequence[int], folder: Path) -> bool:
@@ -178,7 +179,7 @@ def _write_filters(channels: Sequence[int], folder: Path) -> bool:
     files = [(str(channel), folder / f"{channel:04}-filter.png") for channel in shown]
     pictures = [(name, Image.open(io.BytesIO(file.read_bytes()))) for name, file in files if file.exists()]
     if pictures:
-        picture_sheet(pictures).save(folder / "filters.png")
+        save_png(picture_sheet(pictures), folder / "filters.png", None)
     return bool(pictures)
 
 
