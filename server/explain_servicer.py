@@ -15,7 +15,6 @@ from whymatch.explain import (
     ColorScale,
     MatchExplanation,
     NoLabeledPairs,
-    SimilarityMap,
     WeightMap,
     component_shares,
     correspondences,
@@ -81,8 +80,8 @@ class ExplainServicer(ExplainServiceServicer):
         cells = await asyncio.to_thread(correspondences, ours, theirs, pairs, *weights)
         match_maps, scale = await asyncio.to_thread(_match_maps, explanation, box_share), None
         if size_px is not None:
-            scaled_by = _scaled_by(explanation, weights)
-            [match_maps], scale = await draw(self._images, query, [(match_maps, match)], size_px, scaled_by)
+            by_region = (bool(query_regions), bool(match_regions))
+            [match_maps], scale = await draw(self._images, query, [(match_maps, match)], size_px, by_region)
         units = [None if head.matrix is not None else self._model.unit_of(one.channel) for one in leading]
         channels_of = list(zip(leading, units, strict=True))
         return answers_explain.explain_response(origin, explanation, match_maps, scale, channels_of, cells)
@@ -169,9 +168,3 @@ def _with_all(features: Features, others: Array, box_share: float) -> tuple[floa
 
 def _match_maps(explanation: MatchExplanation, box_share: float) -> MatchMaps:
     return MatchMaps(shown(explanation.query_map, box_share), shown(explanation.match_map, box_share))
-
-
-def _scaled_by(explanation: MatchExplanation, weights: tuple[Array | None, Array | None]) -> list[SimilarityMap]:
-    """Return the maps that the color scale is for: a region, or even a point, holds too much in each of its cells."""
-    maps = [explanation.query_map, explanation.match_map]
-    return [one for one, some in zip(maps, weights, strict=True) if some is None] or maps

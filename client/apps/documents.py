@@ -91,10 +91,21 @@ def embedding(query: str, embedding: results.Embedding) -> Document:
 # Matches
 
 
-def search(query: str, result: results.SearchResult, overlays: Mapping[str, Path], *, by_region: bool) -> Document:
-    """Return the matches of a search, with their maps if they have them."""
+def search(
+    query: str,
+    result: results.SearchResult,
+    overlays: Mapping[str, Path],
+    *,
+    by_region: bool,
+    rest_counts: Sequence[str] = (),
+) -> Document:
+    """Return the matches of a search, with their maps if they have them.
+
+    rest_counts: `query`, `match`, both or none: which of the images counts beside its regions.
+    """
     matches = [_match(rank, match, overlays, by_region) for rank, match in enumerate(result, start=1)]
-    return {"query": query, "model": result.model, "matches": matches}
+    rest = {"rest_counts": list(rest_counts)} if rest_counts else {}
+    return {"query": query, "model": result.model, **rest, "matches": matches}
 
 
 def explanation(

@@ -305,9 +305,10 @@ def explain_interactive(
     say_who_answered(client, explanation.provenance)
     overlays: list[Path] = []
     if maps:
+        from whymatch.client.apps.originals import original
         from whymatch.client.draw import matches
 
-        overlays = matches.write_interactive(explanation, maps)
+        overlays = matches.write_interactive(explanation, maps, original(client, either_source(image)))
         note(maps / "sheet.png")
     if json:
         found = documents.interactive(image, explanation, overlays)
@@ -342,6 +343,8 @@ def show(
     from whymatch.client.apps import documents
 
     say_who_answered(client, explanation.provenance)
+    regions.say_rest("query", query_regions)
+    regions.say_rest("match", match_regions)
     overlays: dict[str, Path] = {}
     if folder:
         from whymatch.client.draw import matches
@@ -381,6 +384,7 @@ def leading_cards(client: "Client", explanation: "MatchExplanation", count: int,
     from whymatch.client.apps.unit_cards import fetch_cards
     from whymatch.client.draw.units import write_cards
 
+    shares = {one.channel: str(one) for one in explanation.channels[:count]}
     leading = [(one.channel, one.unit) for one in explanation.channels[:count] if one.unit]
     if not leading:
         note("no cards: the head of the gallery mixes channels, or their layer is weighed")
@@ -389,8 +393,9 @@ def leading_cards(client: "Client", explanation: "MatchExplanation", count: int,
         channels = {unit[1]: channel for channel, unit in leading if unit[0] == layer}
         with unit_bar(layer) as progress:
             cards = list(fetch_cards(client, layer, list(channels), progress=progress))
-        for card, file in zip(cards, write_cards(cards, folder), strict=True):
-            written[channels[card.unit.channel]] = file
+        drawn = [channels[card.unit.channel] for card in cards]
+        notes = [f"channel {channel} adds {shares[channel]} to the score" for channel in drawn]
+        written |= zip(drawn, write_cards(cards, folder, notes), strict=True)
     return written
 
 

@@ -11,13 +11,11 @@ import typer
 from whymatch.client.apps.talk import note
 from whymatch.client.cli import completion
 from whymatch.client.cli.connection import MAX_TIMEOUT_S, connect_to, with_client
-from whymatch.client.cli.options import Json, Maps, content_of, either_source, whole_number
+from whymatch.client.cli.options import Json, Maps, either_source, whole_number
 from whymatch.client.cli.origin import say_who_answered
 
 if TYPE_CHECKING:
-    import PIL.Image
-
-    from whymatch.client import Client, DifferenceMap, Stored
+    from whymatch.client import Client, DifferenceMap
     from whymatch.client.apps.difference_runs import PlannedRun
     from whymatch.client.draw.runs import DifferenceRun
     from whymatch.client.inputs import SamplerKind
@@ -332,11 +330,12 @@ def planned(
 ) -> "list[PlannedRun]":
     """Plan a call for each image, network, sampler and window; only the first image's fit the sampler anew."""
     from whymatch.client.apps.difference_runs import PlannedRun
+    from whymatch.client.apps.originals import original
 
     sources = [either_source(image) for image in images]
     calls: list[PlannedRun] = []
     for number, (image, source) in enumerate(zip(images, sources, strict=True)):
-        picture = load(next(iter(clients.values())), source) if options["overlays"] else None
+        picture = original(next(iter(clients.values())), source) if options["overlays"] else None
         for (network, client), (sampler, window_px) in itertools.product(clients.items(), settings):
             ask = functools.partial(
                 client.explain_prediction_difference,
@@ -350,13 +349,6 @@ def planned(
             )
             calls.append(PlannedRun(image, picture, ask, network))
     return calls
-
-
-def load(client: "Client", source: "Path | Stored") -> "PIL.Image.Image | None":
-    """Return the image, to draw it beside its maps."""
-    from whymatch.client.draw.differences import load_picture
-
-    return load_picture(content_of(client, source))
 
 
 def show(

@@ -88,8 +88,10 @@ def show(
         [card] = fetch_cards(client, layer, [unit], top_count=top, label_image_count=labels_of, progress=progress)
     file = None
     if pictures:
+        from whymatch.client.draw.folder import clear_pictures
         from whymatch.client.draw.units import write_cards
 
+        clear_pictures(pictures)
         [file] = write_cards([card], pictures)
     if json:
         documents.print_document(documents.card(card, file) | documents.origin(card.unit.provenance))
@@ -400,7 +402,7 @@ def minimal_image(
                 progress=progress,
             )
         )
-    sheet = write_minimal_image(steps, pictures) if pictures else None
+    sheet = write_minimal_image(steps, pictures, of_class=kind == "class") if pictures else None
     if sheet:
         note(sheet)
     if json:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from whymatch.client.draw.decode import decode
+from whymatch.client.draw.folder import clear_pictures, note_pictures
 from whymatch.client.draw.runs import DifferenceRun, each_map
 from whymatch.client.draw.saving import save_png
 from whymatch.client.draw.tiles import PALE, framed, side_by_side, stacked, text_panel, tile
@@ -51,7 +52,7 @@ def write_maps(
 
     Returns the file of each map, None for a map that came without its picture.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    clear_pictures(folder)
     rows = each_map(runs)
     files: list[Path | None] = []
     for stem, (run, one) in zip(_stems(rows), rows, strict=True):
@@ -60,6 +61,7 @@ def write_maps(
             save_png(one.overlay_png, file, run.explanation.provenance)
         files.append(file)
     save_png(sheet(runs, share=share, by_target=by_target), folder / "sheet.png", _common_provenance(runs))
+    note_pictures(folder, [*filter(None, files), folder / "sheet.png"])
     return files
 
 

@@ -250,7 +250,7 @@ def test_search_writes_pictures_and_a_sheet(run, colors, tmp_path):
     folder = tmp_path / "maps"
     found = document(run("search", "--image", "red.png", "--maps", folder, "--json"))
     assert found["matches"][2]["match_map"]["overlay"] == str(folder / "03-match.png")
-    assert sorted(path.name for path in folder.iterdir()) == [
+    assert sorted(path.name for path in folder.glob("*.png")) == [
         *(f"{rank:02}-{side}.png" for rank in (1, 2, 3) for side in ("match", "query")),
         "sheet.png",
     ]
@@ -322,7 +322,7 @@ def test_serve_without_its_packages_says_how_to_install_them(monkeypatch, run):
     monkeypatch.setattr("whymatch.client.cli.rooms.SERVER_PACKAGES", ("no_such_package",))
     result = run("serve", "--port", "0")
     assert result.exit_code == 1
-    assert 'pip install "whymatch[server]"' in result.stderr
+    assert 'pip install ".[server]"' in result.stderr
 
 
 def test_serve_shows_the_servers_own_help():

@@ -72,7 +72,7 @@ class SearchRequest(_message.Message):
     @_builtins.property
     def regions(self) -> _containers.RepeatedCompositeFieldContainer[_shapes_pb2.Region]:
         """Parts of the query image that alone decide the order; empty for the whole image. As exact
-        as the gallery's index, and over the whole gallery.
+        as the gallery's index, and over the whole gallery. The maps show them, too.
         """
 
     def __init__(
@@ -202,11 +202,13 @@ class Match(_message.Message):
 
     @_builtins.property
     def query_map(self) -> _shapes_pb2.SimilarityMap:
-        """Where in the query the similarity of the whole images lies; adds up to `image_score`."""
+        """Where in the query `score` lies, and adds up to it: in the regions, if some were given, with their weights."""
 
     @_builtins.property
     def match_map(self) -> _shapes_pb2.SimilarityMap:
-        """Where in the match the similarity of the whole images lies; adds up to `image_score`."""
+        """Where in the match `score` lies, and adds up to it: what corresponds to the regions of the query, or the regions
+        of the match.
+        """
 
     def __init__(
         self,

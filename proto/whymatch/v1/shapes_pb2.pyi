@@ -195,7 +195,10 @@ Global___PixelPolygon: _TypeAlias = PixelPolygon  # noqa: Y015
 
 @_typing.final
 class Region(_message.Message):
-    """A part of an image that counts, or counts against.
+    """A part of an image that counts, counts against, or is left out.
+
+    If no region of a set has a weight above 0, the rest of the image counts with 1: the share of each cell that no
+    region covers. So a lone region of weight -0.5 asks for images like the rest, but not because of that region.
 
     A cell of the feature map takes part with the share of its rectangle that the region covers. What the regions of one
     sign cover of a cell adds up, to at most the whole cell. A set of regions has at most 100, with at most 4 masks and
@@ -215,7 +218,9 @@ class Region(_message.Message):
     partly. A mask of more than 2048 pixels a side is averaged in blocks.
     """
     weight: _builtins.float
-    """From -1 to 1, and not 0. 1 if it is not set; what is negative counts against a match."""
+    """From -1 to 1. 1 if it is not set; negative counts against a match; 0 leaves the region out, also of the other
+    regions and of the rest: a cell counts by the share of it that regions of weight 0 do not cover.
+    """
     relative: _builtins.bool
     """True if the numbers of the shape are shares of the image's width and height, 0 to 1, instead of pixels, so that one
     region fits images of all sizes. A mask is then stretched to the image.
