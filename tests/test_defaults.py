@@ -58,6 +58,7 @@ OWN = {
     ("units report", "field_images"),
     ("units segment", "limit"),
     ("explain match", "cards"),
+    ("explain prediction-difference", "share"),
 }
 """Numbers that are no request's: 0 for none, or the command's own work."""
 CONNECTION = {"timeout"}

@@ -22,6 +22,8 @@ _OfUnit = (
 )
 
 SETTING = ("window_px", "context_px", "sample_count", "stride_px")
+OF_PIXELS = ("kind", "image_count", "patch_count", "seed")
+"""What there is to say of a sampler of pixels; one of a layer has channels as well."""
 
 
 def origin(answer: results.Provenance | None) -> Document:
@@ -196,10 +198,11 @@ def prediction_difference(run: "DifferenceRun", one: results.DifferenceMap, over
         **steep,
         **record(explanation, "evaluations", "planned_evaluations"),
         "seed": sampler.seed if sampler else None,
-        "sampler": plain(sampler),
+        "sampler": plain(sampler) if run.layer or not sampler else record(sampler, *OF_PIXELS),
         **{name: getattr(explanation.setting, name, None) for name in SETTING},
         **record(explanation, "name", "model", "complete", "multiplied_share", "computed_whole"),
         **({"network": run.network} if run.network else {}),
+        **({"layer": run.layer} if run.layer else {}),
         **_file("overlay", overlay),
     }
 
