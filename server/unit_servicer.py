@@ -77,7 +77,7 @@ class UnitServicer(UnitServiceServicer):
         self, request: pb.DescribeLayerColorsRequest, context: Context
     ) -> AsyncIterator[pb.DescribeLayerColorsResponse]:
         """Stream how a layer is about color."""
-        layer = requests_unit.layer(request.layer)
+        layer, channels = requests_unit.layer(request.layer), requests_unit.channels(request.channels)
         if not (request.with_axes or request.with_selectivity):
             raise BadRequest("nothing is asked for; set `with_axes`, `with_selectivity` or both")
         setting = requests_unit.selectivity(request.selectivity)
@@ -86,7 +86,7 @@ class UnitServicer(UnitServiceServicer):
         selectivity = None
         if request.with_selectivity:
             selectivity = await self._work(request.parent, layer), setting, top_count
-        coloring = unit_work.coloring(self._model, layer, filters if request.with_axes else None, selectivity)
+        coloring = unit_work.coloring(self._model, layer, filters if request.with_axes else None, selectivity, channels)
         async for one in self._answers(coloring, partial(answers_unit.layer_colors_response, layer)):
             yield one
 
