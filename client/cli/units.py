@@ -1,6 +1,8 @@
 """The commands `units show`, `labels`, `filters`, `colors`, `receptive-field`, `segment` and `minimal-image`."""
 
 import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,11 +12,16 @@ from whymatch.client.apps.progress import unit_bar
 from whymatch.client.cli import unit_report
 from whymatch.client.cli.connection import connect_to, with_client
 from whymatch.client.cli.options import Json, either_source
+from whymatch.client.cli.unit_options import axis_setting, color_thresholds, selectivity_setting, with_settings
 
 if TYPE_CHECKING:
-    from whymatch.client import Client
+    from PIL.Image import Image
+
+    from whymatch.client import AxisSetting, Client, ColorThresholds, SelectivitySetting
     from whymatch.client.apps.unit_labels import NetworkLabels
 
+CLASSES = 5
+"""How many classes come with detectors."""
 app = typer.Typer(help="Show what the network's units, the channels of its layers, respond to.", no_args_is_help=True)
 
 
@@ -34,7 +41,6 @@ def below_one(value: float | None) -> float | None:
 
 Layer = Annotated[str, typer.Argument(metavar="LAYER", help="A layer by name; `whymatch layers` lists them.")]
 Unit = Annotated[int, typer.Argument(min=0, metavar="UNIT", help="A channel of the layer, from 0.")]
-Units = Annotated[list[int], typer.Argument(min=0, metavar="UNIT", help="Channels of the layer, from 0.")]
 SomeUnits = Annotated[
     list[int] | None,
     typer.Argument(min=0, metavar="UNIT", help="Channels of the layer, from 0; all if none are given."),
@@ -47,7 +53,7 @@ LabelsOf = Annotated[
         max=1000,
         metavar="N",
         help="How many top images of a unit to count labels over.",
-        show_default="60, or as many as there are",
+        show_default="60, or as many as the most frequent label has",
     ),
 ]
 Seed = Annotated[
@@ -69,18 +75,36 @@ def show(
         ),
     ] = None,
     labels_of: LabelsOf = None,
+    quantile: Annotated[
+        float | None,
+        typer.Option(
+            callback=below_one,
+            metavar="SHARE",
+            help="Segments begin at this quantile of the unit's responses over all cells of the gallery's images.",
+            show_default="0.995",
+        ),
+    ] = None,
     pictures: Pictures = None,
     json: Json = False,
 ) -> None:
     """Show what a unit responds to: top images, labels, colors, decoded filter, theoretical receptive field.
 
-    The first call reads all images of the gallery, later calls only new ones. --pictures writes a card.
+    The first call reads all images of the gallery, later calls only new ones. --pictures writes a card, with the top
+    images segmented by the unit.
     """
     from whymatch.client.apps import documents
     from whymatch.client.apps.unit_cards import fetch_cards
 
     with unit_bar(layer) as progress:
-        [card] = fetch_cards(client, layer, [unit], top_count=top, label_image_count=labels_of, progress=progress)
+        [card] = fetch_cards(
+            client,
+            layer,
+            [unit],
+            top_count=top,
+            label_image_count=labels_of,
+            segment_quantile=quantile,
+            progress=progress,
+        )
     file = None
     if pictures:
         from whymatch.client.draw.units import write_cards
@@ -117,6 +141,10 @@ def labels(
             "given repeatedly.",
         ),
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, metavar="FILE", help="Draw the number of units that detect each label as bars."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """List the labels that units of a layer detect, with the units; several networks stand side by side."""
@@ -128,6 +156,13 @@ def labels(
         address, _, other_layer = other.partition("=")
         with connect_to(address, context) as other_client:
             networks.append(labels_of_layer(other_client, other_layer or layer, top, precision))
+    if plot:
+        from whymatch.client.draw.detector_bars import detector_bars
+
+        counts = [{label: len(units) for label, units in one.detectors.items()} for one in networks]
+        words = [one.text() for one in networks]
+        detector_bars([*zip(words, counts, strict=True)]).save(plot)
+        print(plot, file=sys.stderr)
     if json:
         documents.print_document(documents.labels(networks, precision))
         return
@@ -140,9 +175,11 @@ def labels(
 
 @app.command("filters")
 @with_client
+@with_settings(thresholds=color_thresholds)
 def filters(
     client: "Client",
     layer: Layer,
+    thresholds: "ColorThresholds",
     units: SomeUnits = None,
     values: Annotated[bool, typer.Option("--values", help="Also return the numbers (requires --json).")] = False,
     pictures: Pictures = None,
@@ -155,7 +192,9 @@ def filters(
     if values and not json:
         raise typer.BadParameter("--values requires --json, which prints them")
     with unit_bar(layer) as progress:
-        found = list(client.units.filters(layer, units or [], with_values=values, progress=progress))
+        found = list(
+            client.units.filters(layer, units or [], with_values=values, thresholds=thresholds, progress=progress)
+        )
     files: list[Path | None] = [None] * len(found)
     if pictures:
         from whymatch.client.draw.units import write_filters
@@ -173,9 +212,13 @@ def filters(
 
 @app.command("colors")
 @with_client
+@with_settings(thresholds=color_thresholds, axis=axis_setting, patches=selectivity_setting)
 def colors(
     client: "Client",
     layers: Annotated[list[str], typer.Argument(metavar="LAYER", help="Layers by name; `whymatch layers` lists them.")],
+    thresholds: "ColorThresholds",
+    axis: "AxisSetting",
+    patches: "SelectivitySetting",
     axes: Annotated[bool, typer.Option("--axes/--no-axes", help="Decode all filters, and look for color axes.")] = True,
     selectivity: Annotated[
         bool, typer.Option("--selectivity/--no-selectivity", help="Measure the selectivity of all units.")
@@ -184,6 +227,7 @@ def colors(
         int | None,
         typer.Option(min=1, max=100, metavar="N", help="How many top images of a unit to measure.", show_default="9"),
     ] = None,
+    seed: Seed = None,
     pictures: Pictures = None,
     json: Json = False,
 ) -> None:
@@ -198,13 +242,21 @@ def colors(
         with unit_bar(layer) as progress:
             found.append(
                 client.units.layer_colors(
-                    layer, with_axes=axes, with_selectivity=selectivity, top_count=top, progress=progress
+                    layer,
+                    with_axes=axes,
+                    with_selectivity=selectivity,
+                    top_count=top,
+                    thresholds=thresholds,
+                    axes=replace(axis, seed=seed),
+                    selectivity=replace(patches, seed=seed),
+                    progress=progress,
                 )
             )
     if pictures:
+        from whymatch.client.apps.unit_classes import write_class_sheets
         from whymatch.client.draw.unit_plots import write_plots
 
-        for file in write_plots(found, pictures):
+        for file in [*write_plots(found, pictures), *write_class_sheets(client, found, pictures)]:
             print(file, file=sys.stderr)
     if json:
         documents.print_document({"layers": [documents.layer_colors(one) for one in found]})
@@ -274,7 +326,38 @@ def segment(
     client: "Client",
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or image:NAME for a stored image.")],
     layer: Layer,
-    units: Units,
+    units: Annotated[
+        list[int] | None,
+        typer.Argument(
+            min=0, metavar="UNIT", help="Channels of the layer, from 0; without any, those that respond most."
+        ),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            metavar="N",
+            help="Without units: how many to choose at most.",
+            show_default="6, with --detectors 100",
+        ),
+    ] = None,
+    detectors: Annotated[
+        bool,
+        typer.Option(
+            "--detectors",
+            help="Choose the units that detect a label and respond here; adds classes and, with --pictures, "
+            "detectors.png, which names the labels.",
+        ),
+    ] = False,
+    precision: Annotated[
+        float,
+        typer.Option(
+            callback=share_of_maximum,
+            metavar="SHARE",
+            help="With --detectors: a unit detects a label if at least this share of its top images have it.",
+        ),
+    ] = 0.5,
     share: Annotated[
         float | None,
         typer.Option(
@@ -298,32 +381,48 @@ def segment(
     pictures: Pictures = None,
     json: Json = False,
 ) -> None:
-    """Segment an image by the responses of units."""
+    """Segment an image by the responses of units: of those named, or of those that respond to it most.
+
+    --detectors shows the objects in an image: where units respond that detect a label, and which.
+    """
     from whymatch.client.apps import documents
     from whymatch.client.draw.units import segment_lines, write_segments
 
+    if units and (detectors or count is not None):
+        raise typer.BadParameter("--detectors and --count choose units; leave out those that are named")
     if share is not None and quantile is not None:
         raise typer.BadParameter("--share and --quantile exclude each other")
     with unit_bar(layer) as progress:
         found = client.units.segment(
             either_source(image),
             layer,
-            units,
+            units or [],
+            unit_limit=count or (100 if detectors else None),
+            detector_precision=precision if detectors else None,
             share=share,
             quantile=quantile,
             match_limit=limit,
+            class_limit=CLASSES if detectors else 0,
             overlays=pictures is not None,
             progress=progress,
         )
     files: list[Path | None] = [None] * len(found.segments)
     if pictures:
         files = [*write_segments(found.segments, pictures)]
-        print(pictures / "sheet.png", file=sys.stderr)
+        print(pictures / ("detectors.png" if detectors else "sheet.png"), file=sys.stderr)
+    if pictures and detectors:
+        from whymatch.client.draw.detectors import detectors_picture
+
+        detectors_picture(picture_of(client, image), found).save(pictures / "detectors.png")
     if json:
         documents.print_document(documents.segmentation(image, found, files))
         return
     for one in found.segments:
         print("; ".join(segment_lines(one)))
+    if not found.segments:
+        print("no unit that detects a label responds to this image" if detectors else "no unit responds to this image")
+    for likely in found.classes:
+        print(f"{likely.probability:.1%}\t{likely.class_name}")
     for match in found.matches:
         print(f"{match.score:.4f}\t{match.label}\t{match.name}")
 
@@ -387,7 +486,7 @@ def minimal_image(
                 progress=progress,
             )
         )
-    sheet = write_minimal_image(steps, pictures) if pictures else None
+    sheet = write_minimal_image(steps, pictures, of_match=kind == "match") if pictures else None
     if sheet:
         print(sheet, file=sys.stderr)
     if json:
@@ -396,10 +495,23 @@ def minimal_image(
     for step in steps[:-1]:
         print(f"{step.segments_left} parts, {step.area_share:.1%} of the image: {step.value:.4f}")
     last = steps[-1]
-    print(f"minimal: {last.area_share:.1%} of the image is enough for {last.prediction} ({last.value:.4f})")
+    held = "the match" if kind == "match" else "the class"
+    value = "similarity" if kind == "match" else "probability"
+    print(
+        f"minimal: {last.area_share:.1%} of the image is enough for {held} {last.prediction} ({value} {last.value:.4f})"
+    )
 
 
 app.command("report")(unit_report.report)
+
+
+def picture_of(client: "Client", image: str) -> "Image":
+    """Return the picture of a file, or of a stored image."""
+    from whymatch.client import Stored
+    from whymatch.client.draw.decode import decode
+
+    source = either_source(image)
+    return decode(client.content(source.name) if isinstance(source, Stored) else source.read_bytes())
 
 
 def labels_of_layer(client: "Client", layer: str, top: int | None, precision: float) -> "NetworkLabels":
@@ -409,4 +521,6 @@ def labels_of_layer(client: "Client", layer: str, top: int | None, precision: fl
     model = client.model()
     with unit_bar(f"{model.backbone} {layer}") as progress:
         units = list(client.units.describe(layer, top_count=1, label_image_count=top, progress=progress))
-    return NetworkLabels(model.backbone, layer, model.fingerprint, units, precision)
+    contents = {image.content_sha256: image.label for image in reversed([*client.list()])}  # of equals the first
+    counts = Counter(label for label in contents.values() if label)
+    return NetworkLabels(model.backbone, layer, model.fingerprint, units, precision, counts)

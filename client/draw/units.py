@@ -77,10 +77,13 @@ def write_sheet(sheet: Image.Image, folder: Path) -> Path:
 
 
 def card_picture(card: UnitCard) -> Image.Image:
-    """Return the card of a unit: patches of its top images, its decoded filter, its colors and labels."""
+    """Return the card of a unit: patches and segments of its top images, its decoded filter, colors and labels."""
     unit = card.unit
     patches = [_captioned(top.patch(), PATCH, f"{top.response:.4g}") for top in unit.top_images if top.patch_png]
-    left = [_grid(patches, PATCHES_IN_ROW)] if patches else [text_panel(["no image makes it respond"], PANEL_PX)]
+    left = [text_panel(["what it sees"], 3 * PATCH[0]), _grid(patches, PATCHES_IN_ROW)] if patches else []
+    segments = [_captioned(top.segment(), PATCH, top.label) for top in unit.top_images if top.segment_png]
+    middle = [text_panel(["its segments"], 3 * PATCH[0]), _grid(segments, PATCHES_IN_ROW)] if segments else []
+    seen = [stacked(column) for column in (left, middle) if column]
     right = [text_panel(_facts(card), PANEL_PX)]
     if card.filter:
         right.append(_captioned_lines(card.filter.picture(), FILTER, ["decoded filter:", filter_words(card.filter)]))
@@ -93,7 +96,7 @@ def card_picture(card: UnitCard) -> Image.Image:
             bars_panel(rows, PANEL_PX),
         ]
     title = text_panel([f"{unit.layer} / {unit.channel}"], PANEL_PX)
-    return framed(stacked([title, side_by_side([stacked(left), stacked(right)])]))
+    return framed(stacked([title, side_by_side([*seen, stacked(right)])]))
 
 
 def color_panel(color: ColorSelectivity) -> Image.Image:
@@ -150,21 +153,25 @@ def field_lines(one: EmpiricalField) -> list[str]:
 def segment_sheet(segments: Sequence[UnitSegment]) -> Image.Image:
     """Return the segments of an image side by side."""
     tiles = [_captioned_lines(one.overlay(), PICTURE, segment_lines(one)) for one in segments if one.overlay_png]
-    return framed(_grid(tiles, 3))
+    return framed(_grid(tiles or [text_panel(["no unit responds"], PANEL_PX)], 3))
 
 
 def segment_lines(one: UnitSegment) -> list[str]:
     """Describe the threshold and the size of a segment."""
     if one.threshold is None:
         return [f"{one.layer} / {one.channel}: dead", "no segment"]
+    label = f"{one.label.label} ({one.label.precision:.0%}), " if one.label else ""
     return [
-        f"{one.layer} / {one.channel}: {one.area_share:.0%} of the image",
-        f"from {one.threshold:.3g} on, of at most {one.maximum:.3g} in the gallery",
+        f"{one.layer} / {one.channel}: {label}{one.area_share:.0%} of the image",
+        f"up to {float(one.responses.max()):.3g}, from {one.threshold:.3g} on; {one.maximum:.3g} in the gallery",
     ]
 
 
-def write_minimal_image(steps: Sequence[MinimalImageStep], folder: Path) -> Path:
-    """Write each step as `step-NNN.png`, all as `animation.gif`, and some of them as `sheet.png`, which is returned."""
+def write_minimal_image(steps: Sequence[MinimalImageStep], folder: Path, *, of_match: bool) -> Path:
+    """Write each step as `step-NNN.png`, all as `animation.gif`, and some of them as `sheet.png`, which is returned.
+
+    of_match: whether the best match holds, and not a class.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for older in folder.glob("step-[0-9][0-9][0-9].png"):
         older.unlink()
@@ -176,19 +183,20 @@ def write_minimal_image(steps: Sequence[MinimalImageStep], folder: Path) -> Path
     pictures[0].save(
         folder / "animation.gif", save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=False
     )
-    return write_sheet(minimal_image_sheet(frames), folder)
+    return write_sheet(minimal_image_sheet(frames, of_match=of_match), folder)
 
 
-def minimal_image_sheet(steps: Sequence[MinimalImageStep]) -> Image.Image:
+def minimal_image_sheet(steps: Sequence[MinimalImageStep], *, of_match: bool) -> Image.Image:
     """Return some steps of a minimal image, the first and the last among them."""
     places = np.unique(np.linspace(0, len(steps) - 1, min(STEPS_SHOWN, len(steps))).round().astype(int))
-    tiles = [_captioned_lines(steps[n].picture(), FILTER, step_lines(steps[n])) for n in places]
-    return framed(stacked([_grid(tiles, STEPS_IN_ROW), text_panel([f"prediction: {steps[0].prediction}"], 600)]))
+    tiles = [_captioned_lines(steps[n].picture(), FILTER, step_lines(steps[n], of_match=of_match)) for n in places]
+    held = f"{'best match' if of_match else 'likeliest class'}: {steps[0].prediction}"
+    return framed(stacked([_grid(tiles, STEPS_IN_ROW), text_panel([held], 600)]))
 
 
-def step_lines(step: MinimalImageStep) -> list[str]:
+def step_lines(step: MinimalImageStep, *, of_match: bool) -> list[str]:
     """Describe how much of an image is left, and the value of its prediction."""
-    return [f"{step.area_share:.0%} of the image", f"value {step.value:.3f}"]
+    return [f"{step.area_share:.0%} of the image", f"{'similarity' if of_match else 'probability'} {step.value:.3f}"]
 
 
 def _facts(card: UnitCard) -> list[str]:
