@@ -719,7 +719,9 @@ class FilterColor(_message.Message):
     position: _builtins.str
     """`centered` if the line passes near middle gray, or `shifted`."""
     axis_distance: _builtins.float
-    """How far it passes from there, in standard deviations of the colors along it; gray, a weight of zero, does not count."""
+    """How far it passes from there, in standard deviations of the colors along it; gray, a weight of zero, does not
+    count.
+    """
     tone: _builtins.str
     """`black-white` or `chromatic`."""
     intensity_share: _builtins.float
@@ -1345,12 +1347,12 @@ class SegmentUnitsRequest(_message.Message):
     unit_limit: _builtins.int
     """Where `channels` is empty: at most how many units to choose, 1 to 100. 6 if it is not set."""
     detector_precision: _builtins.float
-    """Where `channels` is empty: choose of the detectors of labels alone, that have a segment in the image. A unit detects
-    the label of most of its top images if at least this share of them have it; above 0 and up to 1.
+    """Where `channels` is empty: choose of the detectors of labels alone, that have a segment in the image. A unit
+    detects the label of most of its top images if at least this share of them have it; above 0 and up to 1.
     """
     class_limit: _builtins.int
-    """How many classes of the image to return as well, likeliest first; 0 for none. A network without class scores returns
-    none.
+    """How many classes of the image to return as well, likeliest first; 0 for none. A network without class scores
+    returns none.
     """
     @_builtins.property
     def image(self) -> _shapes_pb2.ImageSource:
