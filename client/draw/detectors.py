@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
 from whymatch.client.draw.outlines import PAIR_COLORS, outline_mask
@@ -10,7 +11,7 @@ from whymatch.client.draw.tiles import bars_panel, fitted, font, framed, side_by
 from whymatch.client.unit_results import Segmentation, UnitSegment
 
 PICTURE, PANEL_PX = (760, 640), 420
-LABELS, UNITS = 8, 5
+LABELS, UNITS = 5, 5
 """No more labels than this are drawn, and no more units named."""
 PLATE_PX = 22
 Plate = tuple[float, float, float]
@@ -18,9 +19,9 @@ Plate = tuple[float, float, float]
 
 
 def detectors_picture(picture: Image.Image, found: Segmentation) -> Image.Image:
-    """Return an image with what its detectors find: of each label the segments of all units that detect it.
+    """Return an image with what its detectors find: of each label where half of the units that detect it respond.
 
-    What lies in none of these segments is darkened. picture: the upright image.
+    What lies outside is darkened; labels of most units come first. picture: the upright image.
     """
     labels = dict([*detected(found.segments).items()][:LABELS])
     panels = [text_panel(_lines(labels), PANEL_PX)]
@@ -34,17 +35,17 @@ def detectors_picture(picture: Image.Image, found: Segmentation) -> Image.Image:
 
 
 def detected(segments: Sequence[UnitSegment]) -> dict[str, list[UnitSegment]]:
-    """Return the segments of each label that is detected, the label and the unit of the strongest response first."""
+    """Return the segments of each label that is detected, the label of most segments first."""
     labels: dict[str, list[UnitSegment]] = {}
     for one in segments:
         if one.label:
             labels.setdefault(one.label.label, []).append(one)
-    return labels
+    return dict(sorted(labels.items(), key=lambda item: -len(item[1])))
 
 
 def _outlined(picture: Image.Image, labels: Mapping[str, Sequence[UnitSegment]]) -> Image.Image:
-    masks = [_union([_mask(one, picture.size) for one in segments]) for segments in labels.values()]
-    inside = _union([Image.new("L", picture.size), *masks])
+    masks = [_shared([one.mask().resize(picture.size) for one in segments]) for segments in labels.values()]
+    inside = functools.reduce(ImageChops.lighter, masks, Image.new("L", picture.size))
     shown = Image.composite(picture, picture.point(lambda value: value // 2), inside)
     for mask, color in zip(masks, PAIR_COLORS, strict=False):
         outline_mask(shown, mask, color)
@@ -54,12 +55,10 @@ def _outlined(picture: Image.Image, labels: Mapping[str, Sequence[UnitSegment]])
     return shown
 
 
-def _mask(one: UnitSegment, size: tuple[int, int]) -> Image.Image:
-    return one.mask().resize(size).point([255 * (value > 127) for value in range(256)])
-
-
-def _union(masks: Sequence[Image.Image]) -> Image.Image:
-    return functools.reduce(ImageChops.lighter, masks)
+def _shared(masks: Sequence[Image.Image]) -> Image.Image:
+    """Return where at least half of some masks are white."""
+    mean = np.mean([np.asarray(mask) for mask in masks], axis=0)
+    return Image.fromarray(np.where(mean >= 127, 255, 0).astype(np.uint8))
 
 
 def _name(picture: Image.Image, name: str, mask: Image.Image, color: str, taken: Sequence[Plate]) -> Plate:
