@@ -58,7 +58,9 @@ build/view:
 	for room in embed index explain server client; do ln -sfn $(CURDIR)/$$room build/view/whymatch/$$room; done
 	ln -sfn $(CURDIR)/proto/whymatch/v1 build/view/whymatch/v1
 
-.venv/installed: pyproject.toml constraints.txt
+# An editable installation alone is an import hook, which mypy, Pyright and Pylance do not see; they follow .pth files.
+.venv/installed: pyproject.toml constraints.txt | build/view
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[server,timm,train,dev]"
+	echo $(CURDIR)/build/view > $$($(BIN)/python -c "import sysconfig as s; print(s.get_path('purelib'))")/whymatch.pth
 	touch $@

@@ -73,19 +73,19 @@ def _named_files(paths: Sequence[Path], include: str, left_out: LeftOut) -> Iter
     inside: dict[Path, list[Path]] = {}
     for folder, file in image_files([path for path in paths if path.is_dir()], include, left_out):
         inside.setdefault(folder, []).append(file)
-    taken = {_place(file) for files in inside.values() for file in files}
+    taken = {place(file) for files in inside.values() for file in files}
     for path in dict.fromkeys(paths):
         if path.is_dir():
             for file in sorted(inside.get(path, [])):
                 yield file, file.relative_to(path).as_posix().replace("/", "~")
         elif not os.path.lexists(path):
             raise UnusablePaths(f"there is no file or folder {str(path)!r}")
-        elif fnmatchcase(path.name, include) and _place(path) not in taken:
-            taken.add(_place(path))
+        elif fnmatchcase(path.name, include) and place(path) not in taken:
+            taken.add(place(path))
             yield path, path.name
 
 
-def _place(file: Path) -> Path:
+def place(file: Path) -> Path:
     """Return the path of a file without links in its folders."""
     return real_path(file.parent) / file.name
 

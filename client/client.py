@@ -115,6 +115,7 @@ class Client:
         with_maps: bool = False,
         overlays: bool | int = False,
         box_share: float | None = None,
+        exclude_itself: bool = False,
         gallery: str | None = None,
     ) -> results.SearchResult:
         """Return the images that are most similar to `query`, best first.
@@ -130,6 +131,7 @@ class Client:
         with_maps: ask where each similarity lies, in the query and in the match.
         overlays: ask for the maps and their pictures; a number is the longer side of the pictures in pixels.
         box_share: how much of a map's positive values its `best_box` holds, above 0 and up to 1; None means 0.5.
+        exclude_itself: leave out every stored image with the query's own bytes; not with an embedding.
         """
         request = beside(
             requests_search.search,
@@ -142,6 +144,7 @@ class Client:
             with_maps=with_maps,
             overlays=overlays,
             box_share=box_share,
+            exclude_itself=exclude_itself,
         )
         return answers_search.search_result(self._call(self._stubs.search.Search, request))
 
@@ -158,6 +161,7 @@ class Client:
         with_maps: bool = False,
         overlays: bool | int = False,
         box_share: float | None = None,
+        exclude_itself: bool = False,
         gallery: str | None = None,
     ) -> results.SearchResult:
         """Order candidates by how much of their similarity lies in regions of the query, of the match, or of both.
@@ -180,6 +184,7 @@ class Client:
             with_maps=with_maps,
             overlays=overlays,
             box_share=box_share,
+            exclude_itself=exclude_itself,
         )
         return answers_search.search_result(self._call(self._stubs.search.Rerank, request))
 

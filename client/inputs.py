@@ -138,6 +138,17 @@ def image_name(new: NewImage) -> str:
     raise ValueError("an image given as bytes or as a picture needs a name: NewImage(content, name=...)")
 
 
+def require_text(new: NewImage) -> None:
+    """Refuse a name, a label or metadata that is not UTF-8, such as the name of a file of other bytes."""
+    try:
+        "".join(map(str, (image_name(new), new.label, *new.metadata, *new.metadata.values()))).encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"the name {image_name(new)!r}, its label or its metadata is not UTF-8; rename the file, or give it "
+            "another name in the gallery"
+        ) from None
+
+
 def head_layer(weight: ArrayLike | None, bias: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
     """Return weight (D, C) and bias (D,) of a linear head as float32; without a bias zeros.
 

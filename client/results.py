@@ -271,6 +271,10 @@ class LabelExplanation:
     """The scale of the overlay, if there is one."""
 
 
+MARKED_CHANNELS = 10
+"""The point of the component-share curve that the paper marks: visualizations before it showed ten channels."""
+
+
 @dataclass(frozen=True, eq=False)
 class ComponentShares:
     """How few channels carry a similarity: the share of the score in the leading channels of a pair of images."""

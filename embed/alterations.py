@@ -176,7 +176,8 @@ class NetworkGraph:
         near = difflib.get_close_matches(name, sorted(others), n=5, cutoff=0.4)
         raise BadLayer(
             f"{name!r} is no layer of this network; "
-            + (f"near it are {', '.join(near)}" if near else "see `whymatch layers`")
+            + (f"near it are {', '.join(near)}; " if near else "")
+            + "`whymatch layers` lists all"
         )
 
 

@@ -77,7 +77,7 @@ class Layers:
             if name in module_outputs(self.module.graph)
             else "is no layer of this network"
         )
-        raise BadLayer(f"{name!r} {what}; near it are {', '.join(near)}")
+        raise BadLayer(f"{name!r} {what}; near it are {', '.join(near)}; `whymatch layers` lists all")
 
     def _require_some(self) -> None:
         if not self.all:

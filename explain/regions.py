@@ -117,7 +117,7 @@ def cell_weights(regions: Sequence[Region], placement: Placement, rows: int, col
     that it covers, exact to rounding. What regions of one sign add up to never exceeds 1 in size.
 
     Raises:
-        BadRegion: a region without area, or one that sticks out of the image.
+        BadRegion: a region without area, a box outside the image, or another shape that sticks out of it.
         EmptyRegion: nothing of a region is seen by the network, or the weights cancel out.
     """
     for_it, against = np.zeros((rows, columns)), np.zeros((rows, columns))
@@ -174,7 +174,10 @@ def _edges(placement: Placement, rows: int, columns: int) -> tuple[Floats, Float
 
 def _box_cover(box: Box, size: tuple[float, float], scale: Floats, edges: tuple[Floats, Floats]) -> Floats:
     corners = np.array([[box.left_px, box.top_px], [box.right_px, box.bottom_px]])
-    _check_inside(box, corners, size)
+    if size == (1.0, 1.0):
+        _check_inside(box, corners, size)  # not cut, for these are likelier to be pixels
+    elif not (np.isfinite(corners).all() and (corners[0] < size).all() and (corners[1] > 0).all()):
+        raise _outside(box, size)
     corners = corners.clip(0, size)
     if not (corners[0] < corners[1]).all():
         raise BadRegion(f"{_shown(box)} has no area; its right edge must be right of the left one, its bottom below")
@@ -208,7 +211,7 @@ def _mask_cover(mask: Mask, placement: Placement, edges: tuple[Floats, Floats], 
     if not stretched and (width, height) != (placement.width_px, placement.height_px):
         raise BadRegion(
             f"the mask is {width} x {height} pixels and the upright image {placement.width_px} x "
-            f"{placement.height_px}; make them the same, or have the mask stretched with `relative`"
+            f"{placement.height_px}; make them the same"
         )
     down = _overlaps(edges[0], _block_edges(height, mask.block_px) * (placement.height_px / height))
     across = _overlaps(edges[1], _block_edges(width, mask.block_px) * (placement.width_px / width))
@@ -224,7 +227,11 @@ def _block_edges(length: int, block: int) -> Floats:
 def _check_inside(shape: Box | Polygon | Point, points: Floats, size: tuple[float, float]) -> None:
     slack = SLACK * np.array(size)
     if not ((points >= -slack) & (points <= size + slack)).all():  # also refuses NaN
-        raise BadRegion(f"{_shown(shape)} is not in the image, which spans {size[0]:g} x {size[1]:g}")
+        raise _outside(shape, size)
+
+
+def _outside(shape: Box | Polygon | Point, size: tuple[float, float]) -> BadRegion:
+    return BadRegion(f"{_shown(shape)} is not in the image, which spans {size[0]:g} x {size[1]:g}")
 
 
 def _overlaps(edges: Floats, others: Floats) -> Floats:
@@ -244,10 +251,12 @@ def _cell_of(edges: Floats, place: float) -> Floats:
 
 def _shown(shape: Box | Polygon | Mask | Point) -> str:
     if isinstance(shape, Box):
-        return f"the box {shape.left_px:g}, {shape.top_px:g}, {shape.right_px:g}, {shape.bottom_px:g}"
+        width, height = shape.right_px - shape.left_px, shape.bottom_px - shape.top_px
+        corners = f"{shape.left_px:g}, {shape.top_px:g} to {shape.right_px:g}, {shape.bottom_px:g}"
+        return f"the box from {corners} ({width:g} x {height:g})"
     if isinstance(shape, Point):
         return f"the point {shape.x_px:g}, {shape.y_px:g}"
     if isinstance(shape, Mask):
         return "the mask"
-    corners = [f"({x:g}, {y:g})" for x, y in shape.points]
-    return "the polygon " + ", ".join([*corners[:4], "..."] if len(corners) > 4 else corners)
+    points = [f"({x:g}, {y:g})" for x, y in shape.points]
+    return "the polygon " + ", ".join([*points[:4], "..."] if len(points) > 4 else points)

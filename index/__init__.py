@@ -31,10 +31,13 @@ from whymatch.index.records import (
     StoredImage,
     check_gallery_name,
     check_image_name,
+    content_digest,
 )
+from whymatch.index.selection import EVERYTHING, Selection
 from whymatch.index.vector_index import VectorIndex
 
 __all__ = [
+    "EVERYTHING",
     "Added",
     "BadIndexFactory",
     "BadName",
@@ -53,6 +56,7 @@ __all__ = [
     "NewerFormat",
     "OtherEmbedding",
     "ReadOnlyStorage",
+    "Selection",
     "StorageFailed",
     "StorageFull",
     "StorageInUse",
@@ -64,5 +68,6 @@ __all__ = [
     "VectorIndex",
     "check_gallery_name",
     "check_image_name",
+    "content_digest",
     "raise_file_limit",
 ]

@@ -1,5 +1,8 @@
 """The errors of galleries and of the files that hold them."""
 
+import difflib
+from collections.abc import Collection, Sequence
+
 from whymatch.embed import WhymatchError
 
 
@@ -30,9 +33,9 @@ class UnknownImage(WhymatchError):
 
     reason = "UNKNOWN_IMAGE"
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"there is no image {name!r} in this gallery; `whymatch list` shows its images")
-        self.name = name
+    def __init__(self, name: str, gallery: str) -> None:
+        super().__init__(f"there is no image {name!r} in the gallery {gallery!r}; `whymatch list` shows its images")
+        self.name, self.gallery = name, gallery
 
 
 class UnknownLabel(WhymatchError):
@@ -40,9 +43,14 @@ class UnknownLabel(WhymatchError):
 
     reason = "UNKNOWN_LABEL"
 
-    def __init__(self, label: str) -> None:
-        super().__init__(f"no image of this gallery has the label {label!r}; `whymatch list` shows the labels")
-        self.label = label
+    def __init__(self, label: str, gallery: str, labels: Collection[str]) -> None:
+        """Name the labels of the gallery that look most like `label`."""
+        near = difflib.get_close_matches(label, labels, n=3)
+        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+        super().__init__(
+            f"no image of the gallery {gallery!r} has the label {label!r}; {hint}`whymatch labels` lists its labels"
+        )
+        self.label, self.gallery = label, gallery
 
 
 class GalleryExists(WhymatchError):
@@ -60,12 +68,13 @@ class ImageExists(WhymatchError):
 
     reason = "IMAGE_EXISTS"
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, differing: Sequence[str]) -> None:
+        """Take what differs, of `content`, `label` and `metadata`."""
         super().__init__(
-            f"the gallery already has an image {name!r} with another content, label or metadata; "
+            f"the gallery already has an image {name!r} with another {' and another '.join(differing)}; "
             "delete it first or choose another name"
         )
-        self.name = name
+        self.name, self.differing = name, differing
 
 
 class ModelMismatch(WhymatchError):

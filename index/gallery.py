@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,6 +19,7 @@ from whymatch.index.records import (
     check_image_name,
     check_label,
     check_metadata,
+    content_digest,
 )
 from whymatch.index.store import Store, StoredFeatures
 
@@ -98,7 +98,7 @@ class Gallery:
         image = self._store.find(name)
         if image is None or (image.label, image.metadata) != (label, dict(metadata)):
             return None
-        return Added(image, unchanged=True) if image.content_sha256 == sha256(content).hexdigest() else None
+        return Added(image, unchanged=True) if image.content_sha256 == content_digest(content) else None
 
     def get(self, name: str) -> StoredImage:
         """Return an image. Raises UnknownImage."""

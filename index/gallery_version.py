@@ -3,13 +3,14 @@
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from whymatch.embed import Array, Head, Model
 from whymatch.index.errors import UnknownLabel
 from whymatch.index.records import Match
+from whymatch.index.selection import EVERYTHING, Selection
 from whymatch.index.store import Store
 from whymatch.index.vector_index import Ids, VectorIndex
 
@@ -50,29 +51,30 @@ class GalleryVersion:
         pooled = np.array(self._store.pooled(names), np.float32)
         return self.head.embed(pooled.reshape(-1, self._channels))
 
-    def label_embeddings(self, label: str, *, without: str = "") -> Array:
-        """Return the embeddings of all images of a label but one, (n, D) float32; n may be 0. Raises UnknownLabel."""
-        ids = self._ids_of_labels([label])
-        if without:
-            ids = ids[ids != self._store.id_of(without)]
+    def label_embeddings(self, label: str, *, without_content: str = "") -> Array:
+        """Return the embeddings of the images of a label, (n, D) float32; n may be 0. Raises UnknownLabel.
+
+        without_content: as in `Selection`.
+        """
+        ids, _ = self._ids_of(Selection(frozenset([label]), without_content))
         batches = [embeddings for _, embeddings in self._all(ids)]
         return np.concatenate([np.empty((0, self.dimensions), np.float32), *batches])
 
     def labeled_pairs(self, count: int, seed: int) -> tuple[Array, Array]:
-        """Draw pairs of different images of one label, and return the embeddings of both sides, (count, D) float32.
+        """Draw pairs of images of one label, and return the embeddings of both sides, (count, D) float32.
 
-        First an image is drawn of all that share their label, then one of the others of the label. No image shares its
-        label: both are empty.
+        First an image is drawn of all that share their label, then one of the others of the label; what has the same
+        content is one image. No image shares its label: both are empty.
         """
-        first, second = _pairs(*self._store.labels(), count, seed)
+        first, second = _pairs(*self._store.labels(distinct=True), count, seed)
         wanted, places = np.unique(np.concatenate([first, second]), return_inverse=True)
         vectors = np.zeros((len(wanted), self.dimensions), np.float32)  # of one deleted meanwhile it stays 0
         for ids, embeddings in self._all(wanted):
             vectors[np.searchsorted(wanted, ids)] = embeddings
         return vectors[places[: len(first)]], vectors[places[len(first) :]]
 
-    def search(self, embeddings: Array, limit: int, labels: Sequence[str] = ()) -> list[list[Match]]:
-        """Return the `limit` most similar images for each embedding (n, D), best first; of these labels only, if given.
+    def search(self, embeddings: Array, limit: int, selection: Selection = EVERYTHING) -> list[list[Match]]:
+        """Return the `limit` most similar of the selected images for each embedding (n, D), best first.
 
         embeddings: float32 of any length; a score is the inner product with the image's embedding, of length 1.
 
@@ -80,15 +82,15 @@ class GalleryVersion:
             UnknownLabel: no image has one of the labels.
         """
         self._require_index()
-        allowed = self._ids_of_labels(labels) if labels else None
-        found = self._search(embeddings, limit, allowed)
+        allowed, left_out = self._ids_of(selection)
+        found = self._search(embeddings, limit, allowed, left_out)
         if any(match is None for matches in found for match in matches):
             with self._changing:  # an image was deleted between the index and the store: nothing is in here
-                found = self._search(embeddings, limit, allowed)
+                found = self._search(embeddings, limit, allowed, left_out)
         return [[match for match in matches if match is not None] for matches in found]
 
-    def best_of_labels(self, embedding: Array, limit: int, labels: Sequence[str] = ()) -> list[Match]:
-        """Return the best match of each label, for the `limit` labels where it is best; of these labels only, if given.
+    def best_of_labels(self, embedding: Array, limit: int, selection: Selection = EVERYTHING) -> list[Match]:
+        """Return the best of the selected images of each label, for the `limit` labels where it is best.
 
         embedding: (D,) float32. Images without a label are left out.
 
@@ -96,12 +98,12 @@ class GalleryVersion:
             UnknownLabel: no image has one of the labels.
         """
         self._require_index()
-        allowed = self._ids_of_labels(labels) if labels else None
+        allowed, left_out = self._ids_of(selection)
         label_of = dict(zip(*self._store.labels(), strict=True))
         best: dict[str, tuple[int, float]] = {}
         ranked = limit
         while True:
-            scores, ids = self._ranked(embedding[None], ranked, allowed)
+            scores, ids = self._ranked(embedding[None], ranked, allowed, left_out)
             for image_id, score in zip(ids[0].tolist(), scores[0].tolist(), strict=True):
                 if image_id in label_of:
                     best.setdefault(label_of[image_id], (image_id, score))
@@ -112,9 +114,9 @@ class GalleryVersion:
         images = self._store.by_id([image_id for image_id, _ in first])
         return [Match(images[image_id], score) for image_id, score in first if image_id in images]
 
-    def _search(self, embeddings: Array, limit: int, allowed: Ids | None) -> list[list[Match | None]]:
+    def _search(self, embeddings: Array, limit: int, allowed: Ids | None, left_out: Ids) -> list[list[Match | None]]:
         """Return the matches of each embedding, None where the store does not know the image any more."""
-        scores, ids = self._ranked(embeddings, limit, allowed)
+        scores, ids = self._ranked(embeddings, limit, allowed, left_out)
         images = self._store.by_id({int(image_id) for image_id in ids.flat})
         return [
             [
@@ -125,10 +127,13 @@ class GalleryVersion:
             for row, best in zip(ids.tolist(), scores, strict=True)
         ]
 
-    def _ranked(self, embeddings: Array, limit: int, allowed: Ids | None) -> tuple[Array, Ids]:
+    def _ranked(self, embeddings: Array, limit: int, allowed: Ids | None, left_out: Ids) -> tuple[Array, Ids]:
         """Return scores and ids of the best images for each embedding; an id is -1 where there are no more."""
-        scores, ids, final = self._index.search(embeddings, limit, allowed)
-        return (scores, ids) if final else self._scored(embeddings, self._candidates(ids, limit, allowed), limit)
+        enough = limit + len(left_out)  # the best `limit` of the others are among so many, whatever the scores
+        scores, ids, final = self._index.search(embeddings, enough, allowed)
+        if not final:
+            scores, ids = self._scored(embeddings, self._candidates(ids, enough, allowed), enough)
+        return _best_others(scores, ids, left_out, limit) if len(left_out) else (scores, ids)
 
     def _candidates(self, ids: Ids, limit: int, allowed: Ids | None) -> Ids | None:
         """Return whose exact scores to compute: what was found, or, where that is too little, all that is allowed."""
@@ -212,14 +217,29 @@ class GalleryVersion:
         """Yield row ids (n) and embeddings (n, D), some thousands at a time: of all images, or of those named."""
         return ((some, self.head.embed(pooled)) for some, pooled in self._store.vectors(ids))
 
-    def _ids_of_labels(self, labels: Sequence[str]) -> Ids:
+    def _ids_of(self, selection: Selection) -> tuple[Ids | None, Ids]:
+        """Return the only row ids that a search may find, None for all, and those of all that it must leave out."""
+        without = selection.without_content
+        left_out = self._store.ids_of_content(without) if without else np.empty(0, np.int64)
+        if not selection.labels:
+            return None, left_out
+        return np.setdiff1d(self._ids_of_labels(selection.labels), left_out), left_out[:0]
+
+    def _ids_of_labels(self, labels: Collection[str]) -> Ids:
         ids = []
-        for label in labels:
+        for label in sorted(labels):
             found = self._store.ids_of_label(label)
             if not len(found):
-                raise UnknownLabel(label)
+                raise UnknownLabel(label, self._store.folder.name, self._store.label_names())
             ids.append(found)
         return np.unique(np.concatenate(ids))
+
+
+def _best_others(scores: Array, ids: Ids, left_out: Ids, limit: int) -> tuple[Array, Ids]:
+    """Return the first `limit` of each row of scores and ids (n, m) without some ids; -1 where there are no more."""
+    gone = np.isin(ids, left_out)
+    best = np.argsort(gone, axis=1, kind="stable")[:, :limit]
+    return np.take_along_axis(scores, best, axis=1), np.take_along_axis(np.where(gone, -1, ids), best, axis=1)
 
 
 def _pairs(ids: Sequence[int], labels: Sequence[str], count: int, seed: int) -> tuple[Ids, Ids]:

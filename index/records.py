@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 
 from whymatch.embed import BadRequest, Features, HeadKind
 from whymatch.index.errors import BadName
@@ -41,7 +42,7 @@ class StoredImage:
     """Of the upright image."""
     size_bytes: int
     content_sha256: str
-    """In hexadecimal."""
+    """In hexadecimal; see `content_digest`."""
     create_time: datetime
     """In UTC."""
 
@@ -103,6 +104,11 @@ class GalleryFacts:
     def fingerprint(self) -> str:
         """Fingerprint of what makes the embeddings: the model and the head."""
         return self.head.fingerprint if self.head else self.model
+
+
+def content_digest(content: bytes) -> str:
+    """Return what tells a file from all others; images with the same are copies of one, whatever their names."""
+    return sha256(content).hexdigest()
 
 
 def check_gallery_name(name: str) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +19,7 @@ from whymatch.index.disk import disk_errors, sync
 from whymatch.index.errors import BrokenGallery, ImageExists, NewerFormat, UnknownGallery, UnknownImage
 from whymatch.index.half_maps import HalfMap, expand
 from whymatch.index.open_files import OpenFiles
-from whymatch.index.records import Added, GalleryFacts, HeadFacts, NewImage, StoredImage
+from whymatch.index.records import Added, GalleryFacts, HeadFacts, NewImage, StoredImage, content_digest
 
 Row = tuple[Any, ...]
 Found = TypeVar("Found")
@@ -237,7 +236,7 @@ class Store:
     def _add(
         self, connection: sqlite3.Connection, image: NewImage, feature_map: HalfMap | None, written: list[Path]
     ) -> tuple[int, Added] | ImageExists:
-        digest = sha256(image.content).hexdigest()
+        digest = content_digest(image.content)
         if (stored := _find(connection, image.name)) is not None:
             return _same_or_error(*stored, image, digest)
         content = connection.execute("SELECT id FROM contents WHERE sha256 = ?", (digest,)).fetchone()
@@ -260,7 +259,7 @@ class Store:
         with self._changing():
             with _transaction(self._writer) as connection:
                 if (found := _find(connection, name)) is None:
-                    raise UnknownImage(name)
+                    raise UnknownImage(name, self.folder.name)
                 image_id, image = found
                 connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
                 unused = connection.execute(
@@ -307,7 +306,7 @@ class Store:
         """Return an image. Raises UnknownImage."""
         image = self.find(name)
         if image is None:
-            raise UnknownImage(name)
+            raise UnknownImage(name, self.folder.name)
         return image
 
     def list_images(self, after: str, limit: int) -> list[StoredImage]:
@@ -328,15 +327,23 @@ class Store:
         """Return the row ids of the images with a label."""
         return np.array([row[0] for row in self._read("SELECT id FROM images WHERE label = ?", (label,))], np.int64)
 
-    def id_of(self, name: str) -> int:
-        """Return the row id of an image, -1 if there is none of that name."""
-        rows = self._read("SELECT id FROM images WHERE name = ?", (name,))
-        return rows[0][0] if rows else -1
+    def ids_of_content(self, digest: str) -> NDArray[np.int64]:
+        """Return the row ids of the images with one content."""
+        query = "SELECT images.id FROM images JOIN contents ON contents.id = content_id WHERE sha256 = ?"
+        return np.array([row[0] for row in self._read(query, (digest,))], np.int64)
 
-    def labels(self) -> tuple[list[int], list[str]]:
-        """Return the row ids and the labels of all images that have a label."""
-        rows = self._read("SELECT id, label FROM images WHERE label != '' ORDER BY id")
+    def labels(self, *, distinct: bool = False) -> tuple[list[int], list[str]]:
+        """Return the row ids and the labels of all images that have a label.
+
+        distinct: of those with the same content and label only the first.
+        """
+        first = "AND id IN (SELECT min(id) FROM images GROUP BY content_id, label)" if distinct else ""
+        rows = self._read(f"SELECT id, label FROM images WHERE label != '' {first} ORDER BY id")
         return [row[0] for row in rows], [row[1] for row in rows]
+
+    def label_names(self) -> list[str]:
+        """Return the different labels there are."""
+        return [row[0] for row in self._read("SELECT DISTINCT label FROM images WHERE label != '' ORDER BY label")]
 
     def sample_names(self, count: int, seed: int) -> list[str]:
         """Return the names of `count` images drawn at random, of all if there are not more, in the order of adding."""
@@ -351,7 +358,7 @@ class Store:
                 return self._content_path(self.get(name).content_sha256).read_bytes()
             except FileNotFoundError as err:
                 if self.find(name) is None:  # deleted meanwhile
-                    raise UnknownImage(name) from err
+                    raise UnknownImage(name, self.folder.name) from err
                 raise BrokenGallery(f"the file of image {name!r} is gone from {self._name}; delete and add it") from err
 
     def content_by_hash(self, digest: str) -> bytes | None:
@@ -374,7 +381,7 @@ class Store:
         query = """SELECT name, pooled FROM images JOIN contents ON contents.id = content_id
                    WHERE name IN (SELECT value FROM json_each(?))"""
         rows = self._read(query, (json.dumps(list(names)),))
-        return _in_order(names, {name: np.frombuffer(pooled, np.float32) for name, pooled in rows})
+        return _in_order(names, {name: np.frombuffer(pooled, np.float32) for name, pooled in rows}, self.folder.name)
 
     def features(self, names: Sequence[str]) -> list[StoredFeatures | None]:
         """Return the features of images, None where the feature map is not kept. Raises UnknownImage."""
@@ -383,7 +390,7 @@ class Store:
                    LEFT JOIN feature_maps ON feature_maps.content_id = contents.id
                    WHERE name IN (SELECT value FROM json_each(?))"""
         with closing(self._rows(query, (json.dumps(list(names)),))) as rows:
-            return _in_order(names, {name: _features(*row) for name, *row in rows})
+            return _in_order(names, {name: _features(*row) for name, *row in rows}, self.folder.name)
 
     def vectors(self, ids: NDArray[np.int64] | None = None) -> Iterator[tuple[NDArray[np.int64], Array]]:
         """Return row ids (n) and pooled vectors (n, C), some thousands at a time: of all images, or of those named."""
@@ -490,11 +497,11 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]
         raise
 
 
-def _in_order(names: Sequence[str], found: Mapping[str, Found]) -> list[Found]:
+def _in_order(names: Sequence[str], found: Mapping[str, Found], gallery: str) -> list[Found]:
     """Return what was found for each name. Raises UnknownImage."""
     for name in names:
         if name not in found:
-            raise UnknownImage(name)
+            raise UnknownImage(name, gallery)
     return [found[name] for name in names]
 
 
@@ -539,8 +546,13 @@ def _blob(array: Array | None) -> bytes | None:
 
 
 def _same_or_error(image_id: int, stored: StoredImage, image: NewImage, digest: str) -> tuple[int, Added] | ImageExists:
-    same = (stored.content_sha256, stored.label, stored.metadata) == (digest, image.label, dict(image.metadata))
-    return (image_id, Added(stored, unchanged=True)) if same else ImageExists(image.name)
+    same = {
+        "content": stored.content_sha256 == digest,
+        "label": stored.label == image.label,
+        "metadata": stored.metadata == dict(image.metadata),
+    }
+    differing = [what for what, is_same in same.items() if not is_same]
+    return ImageExists(image.name, differing) if differing else (image_id, Added(stored, unchanged=True))
 
 
 def _insert_content(

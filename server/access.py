@@ -28,11 +28,11 @@ class Tokens:
             return
         kind, _, token = authorization.partition(" ")
         if kind.lower() != "bearer":
-            raise Unauthenticated
+            raise Unauthenticated(given=False)
         if _contains(self.write, token):
             return
         if not _contains(self.read, token):
-            raise Unauthenticated
+            raise Unauthenticated(given=True)
         if not method.partition("/")[2].startswith(READING):
             raise ReadOnlyToken(method)
 

@@ -9,13 +9,17 @@ from typing import Annotated
 
 import typer
 
+from whymatch.embed.pictures.printing import escape_unprintable
 from whymatch.server.config import GeometryMode, LogLevel, PoolingKind, Precision, ServerConfig, Triple
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; by default with the arguments of the process."""
+    escape_unprintable()
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # our own lines say what went wrong
     app(arguments, prog_name="whymatch serve")
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from concurrent.futures import Executor
-from hashlib import sha256
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from whymatch.explain import (
     similarity_target,
     unit_target,
 )
-from whymatch.index import GalleryVersion
+from whymatch.index import GalleryVersion, Selection, content_digest
 from whymatch.server.difference_values import DifferenceRequest, OfClass, OfImage, OfNeighbors, OfUnit
 from whymatch.server.sources import ImageName, Images, Source
 
@@ -66,9 +65,9 @@ def _evidence(asked: OfNeighbors, content: bytes, version: GalleryVersion, featu
     image = asked.image
     if image and image.gallery != version.gallery:
         raise BadTarget(f"image {image.image!r} is of gallery {image.gallery!r}; take one of {version.gallery!r}")
-    own = sha256(content).hexdigest()
-    [matches] = version.search(features.embedding[None], EVIDENCE_NEIGHBORS + 1)
-    found = [match.image for match in matches if match.image.content_sha256 != own][:EVIDENCE_NEIGHBORS]
+    others = Selection(without_content=content_digest(content))
+    [matches] = version.search(features.embedding[None], EVIDENCE_NEIGHBORS, others)
+    found = [match.image for match in matches]
     embeddings = version.embeddings([one.name for one in found])
     if image:
         name, belongs, groups = image.image, [one.name == image.image for one in found], len(found)

@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from whymatch.embed import DecodeLimits, Model
 from whymatch.explain import ColorScale, DifferenceMap, load_picture, render_overlay, signed_scale
-from whymatch.index import Gallery
+from whymatch.index import Gallery, content_digest
 from whymatch.server.difference_values import DifferenceAnswer, DifferenceMaps, DifferenceRequest, OfImage
 from whymatch.server.errors import DeadlineExceeded, ShuttingDown, UnknownExplanation
 from whymatch.server.explanations import Explanations
@@ -66,7 +66,7 @@ class Differences:
         fingerprint = gallery.version.fingerprint
         sources = [one.source for one in request.targets if isinstance(one, OfImage)]
         stored = [one for one in sources if isinstance(one, ImageName)]
-        others = [(await self._images.found(name.gallery, [name.image]))[0].content_sha256 for name in stored]
+        others = [await self._images.digest(name) for name in stored]
         name = await asyncio.to_thread(_name, request, gallery, fingerprint, content, others)
         return self._explanations.keep(RunningDifference(name, fingerprint, request, content))
 
@@ -111,7 +111,7 @@ def _name(request: DifferenceRequest, gallery: Gallery, fingerprint: str, conten
     """Return 32 hexadecimal digits that are the same for the same request for the same images."""
     # A gallery that was deleted and made again may have the same number of changes behind it.
     made = gallery.facts().create_time, gallery.generation()
-    facts = (request.digest, fingerprint, made, sha256(content).hexdigest(), *others)
+    facts = (request.digest, fingerprint, made, content_digest(content), *others)
     return sha256(repr(facts).encode()).hexdigest()[:32]
 
 

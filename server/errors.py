@@ -27,10 +27,9 @@ class Unauthenticated(WhymatchError):
 
     reason = "UNAUTHENTICATED"
 
-    def __init__(self) -> None:
-        super().__init__(
-            "this server requires a token; send one it knows in the metadata `authorization: Bearer TOKEN`"
-        )
+    def __init__(self, *, given: bool) -> None:
+        what = "the server does not know this token" if given else "this server requires a token"
+        super().__init__(f"{what}; send one that it knows (`authorization: Bearer TOKEN`)")
 
 
 class ReadOnlyToken(WhymatchError):

@@ -31,7 +31,7 @@ from whymatch.server.differences import Differences
 from whymatch.server.interceptor import Context
 from whymatch.server.match_maps import MatchMaps, ShownMap, draw, draw_query, shown
 from whymatch.server.regions import weights_of
-from whymatch.server.sources import ImageName, Images
+from whymatch.server.sources import Images
 from whymatch.server.wire import (
     answers_difference,
     answers_explain,
@@ -91,12 +91,11 @@ class ExplainServicer(ExplainServiceServicer):
         gallery, query = requests_shapes.gallery_name(request.parent), requests_shapes.source(request.query, "query")
         label = requests_shapes.label(request.label)
         box_share, size_px = requests_shapes.box_share(request), requests_shapes.overlay_px(request)
-        without = query.image if isinstance(query, ImageName) and query.gallery == gallery else ""
 
-        version = await self._images.version(gallery)
-        others = await asyncio.to_thread(version.label_embeddings, label, without=without)
+        version, own = await self._images.version(gallery), await self._images.digest(query)
+        others = await asyncio.to_thread(version.label_embeddings, label, without_content=own)
         if not len(others):
-            raise NoLabeledPairs(f"{without!r} is the only image of label {label!r}; add others, or send its bytes")
+            raise NoLabeledPairs(f"label {label!r} has no image but the query itself; add others to the gallery")
         features = await self._images.features(query, version.head)
         score, one = await asyncio.to_thread(_with_all, features, others, box_share)
         scale = None

@@ -3,7 +3,6 @@
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from whymatch.explain import (
     fit_patches,
     load_patch_normal,
 )
-from whymatch.index import Gallery, UnknownImage
+from whymatch.index import Gallery, UnknownImage, content_digest
 from whymatch.server.difference_values import DifferenceRequest
 from whymatch.server.logs import logger
 
@@ -113,7 +112,7 @@ def _marginal(
     size: tuple[int, int],
 ) -> Iterator[Progress[MadeSampler]]:
     names = gallery.sample_names(MARGINAL_IMAGES + 1, seed=0)
-    own = sha256(content).digest()
+    own = content_digest(content)
     others: list[NDArray[np.uint8]] = []
     for done, name in enumerate(names, 1):
         pixels = _pixels(gallery, model, limits, name, size=size, without=own)
@@ -133,11 +132,11 @@ def _pixels(
     name: str,
     *,
     size: tuple[int, int] | None = None,
-    without: bytes = b"",
+    without: str = "",
 ) -> NDArray[np.uint8] | None:
     """Return an image as the network gets it; None if it was deleted meanwhile, or is the one to leave out."""
     try:
         content = gallery.content(name)
     except UnknownImage:
         return None
-    return None if sha256(content).digest() == without else model.prepare(content, limits, size=size).pixels
+    return None if content_digest(content) == without else model.prepare(content, limits, size=size).pixels

@@ -43,7 +43,11 @@ class CandidateScores:
         try:
             return _weights(features, self._regions)
         except (BadRegion, EmptyRegion) as err:
-            hint = "" if all(region.relative for region in self._regions) else "; `relative` regions fit all sizes"
+            hint = (
+                ""
+                if all(region.relative for region in self._regions)
+                else "; shares of the image (`relative`) fit all sizes"
+            )
             raise type(err)(f"candidate {name!r}: {err}{hint}") from err
 
 

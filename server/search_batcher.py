@@ -3,17 +3,16 @@
 import asyncio
 import os
 import threading
-from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeAlias
 
 import numpy as np
 
 from whymatch.embed import Array
-from whymatch.index import GalleryVersion, Match
+from whymatch.index import GalleryVersion, Match, Selection
 
-Kind: TypeAlias = tuple[GalleryVersion, int, tuple[str, ...]]
-"""Version of a gallery, limit and labels: what searches must have in common to go together."""
+Kind: TypeAlias = tuple[GalleryVersion, int, Selection]
+"""Version of a gallery, limit and selection: what searches must have in common to go together."""
 Waiting: TypeAlias = tuple[Array, "Future[list[Match]]"]
 
 
@@ -33,9 +32,9 @@ class SearchBatcher:
         """Finish the searches that wait."""
         self._threads.shutdown()
 
-    async def search(self, version: GalleryVersion, embedding: Array, limit: int, labels: Iterable[str]) -> list[Match]:
+    async def search(self, version: GalleryVersion, embedding: Array, limit: int, selection: Selection) -> list[Match]:
         """Return the best matches of a vector, (D,) float32. Raises the errors of `GalleryVersion.search`."""
-        kind = (version, limit, tuple(sorted(set(labels))))
+        kind = (version, limit, selection)
         result: Future[list[Match]] = Future()
         with self._lock:
             running = kind in self._waiting
@@ -60,10 +59,10 @@ class SearchBatcher:
             self._run(kind)
 
     def _search(self, kind: Kind, batch: list[Waiting]) -> None:
-        version, limit, labels = kind
+        version, limit, selection = kind
         try:
             embeddings = np.stack([embedding for embedding, _ in batch])
-            found = version.search(embeddings, limit, labels)
+            found = version.search(embeddings, limit, selection)
         except Exception as err:
             for _, result in batch:
                 result.set_exception(err)

@@ -10,7 +10,7 @@ import numpy as np
 
 from whymatch.embed import Array, Features
 from whymatch.explain import Region
-from whymatch.index import GalleryVersion, Match, UnknownImage
+from whymatch.index import GalleryVersion, Match, Selection, UnknownImage
 from whymatch.server.interceptor import Context
 from whymatch.server.match_maps import CHUNK, draw, find_match_maps
 from whymatch.server.regions import CandidateScores, vector_of
@@ -56,9 +56,10 @@ class SearchServicer(SearchServiceServicer):
     async def Search(self, request: pb.SearchRequest, context: Context) -> pb.SearchResponse:
         """Return the most similar images, best first."""
         gallery, query = requests_shapes.gallery_name(request.parent), requests_search.query(request)
-        limit = requests_shapes.limit(request, "limit", self._max_limit)
-        shown, labels = requests_search.shown(request, limit), requests_search.labels(request)
+        limit = requests_shapes.limit(request, "limit", self._max_limit, flag="--max-limit")
+        shown = requests_search.shown(request, limit)
         requests_search.check_search(request)
+        selection = await self._selection(request, query)
         regions = await requests_shapes.regions(request.regions, "regions", self._images.limits)
         asked = await self._asked(gallery, query, shown, with_features=shown.maps or bool(regions))
         vector = asked.embedding
@@ -68,9 +69,9 @@ class SearchServicer(SearchServiceServicer):
 
         async def attempt() -> pb.SearchResponse:
             if request.best_per_label:
-                matches = await asyncio.to_thread(asked.version.best_of_labels, vector, limit, labels)
+                matches = await asyncio.to_thread(asked.version.best_of_labels, vector, limit, selection)
             else:
-                matches = await self._batcher.search(asked.version, vector, limit, labels)
+                matches = await self._batcher.search(asked.version, vector, limit, selection)
             return await self._answer(pb.SearchResponse, asked, matches, by_regions=bool(regions))
 
         return await _retried(attempt)
@@ -78,11 +79,14 @@ class SearchServicer(SearchServiceServicer):
     async def Rerank(self, request: pb.RerankRequest, context: Context) -> pb.RerankResponse:
         """Return candidates, ordered by regions of the query, of themselves, or of both."""
         gallery, query = requests_shapes.gallery_name(request.parent), requests_shapes.source(request.query, "query")
-        limit = requests_shapes.limit(request, "limit", self._max_limit)
-        candidate_limit = requests_shapes.limit(request, "candidate_limit", self._max_limit, default=DEFAULT_CANDIDATES)
-        shown, labels = requests_search.shown(request, limit), requests_search.labels(request)
+        limit = requests_shapes.limit(request, "limit", self._max_limit, flag="--max-limit")
+        candidate_limit = requests_shapes.limit(
+            request, "candidate_limit", self._max_limit, default=DEFAULT_CANDIDATES, flag="--max-limit"
+        )
+        shown = requests_search.shown(request, limit)
         requests_search.check_rerank(request)
-        named = requests_search.candidates(request, gallery, self._max_limit)
+        names_given = requests_search.candidates(request, gallery, self._max_limit)
+        selection, named = await self._selection(request, query), await self._images.found(gallery, names_given)
         query_regions = await requests_shapes.regions(request.query_regions, "query_regions", self._images.limits)
         match_regions = await requests_shapes.regions(request.match_regions, "match_regions", self._images.limits)
         asked = await self._asked(gallery, query, shown, with_features=True)
@@ -90,9 +94,9 @@ class SearchServicer(SearchServiceServicer):
         vector = await vector_of(asked.features, query_regions)
 
         async def attempt() -> pb.RerankResponse:
-            names = named
-            if not names:
-                found = await self._batcher.search(asked.version, asked.embedding, candidate_limit, labels)
+            names = [image.name for image in named if image.content_sha256 != selection.without_content]
+            if not request.candidates:
+                found = await self._batcher.search(asked.version, asked.embedding, candidate_limit, selection)
                 names = [match.image.name for match in found]
             scores = await self._scores(asked, names, match_regions, vector)
             best = np.argsort(-np.array(scores), kind="stable")[:limit].tolist()
@@ -100,10 +104,14 @@ class SearchServicer(SearchServiceServicer):
             matches = [Match(image, scores[place]) for image, place in zip(images, best, strict=True)]
             return await self._answer(pb.RerankResponse, asked, matches, by_regions=True)
 
-        if not named:
-            return await _retried(attempt)
-        await self._images.found(gallery, named)  # raises before anything is computed
-        return await attempt()
+        return await (attempt() if request.candidates else _retried(attempt))
+
+    async def _selection(self, request: pb.SearchRequest | pb.RerankRequest, query: Query) -> Selection:
+        """Return which images a request may find."""
+        labels = requests_search.labels(request)
+        if isinstance(query, Embedding) or not request.exclude_itself:
+            return Selection(labels)
+        return Selection(labels, await self._images.digest(query))
 
     async def _asked(self, gallery: str, query: Query, shown: requests_search.Shown, *, with_features: bool) -> Asked:
         version = await self._images.version(gallery)

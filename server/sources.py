@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from whymatch.embed import NO_HEAD, Array, Embedder, Features, Head, check_embedding
-from whymatch.index import Galleries, Gallery, GalleryVersion, OtherEmbedding, StoredImage
+from whymatch.index import Galleries, Gallery, GalleryVersion, OtherEmbedding, StoredImage, content_digest
 
 
 class ImageName(NamedTuple):
@@ -101,6 +101,12 @@ class Images:
         if isinstance(source, bytes):
             return source
         return await asyncio.to_thread(self._content, source)
+
+    async def digest(self, source: Source) -> str:
+        """Return the `content_digest` of an image, by which a gallery knows its copies."""
+        if isinstance(source, bytes):
+            return content_digest(source)
+        return (await self.found(source.gallery, [source.image]))[0].content_sha256
 
     async def _embed(self, content: bytes) -> Features:
         """Cancelling this drops the work."""

@@ -165,7 +165,7 @@ def sample_documents() -> dict[str, object]:
         "search": documents.search("q.jpg", bare, {}, by_region=False),
         "search with maps": documents.search("q.jpg", mapped, {"01-query": PATH, "01-match": PATH}, by_region=True),
         "explanation": documents.explanation("q.jpg", "m.jpg", explanation(), {"query": PATH}, {5: PATH}),
-        "label": documents.label_explanation("q", "cat", results.LabelExplanation(0.5, 3, MAP, "f", None), {}),
+        "label": documents.label_explanation("q", "cat", results.LabelExplanation(0.5, 3, MAP, "f", None), None),
         "components": documents.component_shares(results.ComponentShares(vector, vector / 2, vector * 2, 7, "f")),
         "interactive": documents.interactive("q.jpg", interactive(2.0), []),
         "interactive, several": documents.interactive("q.jpg", interactive(float("inf"), 1.0), [PATH, PATH]),

@@ -84,7 +84,6 @@ OWN = {
     ("units segment", "limit"),
     ("units segment", "precision"),
     ("explain match", "cards"),
-    ("compare", "limit"),
 }
 """Numbers that are no request's: 0 for none, or the command's own work."""
 CONNECTION = {"timeout"}

@@ -28,7 +28,7 @@ SERVER, PYTHON, ARCHITECTURE, INDEX = (
 ROOMS = ("proto", "embed", "index", "explain", "server", "client", "tests", "benchmarks", "docs")
 FILE = re.compile(rf"(?<![\w/.-])(?:{'|'.join(map(re.escape, (*ROOMS, '.ci')))})/[\w./-]*[\w/]")
 LONGEST = 120
-OTHER_OPTIONS = {"--help", "--strict", "--constraint", "--editable"}
+OTHER_OPTIONS = {"--help", "--strict", "--constraint", "--editable", "--config-settings"}
 """Of every command, of mypy and of pip."""
 ERROR = re.compile(r"^([│ ]*)[├└]── (\w+)", re.MULTILINE)
 """A row of the tree of errors: how deep, and its name."""

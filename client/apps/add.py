@@ -1,19 +1,19 @@
 """`whymatch add`: find the images, send them with a progress bar, and count the outcomes."""
 
-import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from whymatch.client import AlreadyExists, Client, MessageTooLarge, NewImage, NotFound, WhymatchError, results
 from whymatch.client.adding import FoundImage
 from whymatch.client.apps.plain import Document, record
-from whymatch.client.apps.progress import progress_bar
-from whymatch.client.inputs import read_file
+from whymatch.client.apps.progress import ProgressBar, progress_bar
+from whymatch.client.apps.talk import note
+from whymatch.client.inputs import read_file, require_text
 from whymatch.embed.pictures.folders import LeftOut
 
-
-class UnusableName(ValueError):
-    """The name or label of one file cannot be sent."""
+TAKEN = "IMAGE_EXISTS"
+"""The reason of an image whose name the gallery has already, with another content, label or metadata."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,10 @@ class Summary:
     failures: list[Failure] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
     """How many files of each ending, and which folders of file servers, were found in folders and not tried."""
+    rows_without_file: int = 0
+    """Of a table of labels."""
+    files_without_row: int = 0
+    """Added as they are."""
 
     def leave_out(self, left_out: LeftOut) -> None:
         """Take over what was left out when images were looked for; what cannot be read has failed."""
@@ -51,6 +55,12 @@ class Summary:
         self.unchanged += added.unchanged
         self.added += not added.unchanged
         self.duplicates += bool(added.duplicate_of) and not added.unchanged
+
+    def fail(self, image: FoundImage, error: Exception) -> Failure:
+        """Take over one image that was not added."""
+        reason = error.reason if isinstance(error, WhymatchError) else ""
+        self.failures.append(Failure(str(image.path), image.name, reason, str(error)))
+        return self.failures[-1]
 
     def document(self) -> Document:
         """Return the summary for `--json`."""
@@ -71,51 +81,79 @@ def ensure_gallery(client: Client) -> None:
     except NotFound:
         try:
             client.create_gallery(client.gallery)
-            print(f"created the gallery {client.gallery!r}", file=sys.stderr)
+            note(f"created the gallery {client.gallery!r}")
         except AlreadyExists:  # somebody else was faster
             pass
 
 
 def add_images(client: Client, images: Sequence[FoundImage], summary: Summary) -> None:
-    """Add `images`, with a progress bar and a line for each failure on stderr; count into `summary`."""
-    waiting = {image.name: image for image in images}
+    """Add `images`, with a progress bar and a line for each failure on stderr; count into `summary`.
+
+    Images whose name the gallery has already, with another content, label or metadata, share one line at the end.
+    """
     with progress_bar(len(images), "adding") as progress:
+        _send(client, images, summary, progress)
+        names = {failure.name for failure in summary.failures if failure.reason == TAKEN}
+        if names:
+            progress.say(_what_differs(client, [image for image in images if image.name in names]))
 
-        def fail(image: FoundImage, error: Exception) -> None:
-            del waiting[image.name]
-            reason = error.reason if isinstance(error, WhymatchError) else ""
-            summary.failures.append(Failure(str(image.path), image.name, reason, str(error)))
-            progress.say(f"{image.path}: {error}")
-            progress.advance()
 
-        def read() -> Iterator[NewImage]:
-            for image in list(waiting.values()):
-                try:
-                    content = _content(image)
-                except (OSError, UnusableName) as error:
-                    fail(image, error)
-                else:
-                    yield NewImage(content, image.name, image.label)
+def _send(client: Client, images: Sequence[FoundImage], summary: Summary, progress: ProgressBar) -> None:
+    waiting = {image.name: image for image in images}
 
-        while waiting:
+    def fail(image: FoundImage, error: Exception) -> None:
+        del waiting[image.name]
+        _show(summary.fail(image, error), progress)
+
+    def read() -> Iterator[NewImage]:
+        for image in list(waiting.values()):
             try:
-                for added in client.add(read()):
-                    if added.error:
-                        fail(waiting[added.name], added.error)
-                    else:
-                        del waiting[added.name]
-                        summary.count(added)
-                        progress.advance()
-            except MessageTooLarge as error:  # it ended the stream; of the rest the largest is surely at fault
-                fail(max(list(waiting.values()), key=_size_bytes), error)
+                content = _content(image)
+            except (OSError, ValueError) as error:
+                fail(image, error)
+            else:
+                yield NewImage(content, image.name, image.label, image.metadata)
+
+    while waiting:
+        try:
+            for added in client.add(read()):
+                if added.error:
+                    fail(waiting[added.name], added.error)
+                else:
+                    del waiting[added.name]
+                    summary.count(added)
+                    progress.advance()
+        except MessageTooLarge as error:  # it ended the stream; of the rest the largest is surely at fault
+            fail(max(list(waiting.values()), key=_size_bytes), error)
+
+
+def _show(failure: Failure, progress: ProgressBar) -> None:
+    if failure.reason != TAKEN:  # those are counted at the end
+        progress.say(f"{failure.path}: {failure.message}")
+    progress.advance()
+
+
+def _what_differs(client: Client, taken: Sequence[FoundImage]) -> str:
+    """Say how images differ from those of their names in the gallery, counted by what differs."""
+    stored = {image.name: image for image in client.list()}
+    differing = Counter(_difference(stored[image.name], image) for image in taken if image.name in stored)
+    counts = "; ".join(f"{count} with {what}" for what, count in differing.most_common(3))
+    more = f"; and {len(differing) - 3} other cases" if len(differing) > 3 else ""
+    return (
+        f"the gallery {client.gallery!r} has {len(taken)} images of these names already: {counts}{more}; "
+        "whymatch delete removes them, --gallery adds to another gallery"
+    )
+
+
+def _difference(stored: results.Image, image: FoundImage) -> str:
+    if stored.label != image.label:
+        return f"the label {stored.label!r}, now {image.label!r}"
+    return "other metadata" if dict(stored.metadata) != dict(image.metadata) else "another content"
 
 
 def _content(image: FoundImage) -> bytes:
-    """Read a file. Raises OSError, and UnusableName for names that protobuf cannot carry."""
-    try:
-        (image.name + image.label).encode()
-    except UnicodeEncodeError:
-        raise UnusableName("the name of the file or its label is not UTF-8; rename it") from None
+    """Read a file. Raises OSError, and ValueError for a name or a label that cannot be sent."""
+    require_text(image)
     if image.path.exists() and not image.path.is_file():  # opening a pipe would wait for its writer
         raise OSError(
             "it is a pipe, a socket or a device, and no file" if not image.path.is_dir() else "it is a folder"

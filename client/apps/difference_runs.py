@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whymatch.client.apps.progress import ProgressBar, progress_bar
+from whymatch.client.apps.talk import note
 from whymatch.client.draw.runs import DifferenceRun
 from whymatch.client.results import PredictionDifferenceExplanation
 
@@ -47,7 +47,7 @@ def follow(planned: PlannedRun, runs: list[DifferenceRun], draw: Callable[[Diffe
             planned.ask(progress=watch)
         except KeyboardInterrupt:
             if watch.name:
-                print(f"stopped early; --resume {watch.name} continues from here", file=sys.stderr)
+                note(f"stopped early; --resume {watch.name} continues from here")
             raise
         finally:
             if watch.run:

@@ -99,22 +99,26 @@ def explanation(
     }
 
 
-def label_explanation(
-    query: str, label: str, explanation: results.LabelExplanation, overlays: Mapping[str, Path]
-) -> Document:
+def label_explanation(query: str, label: str, explanation: results.LabelExplanation, overlay: Path | None) -> Document:
     """Return why an image is similar to the images of a label."""
     return {
         "query": query,
         "label": label,
         **record(explanation, "model", "score", "image_count"),
-        "query_map": _similarity_map(explanation.query_map, overlays.get("query")),
+        "query_map": _similarity_map(explanation.query_map, overlay),
     }
 
 
 def component_shares(shares: results.ComponentShares) -> Document:
-    """Return how few channels carry a similarity; entry K - 1 is the share of the score in the K leading channels."""
-    curves = {f"{name}_shares": values for name, values in record(shares, "mean", "low", "high").items()}
-    return record(shares, "model", "pair_count") | curves
+    """Return how few channels carry a similarity; entry K - 1 is the share of the score in the K leading channels.
+
+    `marked` is the point of ten channels, null if there are fewer.
+    """
+    curves, count = record(shares, "mean", "low", "high"), results.MARKED_CHANNELS
+    document = record(shares, "model", "pair_count") | {f"{name}_shares": curve for name, curve in curves.items()}
+    if len(shares.mean) < count:
+        return document | {"marked": None}
+    return document | {"marked": {"channels": count} | {f"{name}_share": curves[name][count - 1] for name in curves}}
 
 
 def _match(rank: int, match: results.Match, overlays: Mapping[str, Path], by_region: bool) -> Document:

@@ -4,15 +4,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from whymatch.client.apps.talk import QUIET
+
 if TYPE_CHECKING:
     from rich.progress import Progress, Task, TaskID
     from rich.text import Text
 
     from whymatch.client import results
 
+RATED_S = 1.0
+"""What is done sooner has no rate that means anything."""
+
 
 class ProgressBar:
-    """A progress bar on stderr, with rate and time left."""
+    """A progress bar on stderr, with rate and time left. It is not seen before there is progress."""
 
     def __init__(self, progress: "Progress", task: "TaskID") -> None:
         self._progress = progress
@@ -20,15 +25,26 @@ class ProgressBar:
 
     def advance(self) -> None:
         """Count one more."""
+        self._show()
         self._progress.advance(self._task)
 
     def reach(self, count: int, total: int) -> None:
         """Show `count` of `total`; a total of 0 is unknown."""
+        self._show()
         self._progress.update(self._task, completed=count, total=total or None)
 
     def turn(self, what: str, counted: str) -> None:
         """Show the progress of `what` from now on; `counted` is what is counted, such as `images`."""
         self._progress.update(self._task, description=what, counted=counted)
+
+    def finish(self) -> None:
+        """Show that all is done that was to be done."""
+        task = self._progress.tasks[self._task]
+        self._progress.update(self._task, completed=task.total or task.completed)
+
+    def _show(self) -> None:
+        if not self._progress.live.is_started:
+            self._progress.start()
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
@@ -45,12 +61,19 @@ def progress_bar(total: int | None, what: str, counted: str = "images") -> Itera
     class Rate(ProgressColumn):
         def render(self, task: "Task") -> "Text":
             speed = task.finished_speed or task.speed
-            return Text(f"{speed:.1f} {task.fields['counted']}/s" if speed else "")
+            rated = speed and (task.finished_time or task.elapsed or 0) >= RATED_S
+            return Text(f"{speed:.1f} {task.fields['counted']}/s" if rated else "")
 
     name = TextColumn("{task.description}", markup=False)
     columns = (name, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield ProgressBar(progress, progress.add_task(what, total=total, counted=counted))
+    progress = Progress(*columns, console=Console(stderr=True), disable=QUIET.get())
+    bar = ProgressBar(progress, progress.add_task(what, total=total, counted=counted))
+    try:
+        yield bar
+        bar.finish()
+    finally:
+        if progress.live.is_started:
+            progress.stop()
 
 
 @contextmanager

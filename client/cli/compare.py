@@ -6,7 +6,11 @@ from typing import Annotated
 
 import typer
 
-from whymatch.client.cli.options import Json
+from whymatch.client.apps.talk import note
+from whymatch.client.cli.failures import fail
+from whymatch.client.cli.options import Json, Quiet
+
+MATCHES = 3
 
 
 def compare(
@@ -48,7 +52,26 @@ def compare(
             show_default="those of the gallery, or all of --queries",
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="How many matches to show.")] = 3,
+    match: Annotated[
+        list[Path] | None,
+        typer.Option(
+            exists=True,
+            metavar="PATH",
+            help="Compare each query with this image, or with those of this folder, under every model; may be given "
+            "repeatedly.",
+            show_default="the matches that each model finds",
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            metavar="N",
+            help="How many matches to show.",
+            show_default=str(MATCHES),
+        ),
+    ] = None,
     count: Annotated[
         int | None,
         typer.Option(
@@ -61,12 +84,16 @@ def compare(
     output: Annotated[Path, typer.Option(file_okay=False, metavar="DIR", help="Where to write the report.")] = Path(
         "compare-output"
     ),
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Search with the same queries under several models, and show their matches and maps side by side.
 
-    Each query is searched without itself. DIR/report.html shows all, DIR/query-NN.png one query each.
+    Each query is searched without itself. With --match nothing is searched: every model explains the same pairs.
+    DIR/report.html shows all, DIR/query-NN.png one query each.
     """
+    if match and limit is not None:
+        raise typer.BadParameter("--match names what is shown, which excludes --limit")
     from whymatch.client.cli.rooms import require_server
 
     require_server()
@@ -81,17 +108,18 @@ def compare(
     try:
         images = find_images([gallery], labels_from_folders=True, include=include, left_out=left_out)
         chosen = find_queries(images, queries or [gallery], include=include_queries, count=count)
+        # One by one: nothing is stored, so names may be the same.
+        matches = [image for path in match or () for image in find_images([path], labels_from_folders=True)]
     except UnusablePaths as error:
         raise typer.BadParameter(str(error)) from None
     for line in left_out.lines():
-        print(line, file=sys.stderr)
+        note(line)
     try:
-        comparison = run(images, chosen, models, output, limit=limit)
+        comparison = run(images, chosen, models, output, limit=limit or MATCHES, matches=matches)
     except (CompareFailed, WhymatchError, OSError) as error:
-        print(f"whymatch: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None
+        raise fail(error) from None
     for failure in comparison.failures:
-        print(f"left out: {failure.path}: {failure.message}", file=sys.stderr)
+        print(f"left out: {failure.path}: {failure.message}", file=sys.stderr)  # an error, which stays
     report = output / "report.html"
     if json:
         documents.print_document(comparison.document() | {"report": str(report)})

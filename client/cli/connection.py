@@ -2,12 +2,15 @@
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from whymatch.client.cli import completion
+from whymatch.client.cli.failures import fail, image_files
+from whymatch.client.cli.options import Quiet
 
 if TYPE_CHECKING:
     from whymatch.client import Client
@@ -31,7 +34,11 @@ def connect(
     gallery: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="The gallery to work on; without it, the one named default.", rich_help_panel=_PANEL
+            envvar="WHYMATCH_GALLERY",
+            metavar="NAME",
+            autocompletion=completion.galleries,
+            help="The gallery to work on; without it, the one named default.",
+            rich_help_panel=_PANEL,
         ),
     ] = None,
     timeout: Annotated[
@@ -102,12 +109,14 @@ def connect_to(address: str, context: typer.Context) -> "Client":
 
 
 def with_client(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of `connect` to `command`, and call it with the client they make as its first argument."""
+    """Add --quiet and the options of `connect` to `command`, and call it with the client they make before the rest."""
     options = inspect.signature(connect).parameters
     own = list(inspect.signature(command).parameters.values())[1:]
+    own.append(inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Quiet))
 
     @functools.wraps(command)
     def run(**arguments: Any) -> None:
+        del arguments["quiet"]  # its callback has heard
         with connect(**{name: arguments.pop(name) for name in options}) as client:
             _report_failure(command, client, arguments)
 
@@ -118,7 +127,7 @@ def with_client(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _report_failure(command: Callable[..., None], client: "Client", arguments: dict[str, Any]) -> None:
-    """Run `command`; say on stderr why it failed, and exit with 1."""
+    """Run `command`; if it fails, say on stderr why, and exit with the code of that."""
     from whymatch.client import WhymatchError
 
     try:
@@ -126,5 +135,4 @@ def _report_failure(command: Callable[..., None], client: "Client", arguments: d
     except BrokenPipeError:  # the reader of our output has left
         raise
     except (WhymatchError, OSError) as error:
-        print(f"whymatch: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None
+        raise fail(error, image_files(arguments)) from None

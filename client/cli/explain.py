@@ -1,21 +1,43 @@
 """The commands `explain match`, `point`, `label`, `components` and `interactive`; more are added from other files."""
 
 import functools
-import sys
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from whymatch.client.apps.progress import unit_bar
-from whymatch.client.cli import prediction_difference, regions
+from whymatch.client.apps.talk import note
+from whymatch.client.cli import completion, prediction_difference, regions
 from whymatch.client.cli.connection import with_client
-from whymatch.client.cli.options import BoxShare, Json, Maps, Match, Query, either_source, named_gallery
+from whymatch.client.cli.groups import Group
+from whymatch.client.cli.options import (
+    BoxShare,
+    Json,
+    Maps,
+    Match,
+    OneImage,
+    Query,
+    content_of,
+    either_source,
+    named_gallery,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from whymatch.client import Box, Client, ComponentShares, MatchExplanation, Region, SimilarityMap
+    from whymatch.client import (
+        Box,
+        Client,
+        ComponentShares,
+        LabelExplanation,
+        MatchExplanation,
+        Region,
+        SimilarityMap,
+        Stored,
+    )
 
 
 def norm(values: list[float] | None) -> list[float] | None:
@@ -26,11 +48,13 @@ def norm(values: list[float] | None) -> list[float] | None:
     return values
 
 
-app = typer.Typer(help="Show where and why images match.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Show where and why images match.", no_args_is_help=True)
 
 Channels = Annotated[
     int | None,
-    typer.Option(min=0, max=2**31 - 1, metavar="N", help="How many leading channels to return.", show_default="10"),
+    typer.Option(
+        min=0, callback=whole_number(32), metavar="N", help="How many leading channels to return.", show_default="10"
+    ),
 ]
 Correspondences = Annotated[
     int | None,
@@ -133,29 +157,37 @@ def explain_point(
 @with_client
 def explain_label(
     client: "Client",
-    query: Query,
-    label: Annotated[str, typer.Argument(metavar="LABEL", help="A label of the gallery.")],
+    queries: Annotated[
+        list[str], typer.Argument(metavar="QUERY...", help="Files, or image:NAME for a stored image; one or several.")
+    ],
+    label: Annotated[
+        str, typer.Argument(metavar="LABEL", autocompletion=completion.labels, help="A label of the gallery.")
+    ],
     box_share: BoxShare = None,
     maps: Maps = None,
     json: Json = False,
 ) -> None:
-    """Show where in an image its similarity to all images of a label lies."""
+    """Show where in an image its similarity to all other images of a label lies.
+
+    The pictures of several images have one scale, and one sheet. --json prints several as a list.
+    """
     from whymatch.client.apps import documents
 
-    explanation = client.explain_label(either_source(query), label, overlays=maps is not None, box_share=box_share)
-    overlays: dict[str, Path] = {}
-    if maps:
-        from whymatch.client.draw import matches
-
-        overlays = matches.write_label(explanation, label, maps)
-        print(maps / "sheet.png", file=sys.stderr)
+    sources = [either_source(query) for query in queries]
+    drawn = maps is not None and len(sources) == 1  # the server's pictures of several would have a scale each
+    found = [client.explain_label(source, label, overlays=drawn, box_share=box_share) for source in sources]
+    files = draw_labels(client, sources, label, found, maps) if maps else []
     if json:
-        documents.print_document(documents.label_explanation(query, label, explanation, overlays))
+        answers = list(zip_longest(queries, found, files))
+        several = [documents.label_explanation(query, label, one, file) for query, one, file in answers]
+        documents.print_document(several if len(several) > 1 else several[0])
         return
-    print(f"score {explanation.score:.4f}, the mean over {explanation.image_count} images labeled {label!r}")
-    print(f"query map adds up to {explanation.query_map.total:.4f}, {frame(explanation.query_map)}")
-    for overlay in overlays.values():
-        print(overlay)
+    for query, one in zip(queries, found, strict=True):
+        which = f"{query}: " if len(queries) > 1 else ""
+        print(f"{which}score {one.score:.4f}, the mean over {one.image_count} images labeled {label!r}")
+        print(f"{which}query map adds up to {one.query_map.total:.4f}, {frame(one.query_map)}")
+    for file in files:
+        print(file)
 
 
 @app.command("components")
@@ -174,7 +206,13 @@ def explain_components(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, max=2**63 - 1, metavar="N", help="Another seed draws other pairs.", show_default="0"),
+        typer.Option(
+            min=0,
+            callback=whole_number(64),
+            metavar="N",
+            help="Another seed draws other pairs.",
+            show_default="0",
+        ),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(dir_okay=False, metavar="FILE.png", help="Draw the curve into this file.")
@@ -191,7 +229,7 @@ def explain_components(
         from whymatch.client.draw import components
 
         components.write_components(shares, plot)
-        print(plot, file=sys.stderr)
+        note(plot)
     if json:
         documents.print_document(documents.component_shares(shares))
     else:
@@ -202,7 +240,7 @@ def explain_components(
 @with_client
 def explain_interactive(
     client: "Client",
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or image:NAME for a stored image.")],
+    image: OneImage,
     layers: Annotated[
         list[str],
         typer.Option("--layer", metavar="LAYER", help="A layer that `whymatch layers` lists; may be given repeatedly."),
@@ -263,7 +301,7 @@ def explain_interactive(
         from whymatch.client.draw import matches
 
         overlays = matches.write_interactive(explanation, maps)
-        print(maps / "sheet.png", file=sys.stderr)
+        note(maps / "sheet.png")
     if json:
         documents.print_document(documents.interactive(image, explanation, overlays))
         return
@@ -301,7 +339,7 @@ def show(
         overlays = matches.write_explanation(
             explanation, folder, query_regions=query_regions, match_regions=match_regions
         )
-        print(folder / "sheet.png", file=sys.stderr)
+        note(folder / "sheet.png")
     cards = draw_cards() if draw_cards else {}
     if json:
         documents.print_document(documents.explanation(query, match, explanation, overlays, cards))
@@ -311,6 +349,22 @@ def show(
         print(file)
 
 
+def draw_labels(
+    client: "Client", sources: "list[Path | Stored]", label: str, found: "list[LabelExplanation]", folder: Path
+) -> list[Path]:
+    """Write the pictures of a label's maps into `folder`, and return those of the maps."""
+    from whymatch.client.draw import labels, matches
+
+    if len(found) == 1:
+        files = list(matches.write_label(found[0], label, folder).values())
+    else:
+        contents = [content_of(client, source) for source in sources]
+        names = [source.name for source in sources]
+        files = labels.write_labels([*map(labels.Explained, names, contents, found)], label, folder)
+    note(folder / "sheet.png")
+    return files
+
+
 def leading_cards(client: "Client", explanation: "MatchExplanation", count: int, folder: Path) -> dict[int, Path]:
     """Write cards of the units of the leading channels, and return the files by channel."""
     from whymatch.client.apps.unit_cards import fetch_cards
@@ -318,7 +372,7 @@ def leading_cards(client: "Client", explanation: "MatchExplanation", count: int,
 
     leading = [(one.channel, one.unit) for one in explanation.channels[:count] if one.unit]
     if not leading:
-        print("no cards: the head of the gallery mixes channels, or their layer is weighed", file=sys.stderr)
+        note("no cards: the head of the gallery mixes channels, or their layer is weighed")
     written: dict[int, Path] = {}
     for layer in dict.fromkeys(unit[0] for _, unit in leading):
         channels = {unit[1]: channel for channel, unit in leading if unit[0] == layer}
@@ -336,18 +390,26 @@ def print_explanation(explanation: "MatchExplanation", *, by_region: bool) -> No
     print(f"query map adds up to {explanation.query_map.total:.4f}, match map to {explanation.match_map.total:.4f}")
     print(f"residual {explanation.residual:.1e}")
     if explanation.channels:
-        print("leading channels " + ", ".join(f"{one.channel}: {one}" for one in explanation.channels))
+        # Behind a head that mixes channels, or under a layer that is weighed, none is a unit of the network.
+        what = "channels" if any(one.unit for one in explanation.channels) else "dimensions"
+        print(f"leading {what} " + ", ".join(f"{one.channel}: {one}" for one in explanation.channels))
+    if explanation.correspondences:
+        print("corresponding cells, each left,top,width,height in pixels:\nrank      score")
     for number, pair in enumerate(explanation.correspondences, start=1):
         print(f"{number:4}  {pair.score:9.6f}  query {corners(pair.query_box)}  match {corners(pair.match_box)}")
 
 
 def print_components(shares: "ComponentShares") -> None:
-    """Print the share of the score in 1, 2, 4, ... leading channels."""
+    """Print the share of the score in 1, 2, 4, ... leading channels, and in the ten that the paper marks."""
+    from whymatch.client.results import MARKED_CHANNELS
+
     print(f"{shares.pair_count} pairs; share of the score in the leading channels: mean, and 10% to 90% of the pairs")
-    counts = [count for count in (2**power for power in range(32)) if count < len(shares.mean)]
-    for count in [*counts, len(shares.mean)]:
-        low, mean, high = (curve[count - 1] for curve in (shares.low, shares.mean, shares.high))
-        print(f"{count:6}  {mean:6.1%}  {low:6.1%} to {high:6.1%}")
+    last = len(shares.mean)
+    for count in sorted({MARKED_CHANNELS, last, *(2**power for power in range(32))}):
+        if count <= last:
+            low, mean, high = (curve[count - 1] for curve in (shares.low, shares.mean, shares.high))
+            mark = "  (the dot in figure 3 of the paper)" if count == MARKED_CHANNELS else ""
+            print(f"{count:6}  {mean:6.1%}  {low:6.1%} to {high:6.1%}{mark}")
 
 
 def frame(one: "SimilarityMap") -> str:

@@ -1,22 +1,26 @@
 """The commands `gallery create`, `gallery list`, `gallery show`, `gallery head` and `gallery delete`."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from whymatch.client.apps.talk import note
+from whymatch.client.cli import completion
 from whymatch.client.cli.connection import with_client
-from whymatch.client.cli.options import Json
+from whymatch.client.cli.groups import Group
+from whymatch.client.cli.options import Json, Yes, require_consent, whole_number
 
 if TYPE_CHECKING:
     import numpy as np
 
     from whymatch.client import Client, Gallery, Head
 
-app = typer.Typer(help="Create, show and delete galleries, and set their heads.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Create, show and delete galleries, and set their heads.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of the gallery.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", autocompletion=completion.galleries, help="The name of the gallery.")
+]
 
 
 @app.command("create")
@@ -74,7 +78,7 @@ def set_head(
         int | None,
         typer.Option(
             min=1,
-            max=2**31 - 1,
+            callback=whole_number(32),
             metavar="N",
             help="How many directions whitening keeps.",
             show_default="the server chooses",
@@ -113,10 +117,16 @@ def set_head(
 
 @app.command("delete")
 @with_client
-def delete_gallery(client: "Client", name: Name) -> None:
+def delete_gallery(client: "Client", name: Name, yes: Yes = False, json: Json = False) -> None:
     """Delete a gallery and everything in it."""
+    from whymatch.client.apps import documents
+
+    count = client.get_gallery(name).image_count
+    require_consent(f"Delete the gallery {name!r} and its {count} images?", yes)
     client.delete_gallery(name)
-    print(f"deleted the gallery {name}", file=sys.stderr)
+    note(f"deleted the gallery {name}")
+    if json:
+        documents.print_document({"deleted": [name]})
 
 
 def print_gallery(gallery: "Gallery", json: bool) -> None:

@@ -1,20 +1,56 @@
 """The options that several commands share, and the images that they name."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whymatch.client.apps.talk import QUIET
+from whymatch.client.cli import completion
+
 if TYPE_CHECKING:
-    from whymatch.client import Stored
+    from whymatch.client import Client, Stored
 
 
 def file_or_stdin(path: Path | None) -> Path | None:
     """Require a file that exists; `-` stands for stdin."""
-    if path is not None and str(path) != "-" and not path.is_file():
-        raise typer.BadParameter(f"there is no file {str(path)!r}")
+    if path is not None and str(path) != "-":
+        require_file(path)
     return path
+
+
+def require_file(path: Path, hint: str = "") -> None:
+    """Require a file that exists, and no folder. `hint` is what else could have been meant."""
+    if path.is_dir():
+        raise typer.BadParameter(f"{str(path)!r} is a folder; give one image of it")
+    if not path.is_file():
+        raise typer.BadParameter(f"there is no file {str(path)!r}{hint}")
+
+
+def whole_number(bits: int) -> Callable[[int | None], int | None]:
+    """Return a callback that requires a number of this many bits, which is what the API can carry."""
+
+    def check(number: int | None) -> int | None:
+        if number is not None and number >= 2 ** (bits - 1):
+            raise typer.BadParameter(f"{number} is too large; take less than 2 to the power of {bits - 1}")
+        return number
+
+    return check
+
+
+def hush(quiet: bool) -> None:
+    """Leave out notes and progress bars, if `quiet`."""
+    QUIET.set(quiet)
+
+
+def require_consent(question: str, yes: bool) -> None:
+    """Ask `question` on the terminal, unless --yes answers it; without a terminal require --yes."""
+    if not yes and not sys.stdin.isatty():
+        raise typer.BadParameter("this cannot be undone, and nobody is here to ask; repeat it with --yes")
+    if not yes:
+        typer.confirm(question, abort=True, err=True)
 
 
 def share(value: float | None) -> float | None:
@@ -24,6 +60,10 @@ def share(value: float | None) -> float | None:
     return value
 
 
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", callback=hush, help="No progress and no notes on stderr; errors stay.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Maps = Annotated[
     Path | None, typer.Option(file_okay=False, metavar="DIR", help="Write pictures of the maps into this folder.")
@@ -41,16 +81,30 @@ BoxShare = Annotated[
 QueryFile = Annotated[
     Path | None, typer.Argument(callback=file_or_stdin, metavar="FILE", help="The query; - reads it from stdin.")
 ]
-StoredQuery = Annotated[str | None, typer.Option(metavar="NAME", help="Search by a stored image.")]
+StoredQuery = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", autocompletion=completion.images, help="Search by a stored image."),
+]
 Labels = Annotated[
-    list[str] | None, typer.Option(metavar="LABEL", help="Only images of this label; may be given repeatedly.")
+    list[str] | None,
+    typer.Option(
+        metavar="LABEL", autocompletion=completion.labels, help="Only images of this label; may be given repeatedly."
+    ),
+]
+ExcludeItself = Annotated[
+    bool, typer.Option("--exclude-itself", help="Leave out the query's own copies: stored images with the same bytes.")
 ]
 Limit = Annotated[
     int | None,
-    typer.Option(min=1, max=2**31 - 1, metavar="N", help="How many matches to return.", show_default="10"),
+    typer.Option(min=1, callback=whole_number(32), metavar="N", help="How many matches to return.", show_default="10"),
 ]
-Query = Annotated[str, typer.Argument(metavar="QUERY", help="A file, or image:NAME for a stored image.")]
-Match = Annotated[str, typer.Argument(metavar="MATCH", help="A file, or image:NAME for a stored image.")]
+_EITHER = "A file, or image:NAME for a stored image."
+Query = Annotated[str, typer.Argument(metavar="QUERY", autocompletion=completion.sources, help=_EITHER)]
+Match = Annotated[str, typer.Argument(metavar="MATCH", autocompletion=completion.sources, help=_EITHER)]
+OneImage = Annotated[str, typer.Argument(metavar="IMAGE", autocompletion=completion.sources, help=_EITHER)]
+ImageName = Annotated[
+    str, typer.Argument(metavar="NAME", autocompletion=completion.images, help="The name of the image.")
+]
 
 
 def named_gallery(context: typer.Context) -> str | None:
@@ -81,6 +135,10 @@ def either_source(text: str) -> "Path | Stored":
 
     if text.startswith("image:"):
         return Stored(text.removeprefix("image:"))
-    if not Path(text).is_file():
-        raise typer.BadParameter(f"there is no file {text!r}; a stored image is written image:NAME")
+    require_file(Path(text), "; a stored image is written image:NAME")
     return Path(text)
+
+
+def content_of(client: "Client", source: "Path | Stored") -> bytes:
+    """Return the file of an image."""
+    return source.read_bytes() if isinstance(source, Path) else client.content(source.name)

@@ -2,14 +2,15 @@
 
 import functools
 import itertools
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
+from whymatch.client.apps.talk import note
+from whymatch.client.cli import completion
 from whymatch.client.cli.connection import MAX_TIMEOUT_S, connect_to, with_client
-from whymatch.client.cli.options import Json, Maps, either_source
+from whymatch.client.cli.options import Json, Maps, content_of, either_source, whole_number
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -70,7 +71,12 @@ def explain_prediction_difference(
     context: typer.Context,
     images: Annotated[
         list[str] | None,
-        typer.Argument(metavar="IMAGE", help="Files, or image:NAME for stored images.", show_default=False),
+        typer.Argument(
+            metavar="IMAGE",
+            autocompletion=completion.sources,
+            help="Files, or image:NAME for stored images.",
+            show_default=False,
+        ),
     ] = None,
     targets: Annotated[
         list[str] | None,
@@ -135,7 +141,13 @@ def explain_prediction_difference(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, max=2**63 - 1, metavar="N", help="Another seed draws other samples.", show_default="0"),
+        typer.Option(
+            min=0,
+            callback=whole_number(64),
+            metavar="N",
+            help="Another seed draws other samples.",
+            show_default="0",
+        ),
     ] = None,
     max_standard_error: Annotated[
         float | None,
@@ -151,7 +163,7 @@ def explain_prediction_difference(
         int | None,
         typer.Option(
             min=1,
-            max=2**53,
+            callback=whole_number(54),
             metavar="N",
             help="How many images the classifier was trained on.",
             show_default="ImageNet",
@@ -305,7 +317,7 @@ def load(client: "Client", source: "Path | Stored") -> "PIL.Image.Image | None":
     """Return the image, to draw it beside its maps."""
     from whymatch.client.draw.differences import load_picture
 
-    return load_picture(source.read_bytes() if isinstance(source, Path) else client.content(source.name))
+    return load_picture(content_of(client, source))
 
 
 def show(runs: "list[DifferenceRun]", folder: Path | None, json: bool, *, several: bool) -> None:
@@ -319,7 +331,7 @@ def show(runs: "list[DifferenceRun]", folder: Path | None, json: bool, *, severa
         from whymatch.client.draw.differences import write_maps
 
         overlays = write_maps(runs, folder)
-        print(folder / "sheet.png", file=sys.stderr)
+        note(folder / "sheet.png")
     if json:
         found = [documents.prediction_difference(*row, overlay) for row, overlay in zip(rows, overlays, strict=True)]
         documents.print_document(found if several or len(found) > 1 else found[0])

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whymatch.client.cli import regions
+from whymatch.client.apps.talk import note
+from whymatch.client.cli import completion, regions
 from whymatch.client.cli.connection import with_client
 from whymatch.client.cli.options import (
     BoxShare,
+    ExcludeItself,
     Json,
     Labels,
     Limit,
@@ -20,6 +22,7 @@ from whymatch.client.cli.options import (
     file_or_stdin,
     require_json_for_maps,
     source,
+    whole_number,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ def search(
     ] = None,
     limit: Limit = None,
     label: Labels = None,
+    exclude_itself: ExcludeItself = False,
     best_per_label: Annotated[
         bool, typer.Option("--best-per-label", help="Return only the best match of each label.")
     ] = False,
@@ -65,6 +69,8 @@ def search(
     ]
     if parts and embedding:
         raise typer.BadParameter("an embedding has no regions; give the image: a file or --image NAME")
+    if exclude_itself and embedding:
+        raise typer.BadParameter("--exclude-itself requires an image: a file or --image NAME, not an embedding")
     result = client.search(
         read_embedding(embedding) if embedding else source(file, image),
         limit=limit,
@@ -74,6 +80,7 @@ def search(
         with_maps=with_maps,
         overlays=maps is not None,
         box_share=box_share,
+        exclude_itself=exclude_itself,
     )
     show(result, str(given[0]), maps, json, query_regions=parts)
 
@@ -89,7 +96,7 @@ def rerank(
         int | None,
         typer.Option(
             min=1,
-            max=2**31 - 1,
+            callback=whole_number(32),
             metavar="N",
             help="Order this many of the most similar images.",
             show_default="100",
@@ -97,10 +104,15 @@ def rerank(
     ] = None,
     candidate: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Order this stored image; may be given repeatedly."),
+        typer.Option(
+            metavar="NAME",
+            autocompletion=completion.images,
+            help="Order this stored image; may be given repeatedly.",
+        ),
     ] = None,
     limit: Limit = None,
     label: Labels = None,
+    exclude_itself: ExcludeItself = False,
     box_share: BoxShare = None,
     with_maps: WithMaps = False,
     maps: Maps = None,
@@ -127,6 +139,7 @@ def rerank(
         with_maps=with_maps,
         overlays=maps is not None,
         box_share=box_share,
+        exclude_itself=exclude_itself,
     )
     show(result, str(file or image), maps, json, query_regions=query_regions, match_regions=match_regions)
 
@@ -148,12 +161,14 @@ def show(
         from whymatch.client.draw import matches
 
         files = matches.write_search(result, folder, query_regions=query_regions, match_regions=match_regions or ())
-        print(folder / "sheet.png", file=sys.stderr)
+        note(folder / "sheet.png")
     by_region = bool(query_regions or match_regions)
     if json:
         documents.print_document(documents.search(query, result, files, by_region=by_region))
-    else:
+    elif len(result):
         print_matches(result, by_region=by_region)
+    else:
+        note("no matches: the gallery is empty or, with --best-per-label, none of its images has a label")
 
 
 def print_matches(result: "SearchResult", *, by_region: bool) -> None:

@@ -1,12 +1,12 @@
 """The command `units report`."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from whymatch.client.apps.progress import unit_bars
+from whymatch.client.apps.talk import note
 from whymatch.client.cli.connection import with_client
 
 if TYPE_CHECKING:
@@ -61,6 +61,6 @@ def report(
         except ReportMismatch as error:
             raise typer.BadParameter(str(error)) from None
         except KeyboardInterrupt:
-            print("stopped early; the same command continues from here", file=sys.stderr)
+            note("stopped early; the same command continues from here")
             raise
     print(page)

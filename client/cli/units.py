@@ -1,6 +1,5 @@
 """The commands `units show`, `labels`, `filters`, `colors`, `receptive-field`, `segment` and `minimal-image`."""
 
-import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from whymatch.client.apps.progress import unit_bar
+from whymatch.client.apps.talk import note
 from whymatch.client.cli import unit_report
 from whymatch.client.cli.connection import connect_to, with_client
-from whymatch.client.cli.options import Json, either_source
+from whymatch.client.cli.groups import Group
+from whymatch.client.cli.options import Json, OneImage, content_of, either_source, whole_number
 from whymatch.client.cli.unit_options import axis_setting, color_thresholds, selectivity_setting, with_settings
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 CLASSES = 5
 """How many classes come with detectors."""
-app = typer.Typer(help="Show what the network's units, the channels of its layers, respond to.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Group, help="Show what the network's units, the channels of its layers, respond to.", no_args_is_help=True
+)
 
 
 def share_of_maximum(value: float | None) -> float | None:
@@ -58,7 +61,9 @@ LabelsOf = Annotated[
 ]
 Seed = Annotated[
     int | None,
-    typer.Option(min=0, max=2**32 - 1, metavar="N", help="Another seed draws other values.", show_default="0"),
+    typer.Option(
+        min=0, callback=whole_number(33), metavar="N", help="Another seed draws other values.", show_default="0"
+    ),
 ]
 
 
@@ -162,7 +167,7 @@ def labels(
         counts = [{label: len(units) for label, units in one.detectors.items()} for one in networks]
         words = [one.text() for one in networks]
         detector_bars([*zip(words, counts, strict=True)]).save(plot)
-        print(plot, file=sys.stderr)
+        note(plot)
     if json:
         documents.print_document(documents.labels(networks, precision))
         return
@@ -200,7 +205,7 @@ def filters(
         from whymatch.client.draw.units import write_filters
 
         files = [*write_filters(found, pictures)]
-        print(pictures / "sheet.png", file=sys.stderr)
+        note(pictures / "sheet.png")
     if json:
         rows = [documents.decoded_filter(one, file) for one, file in zip(found, files, strict=True)]
         documents.print_document({"layer": layer, "filters": rows})
@@ -257,7 +262,7 @@ def colors(
         from whymatch.client.draw.unit_plots import write_plots
 
         for file in [*write_plots(found, pictures), *write_class_sheets(client, found, pictures)]:
-            print(file, file=sys.stderr)
+            note(file)
     if json:
         documents.print_document({"layers": [documents.layer_colors(one) for one in found]})
         return
@@ -313,7 +318,7 @@ def receptive_field(
     with unit_bar(f"{layer}/{unit}") as progress:
         found = client.units.receptive_field(layer, unit, image_count=images, occluder=occluder, progress=progress)
     if pictures:
-        print(write_sheet(field_sheet(found), pictures), file=sys.stderr)
+        note(write_sheet(field_sheet(found), pictures))
     if json:
         documents.print_document(documents.field(found))
         return
@@ -324,7 +329,7 @@ def receptive_field(
 @with_client
 def segment(
     client: "Client",
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or image:NAME for a stored image.")],
+    image: OneImage,
     layer: Layer,
     units: Annotated[
         list[int] | None,
@@ -376,7 +381,8 @@ def segment(
         ),
     ] = None,
     limit: Annotated[
-        int, typer.Option(min=0, max=2**31 - 1, metavar="N", help="Also return this many matches of the image.")
+        int,
+        typer.Option(min=0, callback=whole_number(32), metavar="N", help="Also return this many matches of the image."),
     ] = 0,
     pictures: Pictures = None,
     json: Json = False,
@@ -386,7 +392,7 @@ def segment(
     --detectors shows the objects in an image: where units respond that detect a label, and which.
     """
     from whymatch.client.apps import documents
-    from whymatch.client.draw.units import segment_lines, write_segments
+    from whymatch.client.draw.units import segmentation_lines, write_segments
 
     if units and (detectors or count is not None):
         raise typer.BadParameter("--detectors and --count choose units; leave out those that are named")
@@ -409,7 +415,7 @@ def segment(
     files: list[Path | None] = [None] * len(found.segments)
     if pictures:
         files = [*write_segments(found.segments, pictures)]
-        print(pictures / ("detectors.png" if detectors else "sheet.png"), file=sys.stderr)
+        note(pictures / ("detectors.png" if detectors else "sheet.png"))
     if pictures and detectors:
         from whymatch.client.draw.detectors import detectors_picture
 
@@ -417,21 +423,21 @@ def segment(
     if json:
         documents.print_document(documents.segmentation(image, found, files))
         return
-    for one in found.segments:
-        print("; ".join(segment_lines(one)))
-    if not found.segments:
-        print("no unit that detects a label responds to this image" if detectors else "no unit responds to this image")
-    for likely in found.classes:
-        print(f"{likely.probability:.1%}\t{likely.class_name}")
-    for match in found.matches:
-        print(f"{match.score:.4f}\t{match.label}\t{match.name}")
+    print("\n".join(segmentation_lines(found)))
+    if not any(one.area_share for one in found.segments):
+        note(
+            "none of these units reaches its threshold in the image; leave them out for those that respond most, or "
+            "ask for --detectors, the units that detect a label"
+            if units
+            else "no unit that detects a label responds to this image"
+        )
 
 
 @app.command("minimal-image")
 @with_client
 def minimal_image(
     client: "Client",
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or image:NAME for a stored image.")],
+    image: OneImage,
     target: Annotated[
         str,
         typer.Option(
@@ -488,7 +494,7 @@ def minimal_image(
         )
     sheet = write_minimal_image(steps, pictures, of_match=kind == "match") if pictures else None
     if sheet:
-        print(sheet, file=sys.stderr)
+        note(sheet)
     if json:
         documents.print_document(documents.minimal_image(image, steps, sheet))
         return
@@ -507,11 +513,9 @@ app.command("report")(unit_report.report)
 
 def picture_of(client: "Client", image: str) -> "Image":
     """Return the picture of a file, or of a stored image."""
-    from whymatch.client import Stored
     from whymatch.client.draw.decode import decode
 
-    source = either_source(image)
-    return decode(client.content(source.name) if isinstance(source, Stored) else source.read_bytes())
+    return decode(content_of(client, either_source(image)))
 
 
 def labels_of_layer(client: "Client", layer: str, top: int | None, precision: float) -> "NetworkLabels":

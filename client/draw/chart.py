@@ -21,7 +21,7 @@ SLANT_DEG = 35
 
 Points = Sequence[tuple[float, float]]
 Word = Callable[[float], str]
-Entry = tuple[str, str, Literal["line", "area"]]
+Entry = tuple[str, str, Literal["line", "area", "dot"]]
 """Color, words, and the mark in front of them."""
 
 
@@ -125,6 +125,9 @@ def _key_panel(key: Sequence[Entry]) -> Image.Image:
     for row, (color, words, kind) in enumerate(key):
         middle = 6 + KEY_ROW_PX * (row + 0.5)
         half = 1.5 if kind == "line" else 7
-        draw.rectangle((12, middle - half, 40, middle + half), fill=color)
+        if kind == "dot":
+            draw.ellipse((22, middle - 4, 30, middle + 4), fill=color)
+        else:
+            draw.rectangle((12, middle - half, 40, middle + half), fill=color)
         draw.text((50, middle), words, fill=INK, font=font(14), anchor="lm")
     return panel

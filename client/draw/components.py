@@ -9,7 +9,7 @@ from PIL import Image
 from whymatch.client import results
 from whymatch.client.draw.chart import Chart, Entry, even_ticks, round_step
 
-CURVE, BAND = "#1f5fa8", "#cfe0f3"
+CURVE, BAND, MARK = "#1f5fa8", "#cfe0f3", "#d62728"
 
 
 def write_components(shares: results.ComponentShares, file: Path) -> None:
@@ -27,6 +27,10 @@ def components_picture(shares: results.ComponentShares) -> Image.Image:
     chart.line(_points(shares.mean), CURVE)
     title = f"Share of the similarity score in the leading channels ({shares.pair_count} pairs)"
     key: list[Entry] = [(CURVE, "mean", "line"), (BAND, "10% to 90% of the pairs", "area")]
+    if len(shares.mean) >= results.MARKED_CHANNELS:
+        share = float(shares.mean[results.MARKED_CHANNELS - 1])
+        chart.dot(results.MARKED_CHANNELS, share, MARK)
+        key.append((MARK, f"{results.MARKED_CHANNELS} leading channels: {share:.1%}", "dot"))
     return chart.picture(title, "number of leading channels", "{:g}".format, "{:.0%}".format, key)
 
 

@@ -14,6 +14,7 @@ from whymatch.client.unit_results import (
     DecodedFilter,
     EmpiricalField,
     MinimalImageStep,
+    Segmentation,
     UnitSegment,
 )
 
@@ -154,6 +155,15 @@ def segment_sheet(segments: Sequence[UnitSegment]) -> Image.Image:
     """Return the segments of an image side by side."""
     tiles = [_captioned_lines(one.overlay(), PICTURE, segment_lines(one)) for one in segments if one.overlay_png]
     return framed(_grid(tiles or [text_panel(["no unit responds"], PANEL_PX)], 3))
+
+
+def segmentation_lines(found: Segmentation) -> list[str]:
+    """Return a line for each segment, class and match."""
+    return [
+        *("; ".join(segment_lines(one)) for one in found.segments),
+        *(f"{one.probability:.1%}\t{one.class_name}" for one in found.classes),
+        *(f"{match.score:.4f}\t{match.label}\t{match.name}" for match in found.matches),
+    ]
 
 
 def segment_lines(one: UnitSegment) -> list[str]:

@@ -59,7 +59,7 @@ def client_closed() -> errors.Cancelled:
 def stall(timeout_s: float | None) -> errors.DeadlineExceeded:
     """Return the error for a stream whose answers have stopped."""
     return errors.DeadlineExceeded(
-        f"the server has answered nothing for {timeout_s:g} s; try again, or give the client a longer timeout_s"
+        f"the server has answered nothing for {timeout_s:g} s; try again, or with a longer `timeout_s`"
     )
 
 
@@ -111,7 +111,7 @@ def _explained(code: str, message: str, address: str, deadline_s: float | None, 
     if code == "DEADLINE_EXCEEDED" and deadline_s is not None:
         return f"the call was not done after the {deadline_s:g} s of its deadline"
     if code == "DEADLINE_EXCEEDED":
-        return f"the server at {address} did not answer in time; give the client a longer timeout_s"
+        return f"the server at {address} did not answer in time; try again with a longer `timeout_s`"
     if code == "UNIMPLEMENTED":
         return f"the server at {address} does not know this call; is it an older whymatch? ({message})"
     return message

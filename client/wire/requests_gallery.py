@@ -7,7 +7,7 @@ from pathlib import Path
 
 from numpy.typing import ArrayLike
 
-from whymatch.client.inputs import HeadKind, ImageInput, NewImage, head_layer, image_bytes, image_name
+from whymatch.client.inputs import HeadKind, ImageInput, NewImage, head_layer, image_bytes, image_name, require_text
 from whymatch.client.wire import requests_shapes
 from whymatch.v1 import gallery_service_pb2
 
@@ -20,6 +20,7 @@ def add(new: NewImage | ImageInput, gallery: str) -> gallery_service_pb2.AddImag
     if isinstance(new.content, (str, os.PathLike)) and Path(new.content).is_dir():
         folder = os.fspath(new.content)
         raise ValueError(f"{folder!r} is a folder; write client.add(find_images([{folder!r}])) to add its images")
+    require_text(new)
     return gallery_service_pb2.AddImagesRequest(
         parent=requests_shapes.gallery_path(gallery),
         image_id=image_name(new),

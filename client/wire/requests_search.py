@@ -23,6 +23,7 @@ def search(
     with_maps: bool,
     overlays: bool | int,
     box_share: float | None,
+    exclude_itself: bool,
 ) -> search_service_pb2.SearchRequest:
     """Ask for the matches of `query`."""
     request = search_service_pb2.SearchRequest(
@@ -34,6 +35,7 @@ def search(
         with_maps=with_maps,
         overlays=requests_shapes.overlay_options(overlays),
         box_share=box_share,
+        exclude_itself=exclude_itself,
     )
     if isinstance(query, Embedding):
         request.embedding.values.extend(_vector(query.embedding))
@@ -58,6 +60,7 @@ def rerank(
     with_maps: bool,
     overlays: bool | int,
     box_share: float | None,
+    exclude_itself: bool,
 ) -> search_service_pb2.RerankRequest:
     """Ask to order candidates by parts of their similarity to `query`."""
     return search_service_pb2.RerankRequest(
@@ -74,6 +77,7 @@ def rerank(
         with_maps=with_maps,
         overlays=requests_shapes.overlay_options(overlays),
         box_share=box_share,
+        exclude_itself=exclude_itself,
     )
 
 

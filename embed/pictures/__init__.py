@@ -1,9 +1,8 @@
-"""Image files to upright RGB pixels, the same for server and client: formats, depths, profiles, metadata."""
+"""Image files to upright RGB pixels, the same for server and client: formats, depths, profiles, metadata.
 
-from whymatch.embed.pictures.errors import Unreadable
-from whymatch.embed.pictures.kinds import MEDIA_TYPES, READ, kind_of
-from whymatch.embed.pictures.opening import Opened, flat, open_picture
-from whymatch.embed.pictures.parts import count_scans
-from whymatch.embed.pictures.profiles import to_srgb
+`__init__.pyi` lists the names. Each is imported when it is first used, so that finding files needs no Pillow.
+"""
 
-__all__ = ["MEDIA_TYPES", "READ", "Opened", "Unreadable", "count_scans", "flat", "kind_of", "open_picture", "to_srgb"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

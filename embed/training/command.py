@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
+from whymatch.embed.pictures.printing import escape_unprintable
 from whymatch.embed.terminal import MODEL_HELP, exit_on, progress_bar
 
 if TYPE_CHECKING:
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
 Loss = Literal["triplet", "proxy", "contrastive", "distillation", "stages"]
 PoolingKind = Literal["average", "max", "gem"]
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; by default with the arguments of the process."""
+    escape_unprintable()
     app(arguments, prog_name="whymatch train")
 
 

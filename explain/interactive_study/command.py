@@ -11,6 +11,7 @@ import typer
 
 from whymatch.embed import Aggregation, Array, LeftOut, Model, WhymatchError, find_images, load_named_model
 from whymatch.embed.model import Precision
+from whymatch.embed.pictures.printing import escape_unprintable
 from whymatch.embed.terminal import MODEL_HELP, exit_on, plot_file, progress_bar, short
 from whymatch.explain.interactive import INTERACTIVE_PX
 from whymatch.explain.interactive_study.descriptors import Descriptor, Variant, default_layers, variants
@@ -22,11 +23,17 @@ from whymatch.explain.interactive_study.settings import settings_of
 from whymatch.explain.interactive_study.split import Split, draw_split
 from whymatch.explain.interactive_study.store import Store, describe_images
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; by default with the arguments of the process."""
+    escape_unprintable()
     app(arguments, prog_name="whymatch study")
 
 

@@ -1,14 +1,12 @@
 """Predictions of a model for an image, to compare with altered ones: its class, or its best match in a gallery."""
 
-from hashlib import sha256
-
 import numpy as np
 from numpy.typing import NDArray
 
 from whymatch.embed import Array, Model
 from whymatch.explain.errors import BadTarget
 from whymatch.explain.patches import Pixels
-from whymatch.index import GalleryVersion, StoredImage
+from whymatch.index import GalleryVersion, Selection, StoredImage, content_digest
 
 
 class TopClass:
@@ -54,7 +52,7 @@ class BestMatch:
         """
         self._model = model
         self._version = version
-        self._own = sha256(content).hexdigest()
+        self._others = Selection(without_content=content_digest(content))
         [best] = self._best(self._embeddings(np.stack([pixels])))
         if best is None:
             raise BadTarget(f"gallery {version.gallery!r} has no other image that could match; add some")
@@ -74,10 +72,5 @@ class BestMatch:
 
     def _best(self, embeddings: Array) -> list[StoredImage | None]:
         """Return the best match of each embedding (B, D) among images of other content, None where there is none."""
-        limit, count = 2, self._version.count()
-        while True:
-            found = self._version.search(embeddings, limit)
-            others = [[one.image for one in row if one.image.content_sha256 != self._own] for row in found]
-            if all(others) or limit >= count:
-                return [row[0] if row else None for row in others]
-            limit *= 4
+        found = self._version.search(embeddings, 1, self._others)
+        return [row[0].image if row else None for row in found]

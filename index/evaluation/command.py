@@ -13,6 +13,7 @@ import typer
 
 from whymatch.embed import Array, LeftOut, WhymatchError, load_named_model
 from whymatch.embed.model import Precision
+from whymatch.embed.pictures.printing import escape_unprintable
 from whymatch.embed.terminal import MODEL_HELP, exit_on, plot_file, progress_bar, short
 from whymatch.index.evaluation import histogram
 from whymatch.index.evaluation.embedding import Advance, Unreadable, embed_images
@@ -21,11 +22,14 @@ from whymatch.index.evaluation.plot import save_plot
 from whymatch.index.evaluation.report import Row, document, table
 from whymatch.index.evaluation.trial import Trial, find_trial
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; by default with the arguments of the process."""
+    escape_unprintable()
     app(arguments, prog_name="whymatch evaluate")
 
 

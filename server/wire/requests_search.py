@@ -1,6 +1,5 @@
 """Requests of SearchService, checked at the door."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whymatch.embed import BadRequest
@@ -35,11 +34,11 @@ def query(request: search_service_pb2.SearchRequest) -> Query:
     raise BadRequest("the query is missing; give an `image` or an `embedding`")
 
 
-def labels(request: search_service_pb2.SearchRequest | search_service_pb2.RerankRequest) -> Sequence[str]:
+def labels(request: search_service_pb2.SearchRequest | search_service_pb2.RerankRequest) -> frozenset[str]:
     """Return the labels that a search is for. Raises BadRequest."""
     if len(request.labels) > MAX_LABELS:
         raise BadRequest(f"`labels` holds {len(request.labels)} labels; give at most {MAX_LABELS}")
-    return request.labels
+    return frozenset(request.labels)
 
 
 def shown(request: search_service_pb2.SearchRequest | search_service_pb2.RerankRequest, limit: int) -> Shown:
@@ -53,9 +52,12 @@ def shown(request: search_service_pb2.SearchRequest | search_service_pb2.RerankR
 
 
 def check_search(request: search_service_pb2.SearchRequest) -> None:
-    """Raise BadRequest for regions of an embedding."""
-    if request.regions and request.WhichOneof("query") == "embedding":
-        raise BadRequest("an embedding has no regions; search by an `image`, or leave out `regions`")
+    """Raise BadRequest for what an embedding lacks: regions, and copies in the gallery."""
+    if request.WhichOneof("query") == "embedding":
+        if request.regions:
+            raise BadRequest("an embedding has no regions; search by an `image`, or leave out `regions`")
+        if request.exclude_itself:
+            raise BadRequest("an embedding has no copies; search by an `image`, or leave out `exclude_itself`")
 
 
 def check_rerank(request: search_service_pb2.RerankRequest) -> None:

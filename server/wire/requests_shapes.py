@@ -63,17 +63,27 @@ def source(message: shapes_pb2.ImageSource, field: str) -> Source:
     raise BadRequest(f"`{field}` is missing; give the bytes of an image as `content` or a stored one as `image`")
 
 
-def limit(request: Message, field: str, maximum: int | None, *, least: int = 1, default: int = DEFAULT_LIMIT) -> int:
+def limit(
+    request: Message,
+    field: str,
+    maximum: int | None,
+    *,
+    least: int = 1,
+    default: int = DEFAULT_LIMIT,
+    flag: str = "",
+) -> int:
     """Return a number of things to find. Raises BadLimit.
 
     maximum: None for no other than what there is.
+    flag: that of `whymatch serve` which sets the maximum, if there is one.
     """
     value: int = getattr(request, field)
     if not request.HasField(field):
         return default if maximum is None else min(default, maximum)
     if value < least or (maximum is not None and value > maximum):
         allowed = f"at least {least}" if maximum is None else f"from {least} to {maximum}"
-        raise BadLimit(f"`{field}` is {value}, not {allowed}; ask for as many as that")
+        way = f", or start the server with {flag} {value}" if flag and value > least else ""
+        raise BadLimit(f"`{field}` is {value}, not {allowed}; ask for as many as that{way}")
     return value
 
 

@@ -327,6 +327,9 @@ class Galleries(gallery_grpc.GalleryServiceServicer):
         image.create_time.FromJsonString("2024-05-06T07:08:09Z")
         if images.get(name) == (image, request.content):
             return gallery.AddImagesResponse(image_id=request.image_id, image=image, unchanged=True)
+        if name in images:
+            exists = errors.Error(code=6, reason=errors.ERROR_REASON_IMAGE_EXISTS, message=f"{name} exists")
+            return gallery.AddImagesResponse(image_id=request.image_id, error=exists)
         twins = [other for other, (_, content) in images.items() if content == request.content]
         images[name] = image, request.content
         return gallery.AddImagesResponse(image_id=request.image_id, image=image, duplicate_of=twins[0] if twins else "")
@@ -346,7 +349,7 @@ class Search(search_grpc.SearchServiceServicer):
         query = parts_of(content, request.regions) if content else unit(np.array(request.embedding.values))
         matches = [
             self._match(request, image, query, content, parts_of(stored), stored)
-            for image, stored in self._candidates(request)
+            for image, stored in self._candidates(request, content)
         ]
         matches.sort(key=lambda match: -match.score)
         if request.best_per_label:
@@ -357,7 +360,7 @@ class Search(search_grpc.SearchServiceServicer):
     def Rerank(self, request, context):
         content = self.world.content(request.query)
         query = parts_of(content, request.query_regions)
-        found = [self.world.image(name) for name in request.candidates] or self._candidates(request)
+        found = [self.world.image(name) for name in request.candidates] or self._candidates(request, content)
         whole = parts_of(content).sum((0, 1))
         found = sorted(found, key=lambda candidate: -(whole @ parts_of(candidate[1]).sum((0, 1))))
         matches = [
@@ -367,9 +370,14 @@ class Search(search_grpc.SearchServiceServicer):
         matches.sort(key=lambda match: -match.score)
         return self._answer(request, matches, search.RerankResponse)
 
-    def _candidates(self, request):
+    def _candidates(self, request, query):
         images = self.world.images(request.parent).values()
-        return [(image, stored) for image, stored in images if not request.labels or image.label in request.labels]
+        own = query if request.exclude_itself else None
+        return [
+            (image, stored)
+            for image, stored in images
+            if (not request.labels or image.label in request.labels) and stored != own
+        ]
 
     def _match(self, request, image, query, content, match, stored) -> search.Match:
         overlays = request.HasField("overlays")
@@ -430,7 +438,7 @@ class Explain(explain_grpc.ExplainServiceServicer):
         labeled = [
             stored
             for image, stored in self.world.images(request.parent).values()
-            if image.label == request.label and image.name != request.query.image
+            if image.label == request.label and stored != query
         ]
         if not labeled:
             raise Refused(grpc.StatusCode.NOT_FOUND, "UNKNOWN_LABEL", f"no image is labeled {request.label!r}")

@@ -197,15 +197,15 @@ def test_an_empty_folder_is_misuse(run, tmp_path):
     assert "no images in" in result.stderr
 
 
-def test_a_failure_exits_with_1_and_leaves_stdout_empty(run, colors):
+def test_what_is_not_there_exits_with_3_and_leaves_stdout_empty(run, colors):
     result = run("show", "nothing", "--json")
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (3, "")
     assert result.stderr.startswith("whymatch: no image")
 
 
-def test_an_absent_server_exits_with_1(run):
+def test_an_absent_server_exits_with_4(run):
     result = run("list", "--address", "127.0.0.1:1")
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     assert "start one with `whymatch serve`" in result.stderr
 
 
@@ -304,7 +304,7 @@ def test_list_show_and_delete(run, colors, tmp_path, picture):
     saved = tmp_path / "saved.png"
     assert document(run("show", "red.png", "--json", "--output", saved))["width_px"] == 4
     assert saved.read_bytes() == picture("red")
-    assert run("delete", "red.png", "half.png").exit_code == 0
+    assert run("delete", "red.png", "half.png", "--yes").exit_code == 0
     assert [image["name"] for image in document(run("list", "--json"))["images"]] == ["green.png"]
 
 
@@ -313,8 +313,8 @@ def test_galleries_are_made_listed_shown_and_deleted(run):
     assert run("gallery", "list").stdout == "birds\t0 images\tmodel fake\thead none\n"
     assert [gallery["name"] for gallery in document(run("gallery", "list", "--json"))["galleries"]] == ["birds"]
     assert document(run("gallery", "show", "birds", "--json"))["image_count"] == 0
-    assert run("gallery", "delete", "birds").exit_code == 0
-    assert run("gallery", "show", "birds").exit_code == 1
+    assert run("gallery", "delete", "birds", "--yes").exit_code == 0
+    assert run("gallery", "show", "birds").exit_code == 3
 
 
 def test_serve_without_its_packages_says_how_to_install_them(monkeypatch, run):

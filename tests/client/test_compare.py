@@ -1,6 +1,7 @@
 """`whymatch compare`: its numbers by hand, and a whole run against real servers."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -9,6 +10,7 @@ from sample_pictures import picture
 from typer.testing import CliRunner, Result
 
 from whymatch.client import Box, ColorScale, SimilarityMap, find_images
+from whymatch.client.apps.compare.comparison import Found, Side
 from whymatch.client.apps.compare.measures import half_share, map_distance
 from whymatch.client.apps.compare.run import CompareFailed, Query, compare, find_queries
 from whymatch.client.cli.app import app
@@ -163,6 +165,65 @@ def test_report_and_sheets_hold_all_pictures(done):
         assert sheet.width > 7 * 200
 
 
+@pytest.fixture(scope="module")
+def paired(photos, tmp_path_factory):
+    """A run of two models over given pairs: each cut of one label with a cut of either, and a file that is no image."""
+    output = tmp_path_factory.mktemp("pairs")
+    matches = [photos / label / "train__a.png" for label in ("dogs", "cats")] + [photos / "dogs" / "train__broken.png"]
+    named = [word for path in matches for word in ("--match", path)]
+    result = run(
+        *(photos, "--model", "bundled", "--model", "bundled:max", "--queries", photos / "cats", *named),
+        *("--output", output, "--json"),
+    )
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout), output
+
+
+def test_given_pairs_are_the_same_under_every_model_and_in_their_order(paired):
+    document, _ = paired
+    assert (document["images"], len(document["queries"])) == (2, 3)
+    for query in document["queries"]:
+        for answer in query["answers"]:
+            assert [(match["name"], match["right"]) for match in answer["matches"]] == [("train__a.png", None)] * 2
+            assert [match["label"] for match in answer["matches"]] == ["dogs", "cats"]
+    assert [failure["name"] for failure in document["failures"]] == ["train__broken.png"]
+
+
+def test_given_pairs_have_the_scores_of_each_model(paired):
+    document, _ = paired
+    average, greatest = document["queries"][0]["answers"]  # the picture of the second match itself
+    assert [average["matches"][1]["score"], greatest["matches"][1]["score"]] == pytest.approx([1, 1], abs=1e-5)
+    assert average["matches"][0]["score"] != pytest.approx(greatest["matches"][0]["score"], abs=1e-3)
+    assert [match["map_moved"] for match in average["matches"]] == [None, None]
+    assert all(0 < match["map_moved"] < 1 for match in greatest["matches"])
+    assert [model["precision_at_1"] for model in document["models"]] == [None, None]
+
+
+def test_a_report_of_given_pairs_says_so(paired):
+    _, output = paired
+    page = (output / "report.html").read_text()
+    assert "each with the same 2 matches under" in page
+    assert "its best matches" not in page
+    assert sorted(path.name for path in output.iterdir()) == [f"query-0{n}.png" for n in (1, 2, 3)] + ["report.html"]
+
+
+def test_the_scale_of_a_weak_query_is_its_own():
+    strong, weak = (
+        Found(Path("m"), "m", "", 1, None, similarity_map([high]), similarity_map([high / 2]), None)
+        for high in (0.5, 0.1)
+    )
+    side = Side("bundled", None, [[strong, weak], [weak]])
+    assert [side.scale(number).high for number in (0, 1)] == pytest.approx([0.5, 0.1])
+
+
+def test_a_gallery_of_copies_of_the_query_has_no_match(tmp_path):
+    for name in ("one.png", "copy.png"):
+        picture(1).save(tmp_path / name)
+    images = find_images([tmp_path])
+    with pytest.raises(CompareFailed, match="searched for without itself"):
+        compare(images, find_queries(images, [tmp_path]), ["bundled"], limit=1)
+
+
 def test_a_model_that_cannot_start_is_named_with_the_words_of_the_server(photos):
     images = find_images([photos], label="", labels_from_folders=True)
     with pytest.raises(CompareFailed, match=r"missing\.pth:max") as raised:
@@ -177,6 +238,8 @@ def test_a_model_that_cannot_start_is_named_with_the_words_of_the_server(photos)
         (["--model", "bundled", "--include", "test__*"], "no images whose name matches 'test__*'"),
         (["--model", "bundled", "--include-queries", "test__*"], "no images whose name matches 'test__*'"),
         (["--model", "bundled", "--queries", "missing.png"], "missing.png"),
+        (["--model", "bundled", "--match", "missing.png"], "missing.png"),
+        (["--model", "bundled", "--match", ".", "--limit", "2"], "--match names what is shown, which excludes --limit"),
     ],
 )
 def test_misuse_is_exit_code_2(photos, flags, words):

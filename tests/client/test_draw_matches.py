@@ -8,7 +8,7 @@ from PIL import Image
 
 from whymatch.client import Box, ColorScale, ComponentShares, Mask, Point, Polygon, Region, SimilarityMap
 from whymatch.client.draw.chart import BOTTOM_PX, LEFT_PX, RIGHT_PX, TOP_PX, even_ticks
-from whymatch.client.draw.components import BAND, components_picture, count_ticks
+from whymatch.client.draw.components import BAND, MARK, components_picture, count_ticks
 from whymatch.client.draw.outlines import PAIR_COLORS, draw_best_box, draw_numbered, draw_regions
 from whymatch.client.draw.tiles import scale_panel
 
@@ -112,3 +112,10 @@ def test_ticks_are_round_numbers():
     assert count_ticks(3) == [1, 2, 3]
     assert even_ticks(0, 1) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
     assert even_ticks(-0.1, 1.3) == pytest.approx([-0.5, 0, 0.5, 1, 1.5])
+
+
+def test_ten_channels_are_marked_on_their_curve():
+    line = np.linspace(0, 1, 21, dtype=np.float32)[1:]
+    picture = components_picture(ComponentShares(line, line, line, 1, "m"))
+    x, y = LEFT_PX + (RIGHT_PX - LEFT_PX) * 9 / 19, (TOP_PX + BOTTOM_PX) / 2
+    assert picture.getpixel((round(x), round(y))) == rgb(MARK)

@@ -332,9 +332,9 @@ def test_options_of_another_head_are_misuse(run, colors, world, tmp_path, monkey
     assert world.head_requests == []
 
 
-def test_a_head_that_cannot_be_fitted_exits_with_1(run, client):
+def test_a_head_that_cannot_be_fitted_exits_with_5(run, client):
     result = run("gallery", "head", "default", "centering", "--json")
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (5, "")
     assert "0 images are too few" in result.stderr
 
 
@@ -356,7 +356,7 @@ def test_search_refuses_what_embed_printed_before_the_head_changed(run, ask, col
     assert ask("search", "--embedding", document)["matches"][0]["name"] == "red.png"
     colors.set_head("centering")
     result = run("search", "--embedding", document)
-    assert result.exit_code == 1
+    assert result.exit_code == 5
     assert "another head made this embedding" in result.stderr
     fresh = json.dumps(ask("embed", tmp_path / "query.png", "--gallery", "default")).encode()
     assert ask("search", "--embedding", "-", stdin=fresh)["matches"][0]["name"] == "red.png"

@@ -204,11 +204,11 @@ def test_the_live_picture_is_replaced_at_once(finished, tmp_path):
 # Stopped, and resumed
 
 
-def test_a_failure_shows_the_partial_maps_and_exits_with_1(run, colors, world, tmp_path):
+def test_a_failure_shows_the_partial_maps_and_exits_with_4(run, colors, world, tmp_path):
     world.answers_before_refusal = 6
     folder, live = tmp_path / "maps", tmp_path / "live.png"
     result = run(*RED, "--maps", folder, "--live", live, "--json")
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     assert result.stderr.splitlines()[-1].startswith("whymatch: others want the server, too; ")
     assert result.stderr.splitlines()[-1].endswith("--resume abc")
     found = json.loads(result.stdout)
@@ -222,7 +222,7 @@ def test_a_failure_shows_the_partial_maps_and_exits_with_1(run, colors, world, t
 def test_a_deadline_is_a_failure(run, colors, world):
     world.answers_before_silence = 6
     result = run(*RED, "--deadline", "1")
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     assert "whymatch: the call was not done after the 1 s of its deadline" in result.stderr
     assert "partial, 200 of 400 evaluations" in result.stdout
 
@@ -230,20 +230,20 @@ def test_a_deadline_is_a_failure(run, colors, world):
 def test_a_failure_without_maps_leaves_stdout_empty(run, colors, world, tmp_path):
     world.answers_before_refusal = 3
     result = run(*RED, "--maps", tmp_path / "maps", "--json")
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (4, "")
     assert "resume abc" in result.stderr
     assert not (tmp_path / "maps").exists()
 
 
 def test_of_several_calls_those_before_the_failure_are_shown_as_a_list(run, colors):
     result = run(*RED, "--json", "image:missing")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert [one["complete"] for one in json.loads(result.stdout)] == [True]
 
 
 def test_what_was_stopped_goes_on(run, ask, colors, world, tmp_path):
     world.answers_before_refusal = 5
-    assert run(*RED, "--seed", "4").exit_code == 1
+    assert run(*RED, "--seed", "4").exit_code == 4
     world.answers_before_refusal = 10**9
     found = ask(*COMMAND, "--resume", "abc", "--maps", tmp_path / "maps", "--deadline", "60")
     assert list(found) == [*NAMES, "overlay"]

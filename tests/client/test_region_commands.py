@@ -1,7 +1,12 @@
 """`search`, `rerank` and `explain` on the command line; the numbers are those of `test_regions.py`."""
 
+import numpy as np
 import PIL.Image
 import pytest
+
+from whymatch.client import ComponentShares
+from whymatch.client.apps.documents import component_shares
+from whymatch.client.cli.explain import print_components
 
 HALF = 0.5**0.5
 LEFT = {"left_px": 0, "top_px": 0, "right_px": 2, "bottom_px": 2}
@@ -33,6 +38,16 @@ def test_search_for_the_best_of_each_label(ask, colors, picture):
     colors.add_image(picture("red", "blue"), name="purple.png", label="red")
     found = ask("search", "--image", "red.png", "--best-per-label")
     assert [match["label"] for match in found["matches"]] == ["red", "half", "green"]
+
+
+def test_search_and_rerank_leave_the_query_out(ask, colors, save):
+    every, others = (
+        [match["name"] for match in ask("search", save("query.png"), *flag)["matches"]]
+        for flag in ([], ["--exclude-itself"])
+    )
+    assert every == ["red.png", *others]
+    ranked = ask("rerank", "--image", "red.png", "--match-region", "0%,0%,50%,100%", "--exclude-itself")
+    assert "red.png" not in [match["name"] for match in ranked["matches"]]
 
 
 def test_rerank_by_a_part_of_the_match(run, ask, colors, save, tmp_path):
@@ -71,7 +86,7 @@ def test_explain_match_in_full(run, ask, colors, tmp_path):
     assert list(found["query_map"]) == ["rows", "columns", "values", "total", "best_box", "overlay"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["match.png", "query.png", "sheet.png"]
     text = run(*arguments).stdout
-    assert "leading channels 0: 0.5000 (50.0%)" in text
+    assert "leading dimensions 0: 0.5000 (50.0%)" in text
     assert "   2   0.500000  query 2,0,2,2  match 2,0,2,2" in text
 
 
@@ -90,6 +105,24 @@ def test_explain_point_maps_it_in_the_other_image(ask, colors, side, tmp_path):
     assert found[other]["values"] == [[0, pytest.approx(0.5)]]
     assert found[other]["best_box"] == RIGHT
     assert (tmp_path / "sheet.png").exists()
+
+
+def test_explain_label_of_several_images_has_one_scale(run, ask, colors, save, tmp_path):
+    arguments = ["explain", "label", "image:half.png", save("query.png", "yellow"), "red"]
+    half, yellow = ask(*arguments, "--maps", tmp_path / "maps")
+    assert (half["query"], half["label"], half["score"]) == ("image:half.png", "red", pytest.approx(HALF))
+    assert (yellow["query"], yellow["score"]) == (str(arguments[3]), pytest.approx(HALF))
+    files = [tmp_path / "maps" / name for name in ("01-query.png", "02-query.png")]
+    assert [half["query_map"]["overlay"], yellow["query_map"]["overlay"]] == [str(file) for file in files]
+    assert (tmp_path / "maps" / "sheet.png").exists()
+    lines = run(*arguments).stdout.splitlines()
+    assert lines[0] == "image:half.png: score 0.7071, the mean over 1 images labeled 'red'"
+    assert len(lines) == 4
+
+
+def test_explain_label_needs_an_image_and_a_label(run, colors):
+    assert "Missing argument" in run("explain", "label", "red").stderr
+    assert "there is no file 'red'" in run("explain", "label", "red", "green").stderr
 
 
 def test_explain_label(run, ask, colors, tmp_path):
@@ -112,6 +145,7 @@ def test_explain_components(run, ask, colors, tmp_path):
         "mean_shares": [0.5, 0.75, 1],
         "low_shares": [0.25, 0.5, 1],
         "high_shares": [0.75, 1, 1],
+        "marked": None,
     }
     with PIL.Image.open(plot) as picture:
         assert picture.size == (720, 460)
@@ -122,6 +156,21 @@ def test_explain_components(run, ask, colors, tmp_path):
     ]
 
 
+def test_ten_channels_are_marked_in_words_and_in_json(capsys):
+    curves = (np.linspace(start, 1, 12, dtype=np.float32) for start in (0.5, 0.25, 0.75))
+    shares = ComponentShares(*curves, pair_count=7, model="m")
+    print_components(shares)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["1", "2", "4", "8", "10", "12"]
+    assert [line for line in lines if "figure 3" in line] == [lines[5]]
+    assert component_shares(shares)["marked"] == {
+        "channels": 10,
+        "mean_share": pytest.approx(0.5 + 0.5 * 9 / 11),
+        "low_share": pytest.approx(0.25 + 0.75 * 9 / 11),
+        "high_share": pytest.approx(0.75 + 0.25 * 9 / 11),
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -130,6 +179,7 @@ def test_explain_components(run, ask, colors, tmp_path):
         (["search", "--image", "a", "--box-share", "0"], "more than 0 and at most 1"),
         (["search", "--image", "a", "--box-share", "nan"], "more than 0 and at most 1"),
         (["search", "--embedding", "-", "--region", "0,0,2,2"], "an embedding has no regions"),
+        (["search", "--embedding", "-", "--exclude-itself"], "--exclude-itself requires an image"),
         (["rerank", "--image", "a"], "--query-region"),
         (["rerank", "--match-region", "0,0,2,2"], "give one query"),
         (["rerank", "gone.png", "--match-region", "0,0,2,2"], "no file"),

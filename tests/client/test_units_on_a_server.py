@@ -370,7 +370,7 @@ def test_misuse_says_what_to_write(run, arguments, message):
 
 def test_failures_say_what_the_server_says(run):
     result = run("show", "conv9", 0)
-    assert result.exit_code == 1
+    assert result.exit_code == 5
     assert "'conv9' is no layer of this network" in result.stderr
     assert "no channel 77" in run("show", LAYER, 77).stderr
     assert "no channel 77" in run("receptive-field", LAYER, 77).stderr
@@ -396,7 +396,7 @@ def test_detectors_are_drawn(run, ask, tmp_path):
     assert len(document["matches"]) == 2
     assert document["classes"]
     assert opened(tmp_path / "detectors.png").width > 1000
-    none = run("segment", "image:3.png", "relu", "--detectors", "--precision", 1).stdout
+    none = run("segment", "image:3.png", "relu", "--detectors", "--precision", 1).stderr
     assert "no unit that detects a label responds to this image" in none
     assert len(run("segment", "image:3.png", "relu", "--count", 2).stdout.splitlines()) == 2
     assert run("labels", LAYER, "--plot", tmp_path / "bars.png").exit_code == 0

@@ -158,7 +158,7 @@ def test_what_was_there_before_changes_nothing():
     ("end", "message"),
     [
         (Responses("conv3"), "'conv3' is no layer of this network; near it are conv2, conv1"),
-        (Responses("###"), "'###' is no layer of this network; see `whymatch layers`"),
+        (Responses("###"), "'###' is no layer of this network; `whymatch layers` lists all"),
         (Responses("conv1", (16, 0)), "no cell in row 16, column 0: for this image it has 16 rows of 16 cells"),
         (Responses("conv1", (0, -1)), "no cell in row 0, column -1"),
         (Responses("fc", (0, 1)), "no cell in row 0, column 1: for this image it has 1 rows of 1 cells"),

@@ -14,9 +14,11 @@ from whymatch.index import (
     GalleryExists,
     ImageExists,
     ModelMismatch,
+    Selection,
     UnknownGallery,
     UnknownImage,
     UnknownLabel,
+    content_digest,
 )
 
 
@@ -75,11 +77,27 @@ def test_every_kind_of_index_finds_labels_exactly_and_forgets_what_is_deleted(ga
     assert names(gallery.version.search(query, 1)[0]) == ["10.jpg"]
     odd = [image for image in images if image.label == "odd"]
     best = max(odd, key=lambda image: float(image.features.embedding @ query[0]))
-    [matches] = gallery.version.search(query, 3, ["odd"])
+    [matches] = gallery.version.search(query, 3, Selection(frozenset(["odd"])))
     assert matches[0].image.name == best.name
     assert {match.image.label for match in matches} == {"odd"}
     gallery.delete("10.jpg")
     assert "10.jpg" not in names(gallery.version.search(query, 99)[0])
+
+
+@pytest.mark.parametrize("factory", ["auto", "Flat", "HNSW16", "IVF2,Flat", "PQ8"])
+@pytest.mark.parametrize("copies", [1, 30])
+@pytest.mark.parametrize("labels", [frozenset(), frozenset(["odd"])])
+def test_every_kind_of_index_leaves_out_all_copies_of_an_image(galleries, new_image, factory, copies, labels):
+    gallery = galleries.create("other", index_factory=factory)
+    own, others = new_image(0), [new_image(seed, label=("even", "odd")[seed % 2]) for seed in range(1, 80)]
+    gallery.add([*others, *(replace(own, name=f"copy {n}", label="odd") for n in range(copies))])
+    queries = np.stack([own.features.embedding, others[7].features.embedding])
+    selection = Selection(labels, content_digest(own.content))
+    for limit in (1, 5, 200):
+        for query, found in zip(queries, gallery.version.search(queries, limit, selection), strict=True):
+            expected = [one for one in others if one.label in (labels or ("even", "odd"))]
+            expected.sort(key=lambda one: -float(one.features.embedding @ query))
+            assert names(found) == [one.name for one in expected[:limit]]
 
 
 @pytest.mark.parametrize("factory", ["HNSW16", "IVF2,Flat", "PCA8,IVF2,Flat", "Flat"])
@@ -168,13 +186,16 @@ def test_a_factory_that_needs_training_is_flat_until_there_is_enough(galleries, 
 def test_several_labels_are_any_of_them(gallery, new_image):
     gallery.add([new_image(seed, label=label) for seed, label in enumerate("abc")])
     query = new_image(0).features.embedding[None]
-    assert {match.image.label for match in gallery.version.search(query, 10, ["a", "c"])[0]} == {"a", "c"}
+    assert {match.image.label for match in gallery.version.search(query, 10, Selection(frozenset("ac")))[0]} == {
+        "a",
+        "c",
+    }
 
 
 def test_an_unknown_label_says_so(gallery, new_image):
     gallery.add([new_image(1, label="cat")])
     with pytest.raises(UnknownLabel, match="'dog'"):
-        gallery.version.search(new_image(1).features.embedding[None], 1, ["cat", "dog"])
+        gallery.version.search(new_image(1).features.embedding[None], 1, Selection(frozenset(["cat", "dog"])))
 
 
 def test_an_empty_gallery_finds_nothing(gallery, new_image):

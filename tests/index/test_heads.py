@@ -22,7 +22,16 @@ from whymatch.embed import (
     load_model,
 )
 from whymatch.embed.pooling import Pooling
-from whymatch.index import BadIndexFactory, Galleries, ModelMismatch, NewImage, StorageFull, UnknownGallery
+from whymatch.index import (
+    EVERYTHING,
+    BadIndexFactory,
+    Galleries,
+    ModelMismatch,
+    NewImage,
+    Selection,
+    StorageFull,
+    UnknownGallery,
+)
 
 CHANNELS = DIMENSIONS
 
@@ -100,10 +109,10 @@ def names(images) -> list[str]:
     return [image.name for image in images]
 
 
-def found(version, queries, limit, labels=()):
+def found(version, queries, limit, selection=EVERYTHING):
     """Names and scores of the matches of each query."""
     return [
-        [(match.image.name, match.score) for match in matches] for matches in version.search(queries, limit, labels)
+        [(match.image.name, match.score) for match in matches] for matches in version.search(queries, limit, selection)
     ]
 
 
@@ -224,7 +233,7 @@ def test_labels_are_searched_and_drawn_behind_the_head(filled, images, fitting):
     set_head(filled, fitting)
     version = filled.version
     odd = images[1::2]
-    [matches] = found(version, version.embeddings(["3.jpg"]), 20, ["odd"])
+    [matches] = found(version, version.embeddings(["3.jpg"]), 20, Selection(frozenset(["odd"])))
     assert sorted(name for name, _ in matches) == sorted(names(odd))
     best = version.best_of_labels(version.embeddings(["3.jpg"])[0], 2)
     assert best[0].image.name == "3.jpg"

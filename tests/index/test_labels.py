@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from whymatch.index import UnknownLabel
+from whymatch.index import Selection, UnknownLabel, content_digest
 
 
 @pytest.fixture(params=["Flat", "HNSW16"])
@@ -36,9 +36,12 @@ def test_the_best_match_of_each_label_is_the_brute_force_one(labeled, new_image,
 
 def test_only_given_labels_have_a_best_match(labeled, new_image):
     query = new_image(77).features.embedding
-    assert {match.image.label for match in labeled.version.best_of_labels(query, 10, ["b", "d"])} == {"b", "d"}
+    assert {match.image.label for match in labeled.version.best_of_labels(query, 10, Selection(frozenset("bd")))} == {
+        "b",
+        "d",
+    }
     with pytest.raises(UnknownLabel, match="'nothing'"):
-        labeled.version.best_of_labels(query, 10, ["nothing"])
+        labeled.version.best_of_labels(query, 10, Selection(frozenset(["nothing"])))
 
 
 def test_without_labels_there_is_no_best_match(gallery, new_image):
@@ -48,10 +51,19 @@ def test_without_labels_there_is_no_best_match(gallery, new_image):
 
 def test_the_embeddings_of_a_label_are_those_of_its_images(labeled, new_image):
     expected = np.stack([new_image(seed).features.embedding for seed in (28, 29, 30)])
-    assert np.allclose(np.sort(labeled.version.label_embeddings("b"), axis=0), np.sort(expected, axis=0), atol=1e-6)
-    assert np.allclose(labeled.version.label_embeddings("b", without="28.jpg"), expected[1:], atol=1e-6)
-    assert np.allclose(labeled.version.label_embeddings("b", without="0.jpg"), labeled.version.label_embeddings("b"))
-    assert labeled.version.label_embeddings("d", without="33.jpg").shape == (0, expected.shape[1])
+    of_label = labeled.version.label_embeddings
+    assert np.allclose(np.sort(of_label("b"), axis=0), np.sort(expected, axis=0), atol=1e-6)
+    own, other, last = (content_digest(new_image(seed).content) for seed in (28, 0, 33))
+    assert np.allclose(of_label("b", without_content=own), expected[1:], atol=1e-6)
+    assert np.allclose(of_label("b", without_content=other), of_label("b"))
+    assert of_label("d", without_content=last).shape == (0, expected.shape[1])
+
+
+def test_a_best_match_is_no_copy_of_the_query(labeled, new_image):
+    query, own = new_image(33).features.embedding, content_digest(new_image(33).content)
+    others = [match for match in labeled.version.best_of_labels(query, 9) if match.image.label != "d"]
+    assert labeled.version.best_of_labels(query, 9, Selection(without_content=own)) == others
+    assert labeled.version.best_of_labels(query, 9, Selection(frozenset("d"), own)) == []
 
 
 def test_pairs_are_different_images_of_one_label_and_repeatable(labeled, new_image):
@@ -67,6 +79,14 @@ def test_pairs_are_different_images_of_one_label_and_repeatable(labeled, new_ima
     again = labeled.version.labeled_pairs(500, seed=3)
     assert np.array_equal(first, again[0])
     assert not np.array_equal(first, labeled.version.labeled_pairs(500, seed=4)[0])
+
+
+def test_copies_of_one_image_are_no_pair(gallery, new_image):
+    gallery.add([new_image(1, "one", "a"), new_image(1, "copy", "a"), new_image(2, "two", "b")])
+    assert len(gallery.version.labeled_pairs(10, seed=0)[0]) == 0
+    gallery.add([new_image(3, "other", "a")])
+    scores = np.sum(np.multiply(*gallery.version.labeled_pairs(10, seed=0)), axis=1)
+    assert scores == pytest.approx(new_image(1).features.embedding @ new_image(3).features.embedding, abs=1e-6)
 
 
 def test_there_are_no_pairs_where_no_label_is_shared(gallery, new_image):

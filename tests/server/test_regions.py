@@ -28,5 +28,6 @@ def test_each_candidate_is_scored_with_the_cells_of_its_own_size_and_grid():
 
 def test_a_candidate_that_a_region_does_not_fit_is_named():
     small = features(0, 9, 9, 2, 2)
-    with pytest.raises(BadRegion, match=r"candidate 'small.jpg': the box 0, 0, 10, 5 is not in the image"):
-        CandidateScores([BOX], small.embedding).of(["small.jpg"], [small])
+    outside = Region(Box(10, 0, 20, 5))
+    with pytest.raises(BadRegion, match=r"candidate 'small.jpg': the box from 10, 0 to 20, 5 .*`relative`"):
+        CandidateScores([outside], small.embedding).of(["small.jpg"], [small])

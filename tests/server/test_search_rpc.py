@@ -9,11 +9,11 @@ from sample_pictures import png
 from server_harness import failure
 from small_weights import DIMENSIONS
 
-from whymatch.index import Galleries, GalleryVersion, NewImage, UnknownImage
+from whymatch.index import EVERYTHING, Galleries, GalleryVersion, NewImage, Selection, UnknownImage
 from whymatch.server.search_batcher import SearchBatcher
 from whymatch.server.search_servicer import SearchServicer
 from whymatch.server.sources import Images
-from whymatch.v1.search_service_pb2 import SearchRequest
+from whymatch.v1.search_service_pb2 import RerankRequest, SearchRequest
 
 
 def names(response) -> list[str]:
@@ -63,6 +63,48 @@ def test_ten_matches_come_unless_told(api, photos):
 def test_labels_filter(api, photos):
     found = api.search(by_content(photos, 1, labels=["even"], limit=12))
     assert sorted(names(found)) == sorted(f"{n}.png" for n in range(0, 12, 2))
+
+
+@pytest.fixture
+def doubled(api, parent):
+    """Six pictures, of which one is stored twice."""
+    api.add(parent, {f"{n}.png": png(n) for n in range(6)}, label="any")
+    api.add(parent, {"copy.png": png(3)}, label="any")
+    return parent
+
+
+def test_a_query_finds_neither_itself_nor_its_copies_where_they_are_excluded(api, doubled, photos):
+    others = [name for name in names(api.search(by_content(doubled, 3))) if name not in ("3.png", "copy.png")]
+    stored = [{"image": f"{doubled}/images/copy.png"}, {"image": f"{photos}/images/3.png"}]
+    for image in ({"content": png(3)}, *stored):
+        for options in ({}, {"labels": ["any"]}, {"regions": [{"box": {"right_px": 96, "bottom_px": 64}}]}):
+            asked = SearchRequest(parent=doubled, image=image, exclude_itself=True, limit=3, **options)
+            assert names(api.search(asked)) == others[:3]
+    best = SearchRequest(parent=doubled, image=stored[0], exclude_itself=True, best_per_label=True)
+    assert names(api.search(best)) == others[:1]
+
+
+def test_nothing_is_excluded_where_the_query_is_not_stored(api, doubled):
+    asked = [by_content(doubled, 50, exclude_itself=excluded) for excluded in (True, False)]
+    assert len({tuple(names(api.search(one))) for one in asked}) == 1
+
+
+def test_candidates_are_no_copies_of_the_query_where_they_are_excluded(api, doubled):
+    whole = {"box": {"right_px": 1, "bottom_px": 1}, "relative": True}
+    asked = RerankRequest(
+        parent=doubled, query={"content": png(3)}, query_regions=[whole], exclude_itself=True, candidate_limit=5
+    )
+    found = names(api.rerank(asked))
+    assert sorted(found) == [f"{n}.png" for n in (0, 1, 2, 4, 5)]
+    asked.candidates.extend(f"{doubled}/images/{name}.png" for name in ("copy", 3, 5))
+    assert names(api.rerank(asked)) == ["5.png"]
+    del asked.candidates[2]
+    assert names(api.rerank(asked)) == []
+
+
+def test_an_embedding_has_no_copies_to_exclude(api, photos, embed):
+    asked = by_vector(photos, embed(png(3)).embedding, exclude_itself=True)
+    assert failure(lambda: api.search(asked)) == ("INVALID_ARGUMENT", "BAD_REQUEST")
 
 
 @pytest.mark.parametrize("gallery", ["photos", "lean"])
@@ -159,7 +201,7 @@ def test_a_query_that_vanishes_ends_the_search_though_a_match_has_its_name(model
         """The query, a stored image of another gallery, is deleted before its picture is drawn."""
 
         async def content(self, source):
-            raise UnknownImage(source.image)
+            raise UnknownImage(source.image, "default")
 
     with Galleries(tmp_path, model) as galleries:
         for name in ("queries", "matches"):
@@ -211,7 +253,9 @@ def test_searches_that_wait_go_together_and_each_gets_its_own_answer():
 
     async def search_all() -> list[list[float]]:
         batcher = SearchBatcher()
-        searches = asyncio.gather(*[batcher.search(gallery, np.full(2, n, np.float32), 5, ()) for n in range(20)])
+        searches = asyncio.gather(
+            *[batcher.search(gallery, np.full(2, n, np.float32), 5, EVERYTHING) for n in range(20)]
+        )
         await asyncio.sleep(0)  # now all wait
         gallery.may_answer.set()
         return await searches
@@ -240,7 +284,9 @@ def test_searches_that_wait_when_the_batcher_closes_get_their_answers():
 
     async def search() -> list[list[float]]:
         batcher = SearchBatcher()
-        searches = asyncio.gather(*[batcher.search(gallery, np.full(2, n, np.float32), 5, ()) for n in range(9)])
+        searches = asyncio.gather(
+            *[batcher.search(gallery, np.full(2, n, np.float32), 5, EVERYTHING) for n in range(9)]
+        )
         await asyncio.sleep(0)
         closing = asyncio.create_task(asyncio.to_thread(batcher.close))
         await asyncio.sleep(0.05)
@@ -254,7 +300,7 @@ def test_searches_that_wait_when_the_batcher_closes_get_their_answers():
 def test_an_error_reaches_every_search_of_the_batch(model, tmp_path):
     async def search(version: GalleryVersion) -> list[str]:
         batcher = SearchBatcher()
-        searches = [batcher.search(version, np.ones(2, np.float32), 5, ("no",)) for _ in range(3)]
+        searches = [batcher.search(version, np.ones(2, np.float32), 5, Selection(frozenset(["no"]))) for _ in range(3)]
         return [type(err).__name__ for err in await asyncio.gather(*searches, return_exceptions=True)]
 
     with Galleries(tmp_path, model) as galleries:

@@ -46,7 +46,7 @@ def test_what_is_not_the_callers_mistake_is_internal_and_says_nothing():
 
 @pytest.mark.parametrize("letter", ["a", "ä", "𝄞"])
 def test_a_status_fits_into_the_metadata_that_clients_accept(letter):
-    status = to_status(UnknownLabel(letter * 10_000))
+    status = to_status(UnknownLabel(letter * 10_000, "default", []))
     ((_, details),) = status.trailing_metadata
     assert MAX_MESSAGE_BYTES <= len(status.details.encode()) < MAX_MESSAGE_BYTES + 10
     assert 3 * len(status.details.encode()) + 4 / 3 * len(details) < 8000

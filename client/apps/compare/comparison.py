@@ -33,7 +33,7 @@ class Found:
     score: float
     """Cosine similarity in the model's own space, -1 to 1."""
     right: bool | None
-    """Whether it has the query's label; None if that is unknown."""
+    """Whether it has the query's label; None if that is unknown, or if the pair was given and not found."""
     query_map: SimilarityMap
     match_map: SimilarityMap
     moved: float | None
@@ -56,10 +56,9 @@ class Side:
     answers: Sequence[Sequence[Found]]
     """The matches of each query, best first; there is at least one."""
 
-    @property
-    def scale(self) -> ColorScale:
-        """The one scale of all maps of this model."""
-        return common_scale(one for found in self._found() for one in (found.query_map, found.match_map))
+    def scale(self, number: int) -> ColorScale:
+        """Return the one scale of this model's maps of a query, counted from 0: those of weak queries are not dim."""
+        return common_scale(one for found in self.answers[number] for one in (found.query_map, found.match_map))
 
     @property
     def precision_at_1(self) -> float | None:
@@ -103,12 +102,14 @@ class Comparison:
     """The same queries under several models."""
 
     image_count: int
-    """Images in the gallery."""
+    """Images in the gallery, or given as matches."""
     queries: Sequence[Query]
     sides: Sequence[Side]
     """One for each model; the maps of all are compared with those of the first."""
     failures: Sequence[Failure]
     """Images that could not be read, and are left out."""
+    pairs_given: bool = False
+    """Whether the matches were given, and every model compares the same pairs; else each shows what it found."""
 
     def document(self) -> Document:
         """Return the comparison for `--json`; these names are promises to other programs."""

@@ -4,11 +4,11 @@ The first model's server stays: it explains the pairs that the other models foun
 compared with the first model's map of the same two images.
 """
 
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from whymatch.client import Client, InvalidArgument, Match, MessageTooLarge, Stored
 from whymatch.client.adding import FoundImage, find_images
@@ -18,9 +18,11 @@ from whymatch.client.apps.compare.comparison import Comparison, Found, Query, Si
 from whymatch.client.apps.compare.measures import map_distance
 from whymatch.client.apps.local_server import ServerNotStarted, local_server
 from whymatch.client.apps.progress import progress_bar
+from whymatch.client.apps.talk import note
 from whymatch.client.draw.maps import SMALL_PX, fitted_down
 from whymatch.client.results import SimilarityMap
 
+Named = TypeVar("Named", Query, FoundImage)
 SAMPLE = 6
 """How many queries are taken from a folder by default."""
 
@@ -51,11 +53,20 @@ def find_queries(
 
 
 def run(
-    images: Sequence[FoundImage], queries: Sequence[Query], models: Sequence[str], output: Path, *, limit: int = 3
+    images: Sequence[FoundImage],
+    queries: Sequence[Query],
+    models: Sequence[str],
+    output: Path,
+    *,
+    limit: int,
+    matches: Sequence[FoundImage] = (),
 ) -> Comparison:
-    """Compare `models`; write `output/report.html`, and a picture `output/query-NN.png` for each query."""
+    """Compare `models`; write `output/report.html`, and a picture `output/query-NN.png` for each query.
+
+    matches: what each query is compared with under every model; empty for the `limit` best of `images` under each.
+    """
     output.mkdir(parents=True, exist_ok=True)
-    comparison = compare(images, queries, models, limit=limit)
+    comparison = compare_pairs(queries, matches, models) if matches else compare(images, queries, models, limit=limit)
     paths = {found.path for side in comparison.sides for answer in side.answers for found in answer}
     paths |= {query.path for query in comparison.queries}
     pictures = {path: fitted_down(path.read_bytes(), SMALL_PX) for path in paths}
@@ -87,10 +98,28 @@ def compare(images: Sequence[FoundImage], queries: Sequence[Query], models: Sequ
     return Comparison(len(images), queries, sides, list(left_out.values()))
 
 
+def compare_pairs(queries: Sequence[Query], matches: Sequence[FoundImage], models: Sequence[str]) -> Comparison:
+    """Compare each of `queries` with each of `matches` under each of `models`; unreadable images are left out.
+
+    Raises:
+        CompareFailed: a model cannot be served, or nothing is left.
+        WhymatchError: a call failed.
+    """
+    left_out: dict[str, Failure] = {}
+    sides: list[Side] = []
+    for number, name in enumerate(models, start=1):
+        with _serving(name, number, len(models)) as client:
+            if not sides:
+                queries, matches = _readable(client, queries, left_out), _readable(client, matches, left_out)
+                _require_pairs(queries, matches)
+            sides.append(_explain(name, client, sides[0] if sides else None, queries, matches))
+    return Comparison(len(matches), queries, sides, list(left_out.values()), pairs_given=True)
+
+
 @contextmanager
 def _serving(name: str, number: int, count: int) -> Iterator[Client]:
     """Serve the model `name` with an empty gallery, and delete it at the end."""
-    print(f"model {number} of {count}: {name}", file=sys.stderr)
+    note(f"model {number} of {count}: {name}")
     try:
         with (
             tempfile.TemporaryDirectory(prefix="whymatch-compare-") as data,
@@ -111,16 +140,16 @@ def _add(client: Client, images: Sequence[FoundImage], left_out: dict[str, Failu
     return [image for image in images if str(image.path) not in left_out]
 
 
-def _readable(client: Client, queries: Sequence[Query], left_out: dict[str, Failure]) -> list[Query]:
-    """Return the queries that the server can embed, and put the others into `left_out`."""
+def _readable(client: Client, images: Sequence[Named], left_out: dict[str, Failure]) -> list[Named]:
+    """Return the images that the server can embed, and put the others into `left_out`."""
     readable = []
-    for query in queries:
+    for image in images:
         try:
-            client.embed(query.path)
-            readable.append(query)
+            client.embed(image.path)
+            readable.append(image)
         except (InvalidArgument, MessageTooLarge, OSError) as error:
             reason = getattr(error, "reason", "")
-            left_out[str(query.path)] = Failure(str(query.path), query.name, reason, str(error))
+            left_out[str(image.path)] = Failure(str(image.path), image.name, reason, str(error))
     return readable
 
 
@@ -129,8 +158,13 @@ def _require_matches(images: Sequence[FoundImage], queries: Sequence[Query]) -> 
         raise CompareFailed("no image of the gallery could be read; the lines above say why")
     if not queries:
         raise CompareFailed("no query could be read; choose others with --queries or --include-queries")
-    if len(images) == 1 and any(query.own == images[0].name for query in queries):
-        raise CompareFailed("a query is searched for without itself, and the gallery holds no other image")
+
+
+def _require_pairs(queries: Sequence[Query], matches: Sequence[FoundImage]) -> None:
+    if not queries:
+        raise CompareFailed("no query could be read; choose others with --queries or --include-queries")
+    if not matches:
+        raise CompareFailed("no match could be read; choose others with --match")
 
 
 def _search(
@@ -140,9 +174,10 @@ def _search(
     answers = []
     with progress_bar(len(queries), "searching") as progress:
         for query in queries:
-            result = client.search(query.path, limit=limit + bool(query.own), with_maps=True)
-            matches = [match for match in result if match.name != query.own][:limit]
-            answers.append([_found(first, query, match, paths[match.name]) for match in matches])
+            result = client.search(query.path, limit=limit, with_maps=True, exclude_itself=True)
+            if not len(result):
+                raise CompareFailed("a query is searched for without itself, and the gallery holds no other image")
+            answers.append([_found(first, query, match, paths[match.name]) for match in result])
             progress.advance()
     return Side(name, client.model(), answers)
 
@@ -158,6 +193,25 @@ def _found(first: Client | None, query: Query, match: Match, path: Path) -> Foun
 def _moved(first: Client, query: Query, match: str, query_map: SimilarityMap) -> float | None:
     before = first.explain_match(query.path, Stored(match), channel_limit=0, correspondence_limit=0)
     return map_distance(before.query_map, query_map)
+
+
+def _explain(
+    name: str, client: Client, first: Side | None, queries: Sequence[Query], matches: Sequence[FoundImage]
+) -> Side:
+    """Explain all pairs, and compare their maps with those of the first model, if there is one."""
+    answers: list[list[Found]] = []
+    with progress_bar(len(queries), "comparing") as progress:
+        for number, query in enumerate(queries):
+            before = first.answers[number] if first else [None] * len(matches)
+            answers.append([_pair(client, query, *pair) for pair in zip(matches, before, strict=True)])
+            progress.advance()
+    return Side(name, client.model(), answers)
+
+
+def _pair(client: Client, query: Query, match: FoundImage, before: Found | None) -> Found:
+    found = client.explain_match(query.path, match.path, channel_limit=0, correspondence_limit=0)
+    moved = map_distance(before.query_map, found.query_map) if before else None
+    return Found(match.path, match.name, match.label, found.score, None, found.query_map, found.match_map, moved)
 
 
 def _known_label(label: str, own: str, gallery: Sequence[FoundImage]) -> str:

@@ -1,6 +1,6 @@
 """The picture that `whymatch compare` writes of each query: a row for each model, with the maps of both sides."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image
@@ -17,15 +17,15 @@ TILE = (200, 200)
 def sheet(comparison: Comparison, number: int, pictures: Mapping[Path, Image.Image]) -> Image.Image:
     """Return the picture of one query, counted from 0; `pictures` are of all queries and matches, upright."""
     query = comparison.queries[number]
-    rows = [_row(query, side, side.answers[number], pictures) for side in comparison.sides]
+    rows = [_row(query, side, number, pictures) for side in comparison.sides]
     title = f"{query.name}   {query.label}"
-    lines = [title, "left: where in the query; right: where in the match; each model has its own color scale"]
+    lines = [title, "left: where in the query; right: where in the match; a color scale for each model and query"]
     return framed(stacked([text_panel(lines, max(row.width for row in rows)), *rows]))
 
 
-def _row(query: Query, side: Side, answer: Sequence[Found], pictures: Mapping[Path, Image.Image]) -> Image.Image:
-    scale = side.scale
-    matches = [_match(rank, query, found, scale, pictures) for rank, found in enumerate(answer, start=1)]
+def _row(query: Query, side: Side, number: int, pictures: Mapping[Path, Image.Image]) -> Image.Image:
+    scale = side.scale(number)
+    matches = [_match(rank, query, found, scale, pictures) for rank, found in enumerate(side.answers[number], start=1)]
     row = side_by_side([tile(fitted(pictures[query.path], TILE), TILE), *matches])
     return stacked(
         [text_panel([f"{side.name}, {side.model.pooling} pooling"], row.width), row, scale_panel(scale, row.width)]

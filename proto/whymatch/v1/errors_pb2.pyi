@@ -80,8 +80,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 27
     """The call took longer than its deadline, or than the server's own, or a stream was idle too long. DEADLINE_EXCEEDED."""
     ERROR_REASON_BAD_REGION: _ErrorReason.ValueType  # 28
-    """A region has no area, lies partly outside the image, crosses itself or has a weight that cannot be; or a mask has
-    another size than its image. INVALID_ARGUMENT.
+    """A region has no area, lies outside the image (but a box is cut at its edges), crosses itself or has a weight that
+    cannot be; or a mask has another size than its image. INVALID_ARGUMENT.
     """
     ERROR_REASON_EMPTY_REGION: _ErrorReason.ValueType  # 29
     """The regions cover nothing that the network sees, or their weights cancel out. INVALID_ARGUMENT."""
@@ -182,8 +182,8 @@ ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 26
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 27
 """The call took longer than its deadline, or than the server's own, or a stream was idle too long. DEADLINE_EXCEEDED."""
 ERROR_REASON_BAD_REGION: ErrorReason.ValueType  # 28
-"""A region has no area, lies partly outside the image, crosses itself or has a weight that cannot be; or a mask has
-another size than its image. INVALID_ARGUMENT.
+"""A region has no area, lies outside the image (but a box is cut at its edges), crosses itself or has a weight that
+cannot be; or a mask has another size than its image. INVALID_ARGUMENT.
 """
 ERROR_REASON_EMPTY_REGION: ErrorReason.ValueType  # 29
 """The regions cover nothing that the network sees, or their weights cancel out. INVALID_ARGUMENT."""

@@ -290,7 +290,7 @@ class ExplainLabelResponse(_message.Message):
     score: _builtins.float
     """Mean cosine similarity to the images of the label, -1 to 1."""
     image_count: _builtins.int
-    """How many images the mean is over: all of the label, without the query itself if it is one of them."""
+    """How many images the mean is over: all of the label, without the query itself, which is any with the same bytes."""
     @_builtins.property
     def query_map(self) -> _shapes_pb2.SimilarityMap:
         """Where in the query that score lies: the mean of its maps with each of these images."""

@@ -36,6 +36,7 @@ class SearchRequest(_message.Message):
     REGIONS_FIELD_NUMBER: _builtins.int
     BEST_PER_LABEL_FIELD_NUMBER: _builtins.int
     BOX_SHARE_FIELD_NUMBER: _builtins.int
+    EXCLUDE_ITSELF_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`galleries/{gallery}`"""
     limit: _builtins.int
@@ -46,9 +47,15 @@ class SearchRequest(_message.Message):
     """True for the best match of each label only, for the `limit` best labels; images without a label are left out."""
     box_share: _builtins.float
     """How much of a map's positive values its `best_box` holds, above 0 and up to 1. 0.5 if it is not set."""
+    exclude_itself: _builtins.bool
+    """True to leave out the query itself: every stored image with the same bytes. As many others match as without it.
+    Not with an embedding.
+    """
     @_builtins.property
     def image(self) -> _shapes_pb2.ImageSource:
-        """An image, given as bytes or as a stored image of any gallery of the same model. A stored image also finds itself."""
+        """An image, given as bytes or as a stored image of any gallery of the same model. An image that is stored also
+        finds itself, unless `exclude_itself` is set.
+        """
 
     @_builtins.property
     def embedding(self) -> Global___Embedding:
@@ -81,10 +88,11 @@ class SearchRequest(_message.Message):
         regions: _abc.Iterable[_shapes_pb2.Region] | None = ...,
         best_per_label: _builtins.bool = ...,
         box_share: _builtins.float | None = ...,
+        exclude_itself: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_limit", b"_limit", "box_share", b"box_share", "embedding", b"embedding", "image", b"image", "limit", b"limit", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_limit", b"_limit", "best_per_label", b"best_per_label", "box_share", b"box_share", "embedding", b"embedding", "image", b"image", "labels", b"labels", "limit", b"limit", "overlays", b"overlays", "parent", b"parent", "query", b"query", "regions", b"regions", "with_maps", b"with_maps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_limit", b"_limit", "best_per_label", b"best_per_label", "box_share", b"box_share", "embedding", b"embedding", "exclude_itself", b"exclude_itself", "image", b"image", "labels", b"labels", "limit", b"limit", "overlays", b"overlays", "parent", b"parent", "query", b"query", "regions", b"regions", "with_maps", b"with_maps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__box_share: _TypeAlias = _typing.Literal["box_share"]  # noqa: Y015
     _WhichOneofArgType__box_share: _TypeAlias = _typing.Literal["_box_share", b"_box_share"]  # noqa: Y015
@@ -228,6 +236,7 @@ class RerankRequest(_message.Message):
     WITH_MAPS_FIELD_NUMBER: _builtins.int
     OVERLAYS_FIELD_NUMBER: _builtins.int
     BOX_SHARE_FIELD_NUMBER: _builtins.int
+    EXCLUDE_ITSELF_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`galleries/{gallery}`"""
     candidate_limit: _builtins.int
@@ -240,6 +249,8 @@ class RerankRequest(_message.Message):
     """True for the similarity maps of both images of each match."""
     box_share: _builtins.float
     """How much of a map's positive values its `best_box` holds, above 0 and up to 1. 0.5 if it is not set."""
+    exclude_itself: _builtins.bool
+    """True to leave out the query itself: no stored image with the same bytes is a candidate."""
     @_builtins.property
     def query(self) -> _shapes_pb2.ImageSource:
         """What the candidates are compared with."""
@@ -278,10 +289,11 @@ class RerankRequest(_message.Message):
         with_maps: _builtins.bool = ...,
         overlays: _shapes_pb2.OverlayOptions | None = ...,
         box_share: _builtins.float | None = ...,
+        exclude_itself: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_candidate_limit", b"_candidate_limit", "_limit", b"_limit", "box_share", b"box_share", "candidate_limit", b"candidate_limit", "limit", b"limit", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_candidate_limit", b"_candidate_limit", "_limit", b"_limit", "box_share", b"box_share", "candidate_limit", b"candidate_limit", "candidates", b"candidates", "labels", b"labels", "limit", b"limit", "match_regions", b"match_regions", "overlays", b"overlays", "parent", b"parent", "query", b"query", "query_regions", b"query_regions", "with_maps", b"with_maps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_candidate_limit", b"_candidate_limit", "_limit", b"_limit", "box_share", b"box_share", "candidate_limit", b"candidate_limit", "candidates", b"candidates", "exclude_itself", b"exclude_itself", "labels", b"labels", "limit", b"limit", "match_regions", b"match_regions", "overlays", b"overlays", "parent", b"parent", "query", b"query", "query_regions", b"query_regions", "with_maps", b"with_maps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__box_share: _TypeAlias = _typing.Literal["box_share"]  # noqa: Y015
     _WhichOneofArgType__box_share: _TypeAlias = _typing.Literal["_box_share", b"_box_share"]  # noqa: Y015
