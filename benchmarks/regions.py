@@ -12,8 +12,8 @@ from benchmarks.searching import fill
 from whymatch.embed import Embedder, Features, Model, load_named_model, normalized
 from whymatch.explain import Box, Region, cell_weights, region_vector, similarity_map
 from whymatch.index import Galleries, NewImage
-from whymatch.server.match_maps import CHUNK
-from whymatch.server.regions import CandidateScores
+from whymatch.server.match_maps import CHUNK, Sought, region_scores
+from whymatch.server.regions import MatchWeights
 
 COUNT = 100_000
 SAMPLE = 500
@@ -115,10 +115,10 @@ def _rerank(folder: Path) -> Figure:
         gallery.add([NewImage(*image) for image in zip(names, contents[1:], features, strict=True)])
 
         def stored() -> None:
-            scores = CandidateScores(REGIONS, query.embedding)
+            sought = Sought(None, None, query.embedding, MatchWeights(REGIONS))
             for start in range(0, CANDIDATES, CHUNK):  # as the server does
                 some = names[start : start + CHUNK]
-                scores.of(some, [one for one in gallery.features(some) if one])
+                region_scores(sought, some, [one for one in gallery.features(some) if one])
 
         def again() -> None:
             for future in [embedder.submit(content) for content in contents[1:]]:

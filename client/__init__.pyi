@@ -46,6 +46,7 @@ from .results import (
     PredictionDifferenceExplanation,
     PredictionDifferenceSetting,
     Progress,
+    Provenance,
     SearchResult,
     SimilarityMap,
     WeightMap,
@@ -85,6 +86,7 @@ from .unit_results import (
 )
 from .units import Units
 from .units_aio import AsyncUnits
+from .version import __version__
 
 __all__ = [
     "Activeness",
@@ -147,6 +149,7 @@ __all__ = [
     "PredictionDifferenceExplanation",
     "PredictionDifferenceSetting",
     "Progress",
+    "Provenance",
     "Region",
     "ResourceExhausted",
     "SearchResult",
@@ -169,6 +172,7 @@ __all__ = [
     "UnusablePaths",
     "WeightMap",
     "WhymatchError",
+    "__version__",
     "find_images",
     "read_target",
 ]

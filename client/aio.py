@@ -110,6 +110,7 @@ class AsyncClient:
         limit: int | None = None,
         labels: Sequence[str] = (),
         regions: Sequence[RegionInput] = (),
+        ignore: Sequence[RegionInput] = (),
         best_per_label: bool = False,
         with_maps: bool = False,
         overlays: bool | int = False,
@@ -125,7 +126,9 @@ class AsyncClient:
             refused if another model or head made it, or a bare vector, which is not checked.
         limit: how many matches; None means 10.
         labels: only images with one of these labels match; empty for all.
-        regions: parts of the query image that alone decide the order; empty for the whole image.
+        regions: parts of the query image that alone decide the order; empty for the whole image. If none has a weight
+            above 0, the rest of the image counts with 1.
+        ignore: parts of the query image that do not count, as regions of weight 0.
         best_per_label: the best match of each label only, for the `limit` best labels.
         with_maps: ask where each similarity lies, in the query and in the match.
         overlays: ask for the maps and their pictures; a number is the longer side of the pictures in pixels.
@@ -139,6 +142,7 @@ class AsyncClient:
             limit=limit,
             labels=labels,
             regions=regions,
+            ignore=ignore,
             best_per_label=best_per_label,
             with_maps=with_maps,
             overlays=overlays,

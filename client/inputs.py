@@ -75,13 +75,19 @@ class Point:
 
 @dataclass(frozen=True)
 class Region:
-    """A part of an image that counts, or counts against."""
+    """A part of an image that counts, counts against, or is left out."""
 
     shape: Box | Polygon | Mask | Point
     weight: float = 1.0
-    """From -1 to 1, and not 0; what is negative counts against a match."""
+    """From -1 to 1; negative counts against a match, 0 leaves this part out of all others. If none of the regions of
+    an image has a weight above 0, the rest of the image has weight 1."""
     relative: bool = False
     """True if the numbers are shares of the image's width and height, 0 to 1; a mask is then stretched to the image."""
+
+
+def rest_counts(regions: Sequence[Region]) -> bool:
+    """Say whether the rest of an image counts beside its regions, because none of these has a weight above 0."""
+    return bool(regions) and all(region.weight <= 0 for region in regions)
 
 
 RegionInput: TypeAlias = Region | Box | Polygon | Mask | Point

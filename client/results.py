@@ -34,6 +34,42 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """Where an answer comes from: enough to tell later whether the same call would have the same answer."""
+
+    gallery: str
+    """That the answer rests on; empty if it rests on none, and so are the fields up to `image_count`."""
+    gallery_create_time: datetime | None
+    """In UTC; a gallery that was deleted and made again counts its generations anew."""
+    generation: int
+    """Of the gallery when the work began, as `Gallery.generation`."""
+    image_count: int
+    """How many images the gallery held then."""
+    model: str
+    """The fingerprint of the model and the gallery's head."""
+    headless_model: str
+    """The fingerprint of the model below the head."""
+    backbone: str
+    """The network's name."""
+    head: str
+    """`centering`, `whitening`, `linear`, or `none`."""
+    head_version: int
+    """Which of the heads that the gallery has had, from 1; 0 without one."""
+    index: str
+    """The FAISS factory string of the gallery's index, `Flat` for example."""
+    exact: bool
+    """True if that index never misses a match, False if it is approximate."""
+    query_sha256: str
+    """Of the file of the query, or of the image that is explained, in hexadecimal; empty if there is none."""
+    match_sha256: str
+    """Of the file of the match that a call names; matches of a search have theirs in `Match.image`."""
+    server_version: str
+    """Of whymatch, as the server runs it."""
+    request_id: str
+    """The name of the call, which the server's log has, too."""
+
+
+@dataclass(frozen=True)
 class Head:
     """A linear map that stands between the pooled vector of an image and its embedding."""
 
@@ -161,9 +197,9 @@ class Match:
     image_score: float
     """Cosine similarity of the whole images, -1 to 1."""
     query_map: SimilarityMap | None
-    """Where in the query `image_score` lies; None unless asked for, and in a search by embedding."""
+    """Where in the query `score` lies; None unless asked for, and in a search by embedding."""
     match_map: SimilarityMap | None
-    """Where in the match `image_score` lies; None unless asked for."""
+    """Where in the match `score` lies; None unless asked for."""
 
     @property
     def name(self) -> str:
@@ -190,6 +226,8 @@ class SearchResult(Sequence[Match]):
     """The fingerprint of the model and the gallery's head."""
     color_scale: ColorScale | None
     """The scale of the overlays, if there are any."""
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
 
     def __iter__(self) -> Iterator[Match]:
         return iter(self.matches)
@@ -253,6 +291,8 @@ class MatchExplanation:
     """The fingerprint of the model and the gallery's head."""
     color_scale: ColorScale | None
     """The scale of the overlays, if there are any."""
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,6 +309,8 @@ class LabelExplanation:
     """The fingerprint of the model and the gallery's head."""
     color_scale: ColorScale | None
     """The scale of the overlay, if there is one."""
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
 
 
 MARKED_CHANNELS = 10
@@ -289,6 +331,8 @@ class ComponentShares:
     pair_count: int
     model: str
     """The fingerprint of the model and the gallery's head."""
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
 
 
 @dataclass(frozen=True)
@@ -343,6 +387,8 @@ class InterActiveExplanation:
     input_height_px: int
     model: str
     """The fingerprint of the model."""
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -452,6 +498,8 @@ class PredictionDifferenceExplanation:
     """The network's multiplications, as a share of those that whole images would have taken."""
     computed_whole: tuple[str, ...]
     """Where the network could not be followed, so that from there on whole images were computed."""
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
 
     @property
     def evaluations(self) -> int:
@@ -491,6 +539,8 @@ class Embedding:
     width_px: int = 0
     """Of the upright image, as is `height_px`; 0 if it is not known."""
     height_px: int = 0
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from whymatch.client.results import Box, Match, Progress
+from whymatch.client.results import Box, Match, Progress, Provenance
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -203,6 +203,8 @@ class UnitDescription:
     """Only if asked for, and not of a dead unit."""
     layer_unit_count: int = 0
     """How many units the layer has."""
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
 
     @property
     def is_dead(self) -> bool:
@@ -254,6 +256,8 @@ class DecodedFilter:
     """The value that the picture shows as 255; 0 is middle gray."""
     picture_png: bytes = field(repr=False)
     color: FilterColor
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
 
     def picture(self) -> PIL.Image.Image:
         """Return it as a picture."""
@@ -306,6 +310,8 @@ class LayerColors:
     dead_count: int
     gray: bool
     """Whether no unit's patches have color, so that the curve says nothing of colors."""
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,6 +337,8 @@ class EmpiricalField:
     multiplied_share: float
     """The network's multiplications, as a share of those that whole images would have taken."""
     occluder: OccluderSetting
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
 
 
 @dataclass(frozen=True)
@@ -397,6 +405,8 @@ class Segmentation:
     """Best first, if any were asked for."""
     classes: Sequence[LikelyClass] = ()
     """Likeliest first, if any were asked for and the network has them."""
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -423,6 +433,8 @@ class MinimalImageStep:
     area: Box | None
     """The part of the upright image that the network sees; comes with the first step."""
     picture_png: bytes = field(default=b"", repr=False)
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
 
     def picture(self) -> PIL.Image.Image:
         """Return the image as it is now."""

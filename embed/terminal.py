@@ -1,9 +1,13 @@
 """What the commands `train`, `evaluate` and `study` share at the terminal: progress, names in tables, errors, plots."""
 
+import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -18,6 +22,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MODEL_HELP = "MODEL is bundled, a torchvision or timm network, or a weights file"
 LONGEST_NAME = 40
@@ -70,6 +77,34 @@ def plot_file(path: Path | None) -> Path | None:
     if path and not path.parent.is_dir():
         raise typer.BadParameter(f"there is no folder {str(path.parent)!r}")
     return path
+
+
+def provenance(context: typer.Context) -> dict[str, Any]:
+    """Return which version runs which command, when, and with which options: for its JSON document and its plots."""
+    names = {one.name: max(one.opts, key=len).lstrip("-").replace("-", "_") for one in context.command.params}
+    return {
+        "version": version("whymatch"),
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "command": context.command_path,
+        "request": {
+            names[name]: str(value) if isinstance(value, Path) else value
+            for name, value in context.params.items()
+            if value is not None and name not in ("json", "help")
+        },
+    }
+
+
+def save_figure(draw: Callable[[], "Figure"], path: Path, made: Mapping[str, Any] | None) -> None:
+    """Draw and save a plot as the suffix of `path` says; a PNG has `made`, its provenance, in its text `whymatch`.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    import matplotlib as mpl
+
+    texts = {"Software": f"whymatch {version('whymatch')}", "whymatch": json.dumps(made)}
+    with mpl.rc_context({"text.parse_math": False}):  # a $ in a path is a $
+        draw().savefig(path, dpi=150, metadata=texts if made and path.suffix == ".png" else None)
 
 
 @contextmanager

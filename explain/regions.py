@@ -1,7 +1,7 @@
 """Regions of an image as weights of the cells of its feature map."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -77,19 +77,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Region:
-    """A part of an image that counts, or counts against."""
+    """A part of an image that counts, counts against, or is left out."""
 
     shape: Box | Polygon | Mask | Point
     weight: float = 1.0
-    """-1 to 1, not 0."""
+    """-1 to 1; negative counts against a match, 0 leaves this part of the image out."""
     relative: bool = False
     """The numbers of the shape are shares of the image's width and height, 0 to 1; a mask is stretched to the image."""
 
     def __post_init__(self) -> None:
-        if not (-1 <= self.weight <= 1 and self.weight != 0):  # also refuses NaN
-            raise BadRegion(
-                f"the weight {self.weight:g} of a region is not from -1 to 1, or it is 0; take for example 1"
-            )
+        if not -1 <= self.weight <= 1:  # also refuses NaN
+            raise BadRegion(f"the weight {self.weight:g} of a region is not from -1 to 1; take for example 1")
 
 
 def read_mask(content: bytes, limits: DecodeLimits = DecodeLimits()) -> Mask:
@@ -114,18 +112,25 @@ def cell_weights(regions: Sequence[Region], placement: Placement, rows: int, col
     """Return how much each cell of a rows x columns grid counts, (rows, columns) float32, -1 to 1.
 
     The weight of a cell is the sum, over the regions, of the region's weight times the share of the cell's rectangle
-    that it covers, exact to rounding. What regions of one sign add up to never exceeds 1 in size.
+    that it covers, exact to rounding. What regions of one sign add up to never exceeds 1 in size. If no region has a
+    weight above 0, the rest of the image has weight 1: the share of each cell that no region covers. Regions of weight
+    0 are left out of all this: the weight of a cell is multiplied by the share of it that they do not cover.
 
     Raises:
         BadRegion: a region without area, a box outside the image, or another shape that sticks out of it.
-        EmptyRegion: nothing of a region is seen by the network, or the weights cancel out.
+        EmptyRegion: nothing of a region is seen by the network, or nothing is left that counts.
     """
-    for_it, against = np.zeros((rows, columns)), np.zeros((rows, columns))
-    for region in regions:
-        covered = _checked_cover(region, placement, _edges(placement, rows, columns))
-        side = for_it if region.weight > 0 else against
-        side += abs(region.weight) * covered
-    for_it, against = for_it.clip(max=1), against.clip(max=1)
+    edges = _edges(placement, rows, columns)
+    covers = [(region.weight, _checked_cover(region, placement, edges)) for region in regions]
+
+    def added(shares: Iterable[Floats]) -> Floats:
+        return sum(shares, np.zeros((rows, columns))).clip(max=1)
+
+    left = 1 - added(cover for weight, cover in covers if weight == 0)
+    against = left * added(-weight * cover for weight, cover in covers if weight < 0)
+    for_it = left * added(weight * cover for weight, cover in covers if weight > 0)
+    if not any(weight > 0 for weight, _ in covers):
+        for_it = left * (1 - added(cover for weight, cover in covers if weight < 0))
     weights = for_it - against
     if np.abs(weights).max() <= SLACK * max(for_it.max(), against.max()):
         raise EmptyRegion("the weights of the regions cancel each other out; leave one of them out")

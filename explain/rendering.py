@@ -18,6 +18,12 @@ SEQUENTIAL = "inferno"
 DIVERGING = "RdBu_r"
 """For signed maps: red supports the match, blue speaks against it, white is nothing."""
 
+OPAQUE = 0.75
+"""How opaque the colors of the largest values are; those of others are in proportion."""
+
+FIRM = 0.75
+"""Signed maps have the colors of plus and minus this share of the scale: how opaque they are tells the rest."""
+
 TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -43,18 +49,25 @@ class ColorScale:
     """By its matplotlib name."""
 
 
-def shared_scale(maps: Iterable[PlacedMap]) -> ColorScale:
+def shared_scale(maps: Iterable[PlacedMap], others: Iterable[PlacedMap] = ()) -> ColorScale:
     """Return one scale for all maps of an answer, so that their pictures can be compared.
 
     From 0 to the largest value, or, if a value is negative beyond rounding, symmetric about 0.
+
+    others: maps of the answer that may go beyond the scale; only their signs matter.
     """
     values = [one.values for one in maps]
     low = min(float(value.min()) for value in values)
     high = max(TINY, *(float(value.max()) for value in values))
-    if low < -1e-6 * high:
+    if any(_is_signed(value) for value in [*values, *(one.values for one in others)]):
         size = max(-low, high)
         return ColorScale(-size, size, DIVERGING)
     return ColorScale(0.0, high, SEQUENTIAL)
+
+
+def _is_signed(values: Array) -> bool:
+    """Say whether a value is negative beyond rounding."""
+    return bool(values.min() < -1e-6 * max(TINY, values.max()))
 
 
 def signed_scale(maps: Iterable[PlacedMap]) -> ColorScale:
@@ -76,7 +89,10 @@ def load_picture(content: bytes, *, size_px: int = 512, limits: DecodeLimits = D
 def render_overlay(picture: Image.Image, placed_map: PlacedMap, scale: ColorScale, *, clear: bool = False) -> bytes:
     """Draw a map over its image, in whatever size that is, and return a PNG.
 
-    clear: a value colors the image the more, the farther it is from 0; else all of the image is under the colors.
+    Colors are as opaque as OPAQUE times a value's share of the largest one on the scale: what is worth nothing leaves
+    the image as it is. What the network does not see is gray and pale.
+
+    clear: the image is pale and gray everywhere, and of the colors only the ends are used.
     """
     shrink = picture.width / placed_map.placement.width_px
     left, top, right, bottom = (round(edge * shrink) for edge in placed_map.placement.area)
@@ -95,10 +111,14 @@ def upscale(values: Array, width: int, height: int) -> Array:
 
 
 def _blended(picture: Image.Image, values: Array, scale: ColorScale) -> Image.Image:
-    """Lay the colored map half over the grayscale picture, so that all color is the map's."""
-    share = (upscale(values, *picture.size) - scale.low) / (scale.high - scale.low)
-    colors = Image.fromarray(_color_table(scale.color_map)[(share.clip(0, 1) * 255).round().astype(np.uint8)])
-    return Image.blend(picture.convert("L").convert("RGB"), colors, 0.55)
+    """Lay the colored map over the picture, the more opaque, the farther a value is from 0."""
+    wide = upscale(values, *picture.size)
+    share = (np.abs(wide) / max(-scale.low, scale.high)).clip(0, 1)
+    colored = np.sign(wide) * FIRM * scale.high if scale.low < 0 else wide
+    place = ((colored - scale.low) / (scale.high - scale.low)).clip(0, 1)
+    colors = Image.fromarray(_color_table(scale.color_map)[(place * 255).round().astype(np.uint8)])
+    opacity = OPAQUE * share
+    return Image.composite(colors, picture, Image.fromarray((opacity * 255).round().astype(np.uint8)))
 
 
 def _tinted(picture: Image.Image, values: Array, scale: ColorScale) -> Image.Image:

@@ -45,15 +45,18 @@ class MatchExplanation:
         return max(abs(self.query_map.total - self.score), abs(self.match_map.total - self.score))
 
 
-def similarity_map(features: Features, other: Array) -> SimilarityMap:
+def similarity_map(features: Features, other: Array, weights: Array | None = None) -> SimilarityMap:
     """Spread the similarity of one image to another over the cells of the first.
 
     map(x, y) = a(x, y) . beta_other / (|beta| |beta_other|), where the contributions a sum to beta (equations 3 and 6).
 
     other: (C,) float32, the embedding of the other image, of length 1. It is linear in `other`: the mean of several
     embeddings gives the mean of their maps, which is the map of a class.
+
+    weights: (H, W) float32 of the cells of a region, as `cell_weights` returns them; None for the whole image.
     """
-    return SimilarityMap(features.spread(other), features.placement)
+    values = features.spread(other) if weights is None else weights * (features.contributions() @ other)
+    return SimilarityMap(values, features.placement)
 
 
 def region_vector(features: Features, weights: Array) -> Array:
@@ -81,8 +84,8 @@ def explain_match(
     return MatchExplanation(
         score=float(query_vector @ match_vector),
         image_score=float(query.embedding @ match.embedding),
-        query_map=_weighted_map(query, query_weights, match_vector),
-        match_map=_weighted_map(match, match_weights, query_vector),
+        query_map=similarity_map(query, match_vector, query_weights),
+        match_map=similarity_map(match, query_vector, match_weights),
         query_vector=query_vector,
         match_vector=match_vector,
     )
@@ -90,9 +93,3 @@ def explain_match(
 
 def _vector(features: Features, weights: Array | None) -> Array:
     return features.embedding if weights is None else region_vector(features, weights)
-
-
-def _weighted_map(features: Features, weights: Array | None, other: Array) -> SimilarityMap:
-    if weights is None:
-        return similarity_map(features, other)
-    return SimilarityMap(weights * (features.contributions() @ other), features.placement)

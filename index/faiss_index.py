@@ -53,6 +53,16 @@ class FaissIndex:
         self._index = _with_ids(_build(FLAT, dimensions))
         self._shortlist: Shortlist | None = None
 
+    @property
+    def kind(self) -> str:
+        """The factory string of the structure that searches now."""
+        return self._kind
+
+    @property
+    def exact(self) -> bool:
+        """Whether it compares a query with every vector."""
+        return self._kind == FLAT
+
     def add(self, ids: Ids, vectors: Array) -> None:
         """Add unit vectors (n, C) under new ids (n)."""
         with self._lock:

@@ -46,7 +46,9 @@ class Gallery:
                 raise ModelMismatch(folder.name, facts.model, model.fingerprint)
             self._index_factory = facts.index_factory
             self._keeps_feature_maps = not facts.omit_feature_maps
+            self._create_time = facts.create_time
             self._version = self._new_version(self._store.head())
+            self._version.head_version = facts.head.version if facts.head else 0
             self._version.load()
         except BaseException:
             self._store.close()
@@ -172,13 +174,13 @@ class Gallery:
             version.fill(given_up)
             if given_up():
                 return
-            self._store.set_head(head, version.dimensions, version.fingerprint, count)
+            version.head_version = self._store.set_head(head, version.dimensions, version.fingerprint, count)
             self._version = version
 
     def _new_version(self, head: Head) -> GalleryVersion:
         dimensions = head.dimensions(self._model.dimensions)
         index = FaissIndex(self._store.folder / "index.faiss", dimensions, self._index_factory)
-        return GalleryVersion(self._store, self._model, head, index, self._adding)
+        return GalleryVersion(self._store, self._model, head, index, self._adding, self._create_time)
 
     def _features(self, stored: StoredFeatures | None) -> Features | None:
         if stored is None:

@@ -4,6 +4,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import datetime
 
 import numpy as np
 
@@ -24,13 +25,25 @@ class GalleryVersion:
     held; what was deleted since is left out.
     """
 
-    def __init__(self, store: Store, model: Model, head: Head, index: VectorIndex, changing: threading.Lock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        model: Model,
+        head: Head,
+        index: VectorIndex,
+        changing: threading.Lock,
+        create_time: datetime,
+    ) -> None:
         """Take an empty index, to be filled by `load` or `build`.
 
         changing: what the gallery holds while it changes the store and this.
+        create_time: of the gallery.
         """
         self.gallery = store.folder.name
+        self.create_time = create_time
         self.head = head
+        self.head_version = 0
+        """Counts the heads that the gallery has had, from 1; 0 without one. The gallery sets it."""
         self.fingerprint = head.fingerprint(model.fingerprint)
         self.dimensions = head.dimensions(model.dimensions)
         self._store = store
@@ -45,6 +58,15 @@ class GalleryVersion:
     def count(self) -> int:
         """Return how many images there are."""
         return self._store.count()
+
+    def generation(self) -> int:
+        """Return a number that grows with every change of the gallery."""
+        return self._store.generation()
+
+    @property
+    def index(self) -> VectorIndex:
+        """What finds its images."""
+        return self._index
 
     def embeddings(self, names: Sequence[str]) -> Array:
         """Return the embeddings of images, (n, D) float32 of length 1. Raises UnknownImage."""

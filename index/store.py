@@ -119,6 +119,8 @@ class Store:
             with disk_errors(self._name, self.folder):
                 self._check_format()
                 self._count: int = self._reader.execute("SELECT count(*) FROM images").fetchone()[0]
+                generation = self._reader.execute("SELECT value FROM facts WHERE key = 'generation'").fetchone()
+                self._generation: int = generation[0] if generation else 0  # `facts` tells of a gallery that lacks it
                 if (folder / ADDING).exists():
                     self._sweep()
         except BaseException:
@@ -199,9 +201,8 @@ class Store:
         return self._count
 
     def generation(self) -> int:
-        """Return a number that grows with every change."""
-        generation: int = self._read("SELECT value FROM facts WHERE key = 'generation'")[0][0]
-        return generation
+        """Return a number that grows with every change; never waits for the disk."""
+        return self._generation
 
     # Changes.
 
@@ -219,7 +220,7 @@ class Store:
         with self._changing():
             (self.folder / ADDING).touch()
             try:
-                with _transaction(self._writer) as connection:
+                with self._transaction() as connection:
                     results = [
                         self._add(connection, image, feature_map, written)
                         for image, feature_map in zip(images, feature_maps, strict=True)
@@ -257,7 +258,7 @@ class Store:
     def delete(self, name: str) -> int:
         """Delete an image and return its row's id. Raises UnknownImage."""
         with self._changing():
-            with _transaction(self._writer) as connection:
+            with self._transaction() as connection:
                 if (found := _find(connection, name)) is None:
                     raise UnknownImage(name, self.folder.name)
                 image_id, image = found
@@ -272,20 +273,23 @@ class Store:
                 self._content_path(digest).unlink(missing_ok=True)
         return image_id
 
-    def set_head(self, head: Head, dimensions: int, fingerprint: str, image_count: int) -> None:
-        """Keep a head in place of the one before.
+    def set_head(self, head: Head, dimensions: int, fingerprint: str, image_count: int) -> int:
+        """Keep a head in place of the one before; return its version, 0 for none.
 
         fingerprint: of what makes the embeddings now. image_count: how many images the head was fitted to.
         """
         facts = (head.kind, dimensions, fingerprint, image_count, time.time())
-        with self._changing(), _transaction(self._writer) as connection:
+        with self._changing(), self._transaction() as connection:
             connection.execute("DELETE FROM heads")
-            if head.kind != "none":
-                connection.execute(
-                    "INSERT INTO heads (kind, dimensions, fingerprint, image_count, create_time, matrix, bias) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (*facts, _blob(head.matrix), _blob(head.bias)),
-                )
+            if head.kind == "none":
+                return 0
+            row = connection.execute(
+                "INSERT INTO heads (kind, dimensions, fingerprint, image_count, create_time, matrix, bias) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*facts, _blob(head.matrix), _blob(head.bias)),
+            )
+            assert row.lastrowid is not None
+            return row.lastrowid
 
     def _sweep(self) -> None:
         """Remove image files that a crash left without a row."""
@@ -463,6 +467,21 @@ class Store:
             self._files.used(self)
             yield
 
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Change the tables, which makes a new generation of the gallery; all of it, or nothing if the block raises."""
+        connection = self._writer
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("UPDATE facts SET value = value + 1 WHERE key = 'generation'")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        self._generation += 1
+
     def _require_open(self) -> None:
         if self._closed:
             raise UnknownGallery(self.folder.name)
@@ -482,19 +501,6 @@ def _connect(folder: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield connection
-        connection.execute("UPDATE facts SET value = value + 1 WHERE key = 'generation'")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _in_order(names: Sequence[str], found: Mapping[str, Found], gallery: str) -> list[Found]:

@@ -17,6 +17,14 @@ class VectorIndex(Protocol):
     It is derived from the store, which can always build it again, and need be no more durable than that.
     """
 
+    @property
+    def kind(self) -> str:
+        """What it is now, in FAISS's words: `Flat`, `IVF256,Flat`, ..."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether it never misses one of the best vectors."""
+
     def add(self, ids: Ids, vectors: Array) -> None:
         """Add unit vectors (n, C) under new ids (n)."""
 

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from whymatch.embed import Array, Progress
 from whymatch.explain import ColorScale, DifferenceMap, PredictionDifferenceSetting, SamplerKind
+from whymatch.server.provenance import Provenance
 from whymatch.server.sources import ImageName, Source
 
 
@@ -90,8 +91,8 @@ class DifferenceAnswer:
 
     name: str
     """The {explanation} of `explanations/{explanation}`."""
-    fingerprint: str
-    """Of the model and the gallery's head."""
+    origin: Provenance
+    """Of the explanation, from when it began."""
     request: DifferenceRequest
     progress: Progress[DifferenceMaps]
     """How far it is; with maps only where the call shows them."""

@@ -9,10 +9,10 @@ from hashlib import sha256
 
 from whymatch.embed import DecodeLimits, Model
 from whymatch.explain import ColorScale, DifferenceMap, load_picture, render_overlay, signed_scale
-from whymatch.index import Gallery, content_digest
 from whymatch.server.difference_values import DifferenceAnswer, DifferenceMaps, DifferenceRequest, OfImage
 from whymatch.server.errors import DeadlineExceeded, ShuttingDown, UnknownExplanation
 from whymatch.server.explanations import Explanations
+from whymatch.server.provenance import Provenance
 from whymatch.server.running_difference import RunningDifference
 from whymatch.server.sources import ImageName, Images
 from whymatch.server.streams import SIGN_OF_LIFE_S
@@ -63,12 +63,11 @@ class Differences:
         """Return the explanation that a request is for: a new one, or what was done for the same request before."""
         gallery = await self._images.gallery(request.gallery)
         content = await self._images.content(request.source)
-        fingerprint = gallery.version.fingerprint
+        origin = await self._images.provenance(gallery.version, request.source)
         sources = [one.source for one in request.targets if isinstance(one, OfImage)]
         stored = [one for one in sources if isinstance(one, ImageName)]
         others = [await self._images.digest(name) for name in stored]
-        name = await asyncio.to_thread(_name, request, gallery, fingerprint, content, others)
-        return self._explanations.keep(RunningDifference(name, fingerprint, request, content))
+        return self._explanations.keep(RunningDifference(_name(request, origin, others), origin, request, content))
 
     async def _worked(
         self, running: RunningDifference, overlay_px: int | None, remaining: Remaining
@@ -107,11 +106,11 @@ class Differences:
         return await asyncio.to_thread(_drawn, running.content, found.maps, overlay_px, self._images.limits)
 
 
-def _name(request: DifferenceRequest, gallery: Gallery, fingerprint: str, content: bytes, others: Sequence[str]) -> str:
+def _name(request: DifferenceRequest, origin: Provenance, others: Sequence[str]) -> str:
     """Return 32 hexadecimal digits that are the same for the same request for the same images."""
     # A gallery that was deleted and made again may have the same number of changes behind it.
-    made = gallery.facts().create_time, gallery.generation()
-    facts = (request.digest, fingerprint, made, content_digest(content), *others)
+    made = origin.gallery_create_time, origin.generation
+    facts = (request.digest, origin.model, made, origin.query_sha256, *others)
     return sha256(repr(facts).encode()).hexdigest()[:32]
 
 

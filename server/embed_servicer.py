@@ -30,13 +30,14 @@ class EmbedServicer(EmbedServiceServicer):
     async def EmbedImage(self, request: pb.EmbedImageRequest, context: Context) -> pb.EmbedImageResponse:
         """Return the embedding of an image and, on request, its feature map."""
         source, parent = requests_shapes.source(request.image, "image"), requests_shapes.parent(request.parent)
-        head, fingerprint = await self._images.head(parent, source)
+        head, version = await self._images.head(parent, source)
+        origin = await self._images.provenance(version, source)
         if isinstance(source, bytes) or request.with_feature_map:
             features = await self._images.features(source, head)
             return await asyncio.to_thread(
-                answers_embed.embed_response, fingerprint, features, with_feature_map=request.with_feature_map
+                answers_embed.embed_response, origin, features, with_feature_map=request.with_feature_map
             )
-        return answers_embed.stored_embed_response(fingerprint, *await self._images.stored(source, head))
+        return answers_embed.stored_embed_response(origin, *await self._images.stored(source, head))
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
         """Describe the model."""

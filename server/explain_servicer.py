@@ -15,7 +15,6 @@ from whymatch.explain import (
     ColorScale,
     MatchExplanation,
     NoLabeledPairs,
-    SimilarityMap,
     WeightMap,
     component_shares,
     correspondences,
@@ -72,7 +71,8 @@ class ExplainServicer(ExplainServiceServicer):
 
         query_regions = await requests_shapes.regions(request.query_regions, "query_regions", self._images.limits)
         match_regions = await requests_shapes.regions(request.match_regions, "match_regions", self._images.limits)
-        head, fingerprint = await self._images.head(parent, match, query)
+        head, version = await self._images.head(parent, match, query)
+        origin = await self._images.provenance(version, query, match)
         ours, theirs = await asyncio.gather(self._images.features(query, head), self._images.features(match, head))
         weights = await asyncio.gather(weights_of(ours, query_regions), weights_of(theirs, match_regions))
         explanation = await asyncio.to_thread(explain_match, ours, theirs, *weights)
@@ -80,11 +80,11 @@ class ExplainServicer(ExplainServiceServicer):
         cells = await asyncio.to_thread(correspondences, ours, theirs, pairs, *weights)
         match_maps, scale = await asyncio.to_thread(_match_maps, explanation, box_share), None
         if size_px is not None:
-            scaled_by = _scaled_by(explanation, weights)
-            [match_maps], scale = await draw(self._images, query, [(match_maps, match)], size_px, scaled_by)
+            by_region = (bool(query_regions), bool(match_regions))
+            [match_maps], scale = await draw(self._images, query, [(match_maps, match)], size_px, by_region)
         units = [None if head.matrix is not None else self._model.unit_of(one.channel) for one in leading]
         channels_of = list(zip(leading, units, strict=True))
-        return answers_explain.explain_response(fingerprint, explanation, match_maps, scale, channels_of, cells)
+        return answers_explain.explain_response(origin, explanation, match_maps, scale, channels_of, cells)
 
     async def ExplainLabel(self, request: pb.ExplainLabelRequest, context: Context) -> pb.ExplainLabelResponse:
         """Return the mean of the query's maps with all images of a label."""
@@ -93,6 +93,7 @@ class ExplainServicer(ExplainServiceServicer):
         box_share, size_px = requests_shapes.box_share(request), requests_shapes.overlay_px(request)
 
         version, own = await self._images.version(gallery), await self._images.digest(query)
+        origin = await self._images.provenance(version, query)
         others = await asyncio.to_thread(version.label_embeddings, label, without_content=own)
         if not len(others):
             raise NoLabeledPairs(f"label {label!r} has no image but the query itself; add others to the gallery")
@@ -101,7 +102,7 @@ class ExplainServicer(ExplainServiceServicer):
         scale = None
         if size_px is not None:
             one, scale = await draw_query(self._images, query, one, size_px)
-        return answers_explain.label_response(version.fingerprint, score, len(others), one, scale)
+        return answers_explain.label_response(origin, score, len(others), one, scale)
 
     async def ExplainComponents(
         self, request: pb.ExplainComponentsRequest, context: Context
@@ -110,6 +111,7 @@ class ExplainServicer(ExplainServiceServicer):
         gallery = requests_shapes.gallery_name(request.parent)
         count = requests_shapes.limit(request, "pair_count", MAX_PAIRS, default=DEFAULT_PAIRS)
         version = await self._images.version(gallery)
+        origin = await self._images.provenance(version)
         pairs = await asyncio.to_thread(version.labeled_pairs, count, requests_shapes.seed(request.seed))
         shares, mean = await asyncio.to_thread(component_shares, *pairs)
         if not len(shares):
@@ -117,7 +119,7 @@ class ExplainServicer(ExplainServiceServicer):
                 f"no two images of gallery {gallery!r} share a label and are at all similar; add images with labels"
             )
         low, high = await asyncio.to_thread(functools.partial(np.quantile, shares, [0.1, 0.9], axis=0))
-        return answers_explain.components_response(version.fingerprint, len(shares), mean, low, high)
+        return answers_explain.components_response(origin, len(shares), mean, low, high)
 
     async def ExplainInterActive(
         self, request: pb.ExplainInterActiveRequest, context: Context
@@ -129,6 +131,7 @@ class ExplainServicer(ExplainServiceServicer):
             requests_explain.descriptor(request),
             requests_shapes.overlay_px(request),
         )
+        origin = await self._images.provenance(None, source)
         content, limits = await self._images.content(source), self._images.limits
         weigh = functools.partial(
             explain_interactive, self._model, content, settings, size_px=size_px, warp=request.warp, limits=limits
@@ -138,9 +141,7 @@ class ExplainServicer(ExplainServiceServicer):
         if overlay_px is not None:
             picture = await asyncio.to_thread(load_picture, content, size_px=overlay_px, limits=limits)
             drawings = await asyncio.to_thread(lambda: [_drawn(picture, one) for one in explanation.maps])
-        return await asyncio.to_thread(
-            answers_explain.interactive_response, self._model.fingerprint, explanation, descriptor, drawings
-        )
+        return await asyncio.to_thread(answers_explain.interactive_response, origin, explanation, descriptor, drawings)
 
     async def ExplainPredictionDifference(
         self, request: pb.ExplainPredictionDifferenceRequest, context: Context
@@ -167,9 +168,3 @@ def _with_all(features: Features, others: Array, box_share: float) -> tuple[floa
 
 def _match_maps(explanation: MatchExplanation, box_share: float) -> MatchMaps:
     return MatchMaps(shown(explanation.query_map, box_share), shown(explanation.match_map, box_share))
-
-
-def _scaled_by(explanation: MatchExplanation, weights: tuple[Array | None, Array | None]) -> list[SimilarityMap]:
-    """Return the maps that the color scale is for: a region, or even a point, holds too much in each of its cells."""
-    maps = [explanation.query_map, explanation.match_map]
-    return [one for one, some in zip(maps, weights, strict=True) if some is None] or maps

@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from PIL.Image import Image
@@ -14,11 +14,13 @@ from whymatch.explain import (
     SimilarityMap,
     best_box,
     load_picture,
+    region_vector,
     render_overlay,
     shared_scale,
     similarity_map,
 )
 from whymatch.index import Match
+from whymatch.server.regions import MatchWeights
 from whymatch.server.sources import ImageName, Images, Query, Source
 
 CHUNK = 8
@@ -49,22 +51,43 @@ def shown(similarity_map: SimilarityMap, box_share: float) -> ShownMap:
     return ShownMap(similarity_map, best_box(similarity_map, box_share))
 
 
+@dataclass(frozen=True)
+class Sought:
+    """What matches are compared with, and by which parts."""
+
+    features: Features | None
+    """None if only the vector is known."""
+    weights: Array | None
+    """(H, W) float32 of the cells of the query's regions; None for the whole image."""
+    vector: Array
+    """(C,) float32, what the regions have in the query's embedding: all of it without regions."""
+    match_weights: MatchWeights
+    """Those of the matches' regions."""
+
+    @property
+    def by_region(self) -> tuple[bool, bool]:
+        """Whether only regions of the query count, and only regions of the matches."""
+        return self.weights is not None, bool(self.match_weights)
+
+
 async def find_match_maps(
-    images: Images,
-    query: Features | None,
-    embedding: Array,
-    gallery: str,
-    head: Head,
-    matches: Sequence[Match],
-    box_share: float,
+    images: Images, sought: Sought, gallery: str, head: Head, matches: Sequence[Match], box_share: float
 ) -> list[MatchMaps]:
-    """Return the maps of each match with the query, both behind the same head."""
+    """Return the maps of each match with the query, both behind the same head; they add up to its score."""
     match_maps: list[MatchMaps] = []
     for start in range(0, len(matches), CHUNK):
         names = [match.image.name for match in matches[start : start + CHUNK]]
         features = await images.stored_features(gallery, names, head)
-        match_maps += await asyncio.to_thread(_compare, query, embedding, features, box_share)
+        match_maps += await asyncio.to_thread(_compare, sought, names, features, box_share)
     return match_maps
+
+
+def region_scores(sought: Sought, names: Sequence[str], matches: Sequence[Features]) -> list[float]:
+    """Return how much of the similarity of matches lies in the regions. Raises BadRegion, EmptyRegion."""
+    weights = [sought.match_weights.of(name, match) for name, match in zip(names, matches, strict=True)]
+    spread = [match.spread(sought.vector) for match in matches]
+    maps = [one if some is None else one * some for one, some in zip(spread, weights, strict=True)]
+    return [float(one.sum(dtype=float)) for one in maps]
 
 
 async def draw(
@@ -72,16 +95,17 @@ async def draw(
     query: Query,
     pairs: Sequence[tuple[MatchMaps, Source]],
     size_px: int,
-    scaled_by: Sequence[SimilarityMap] = (),
+    by_region: tuple[bool, bool] = (False, False),
 ) -> tuple[list[MatchMaps], ColorScale | None]:
     """Return the maps with their pictures, and the one scale of all of them.
 
     pairs: the maps of each match with the image that matches.
-    scaled_by: the maps whose values span the scale; by default all of them.
+    by_region: whether the maps of the query are of regions only, and those of the matches. A region, or even a point,
+        holds too much in each of its cells: the maps of whole images span the scale, if there are any.
     """
     if not pairs:
         return [], None
-    scale = shared_scale(scaled_by or _maps(match_maps for match_maps, _ in pairs))
+    scale = _scale([match_maps for match_maps, _ in pairs], by_region)
     load = functools.partial(load_picture, size_px=size_px, limits=images.limits)
     query_picture = None
     if isinstance(query, bytes | ImageName):
@@ -119,18 +143,21 @@ def _over(picture: Image, one: ShownMap, scale: ColorScale) -> ShownMap:
     return replace(one, picture=render_overlay(picture, one.map, scale))
 
 
-def _compare(
-    query: Features | None, embedding: Array, matches: Sequence[Features], box_share: float
-) -> list[MatchMaps]:
-    return [
-        MatchMaps(
-            query=shown(similarity_map(query, match.embedding), box_share) if query else None,
-            match=shown(similarity_map(match, embedding), box_share),
-        )
-        for match in matches
-    ]
+def _compare(sought: Sought, names: Sequence[str], matches: Sequence[Features], box_share: float) -> list[MatchMaps]:
+    return [_compared(sought, name, match, box_share) for name, match in zip(names, matches, strict=True)]
 
 
-def _maps(match_maps: Iterable[MatchMaps]) -> list[SimilarityMap]:
-    both = [(one.query, one.match) for one in match_maps]
-    return [one.map for pair in both for one in pair if one]
+def _compared(sought: Sought, name: str, match: Features, box_share: float) -> MatchMaps:
+    weights, query_map = sought.match_weights.of(name, match), None
+    if sought.features:
+        vector = match.embedding if weights is None else region_vector(match, weights)
+        query_map = shown(similarity_map(sought.features, vector, sought.weights), box_share)
+    return MatchMaps(query_map, shown(similarity_map(match, sought.vector, weights), box_share))
+
+
+def _scale(match_maps: Sequence[MatchMaps], by_region: tuple[bool, bool]) -> ColorScale:
+    """Return the scale of all maps: those of whole images span it, if there are any."""
+    sides = [(one, some) for both in match_maps for one, some in zip((both.query, both.match), by_region, strict=True)]
+    maps = [(one.map, some) for one, some in sides if one]
+    every = [one for one, _ in maps]
+    return shared_scale([one for one, some in maps if not some] or every, every)

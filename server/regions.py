@@ -1,10 +1,10 @@
-"""Parts of images, as weights of their cells and as vectors."""
+"""Parts of images as weights of their cells."""
 
 import asyncio
 from collections.abc import Sequence
 
 from whymatch.embed import Array, Features
-from whymatch.explain import BadRegion, EmptyRegion, Region, cell_weights, region_vector
+from whymatch.explain import BadRegion, EmptyRegion, Region, cell_weights
 
 
 async def weights_of(features: Features, regions: Sequence[Region]) -> Array | None:
@@ -12,32 +12,25 @@ async def weights_of(features: Features, regions: Sequence[Region]) -> Array | N
     return await asyncio.to_thread(_weights, features, regions) if regions else None
 
 
-async def vector_of(features: Features, regions: Sequence[Region]) -> Array:
-    """Return what regions of an image have in its embedding, (C,) float32; without regions the embedding."""
-    weights = await weights_of(features, regions)
-    return features.embedding if weights is None else await asyncio.to_thread(region_vector, features, weights)
+class MatchWeights:
+    """The cell weights of the same regions in each of many matches."""
 
-
-class CandidateScores:
-    """How much of the similarity of candidates to one vector lies in the same regions of each candidate."""
-
-    def __init__(self, regions: Sequence[Region], vector: Array) -> None:
-        """Take what all candidates share; vector: (C,) float32."""
+    def __init__(self, regions: Sequence[Region]) -> None:
         self._regions = regions
-        self._vector = vector
         self._known: dict[object, Array] = {}
-        """Weights by what they depend on, for most candidates have the shape of another one."""
+        """By what they depend on, for most matches have the shape of another one."""
 
-    def of(self, names: Sequence[str], candidates: Sequence[Features]) -> list[float]:
-        """Return the scores of candidates. Raises BadRegion, EmptyRegion."""
-        return [self._one(name, features) for name, features in zip(names, candidates, strict=True)]
+    def __bool__(self) -> bool:
+        return bool(self._regions)
 
-    def _one(self, name: str, features: Features) -> float:
-        rows, columns, _ = features.feature_map.shape
-        shape = (features.placement, rows, columns)
+    def of(self, name: str, features: Features) -> Array | None:
+        """Return the weights in one match, (H, W) float32, None without regions. Raises BadRegion, EmptyRegion."""
+        if not self._regions:
+            return None
+        shape = (features.placement, *features.feature_map.shape[:2])
         if shape not in self._known:
             self._known[shape] = self._weights(name, features)
-        return float((features.spread(self._vector) * self._known[shape]).sum(dtype=float))
+        return self._known[shape]
 
     def _weights(self, name: str, features: Features) -> Array:
         try:

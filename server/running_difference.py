@@ -14,6 +14,7 @@ from whymatch.index import Gallery
 from whymatch.server.difference_targets import find_targets
 from whymatch.server.difference_values import DifferenceAnswer, DifferenceMaps, DifferenceRequest
 from whymatch.server.patch_samplers import make_sampler
+from whymatch.server.provenance import Provenance
 from whymatch.server.sources import Images
 from whymatch.server.streams import SIGN_OF_LIFE_S, steps
 
@@ -27,15 +28,15 @@ class RunningDifference:
     Belongs to one event loop, which alone changes it: the thread that computes hands over what it has made.
     """
 
-    def __init__(self, name: str, fingerprint: str, request: DifferenceRequest, content: bytes) -> None:
+    def __init__(self, name: str, origin: Provenance, request: DifferenceRequest, content: bytes) -> None:
         """Begin with nothing done.
 
         name: the {explanation} of `explanations/{explanation}`.
-        fingerprint: of the model and the gallery's head.
+        origin: where it comes from.
         content: the file of the image to explain.
         """
         self.name = name
-        self.fingerprint = fingerprint
+        self.origin = origin
         self.request = request
         self.content = content
         self.progress: Progress[DifferenceMaps] = Progress("images", 0, 0)
@@ -105,7 +106,7 @@ class RunningDifference:
         drawings: Sequence[tuple[bytes, ColorScale]] = (),
     ) -> DifferenceAnswer:
         """Return what a call says of it."""
-        return DifferenceAnswer(self.name, self.fingerprint, self.request, progress, evaluations_per_second, drawings)
+        return DifferenceAnswer(self.name, self.origin, self.request, progress, evaluations_per_second, drawings)
 
     async def _has_turn_soon(self) -> bool:
         try:

@@ -8,12 +8,13 @@ from typing import TypeVar
 import grpc
 import numpy as np
 
-from whymatch.embed import Array, Features
-from whymatch.explain import Region
+from whymatch.embed import Array
+from whymatch.explain import Region, region_vector
 from whymatch.index import GalleryVersion, Match, Selection, UnknownImage
 from whymatch.server.interceptor import Context
-from whymatch.server.match_maps import CHUNK, draw, find_match_maps
-from whymatch.server.regions import CandidateScores, vector_of
+from whymatch.server.match_maps import CHUNK, Sought, draw, find_match_maps, region_scores
+from whymatch.server.provenance import Provenance
+from whymatch.server.regions import MatchWeights, weights_of
 from whymatch.server.search_batcher import SearchBatcher
 from whymatch.server.sources import Embedding, ImageName, Images, Query
 from whymatch.server.wire import answers_search, answers_shapes, requests_search, requests_shapes
@@ -32,10 +33,11 @@ class Asked:
 
     gallery: str
     version: GalleryVersion
+    origin: Provenance
     query: Query
-    features: Features | None
-    """None if only the embedding is needed, or known."""
+    sought: Sought
     embedding: Array
+    """Of the whole query."""
     shown: requests_search.Shown
 
 
@@ -61,18 +63,15 @@ class SearchServicer(SearchServiceServicer):
         requests_search.check_search(request)
         selection = await self._selection(request, query)
         regions = await requests_shapes.regions(request.regions, "regions", self._images.limits)
-        asked = await self._asked(gallery, query, shown, with_features=shown.maps or bool(regions))
-        vector = asked.embedding
-        if regions:
-            assert asked.features
-            vector = await vector_of(asked.features, regions)
+        asked = await self._asked(gallery, query, shown, regions)
+        vector = asked.sought.vector
 
         async def attempt() -> pb.SearchResponse:
             if request.best_per_label:
                 matches = await asyncio.to_thread(asked.version.best_of_labels, vector, limit, selection)
             else:
                 matches = await self._batcher.search(asked.version, vector, limit, selection)
-            return await self._answer(pb.SearchResponse, asked, matches, by_regions=bool(regions))
+            return await self._answer(pb.SearchResponse, asked, matches)
 
         return await _retried(attempt)
 
@@ -89,72 +88,80 @@ class SearchServicer(SearchServiceServicer):
         selection, named = await self._selection(request, query), await self._images.found(gallery, names_given)
         query_regions = await requests_shapes.regions(request.query_regions, "query_regions", self._images.limits)
         match_regions = await requests_shapes.regions(request.match_regions, "match_regions", self._images.limits)
-        asked = await self._asked(gallery, query, shown, with_features=True)
-        assert asked.features
-        vector = await vector_of(asked.features, query_regions)
+        asked = await self._asked(gallery, query, shown, query_regions, match_regions)
 
         async def attempt() -> pb.RerankResponse:
             names = [image.name for image in named if image.content_sha256 != selection.without_content]
             if not request.candidates:
                 found = await self._batcher.search(asked.version, asked.embedding, candidate_limit, selection)
                 names = [match.image.name for match in found]
-            scores = await self._scores(asked, names, match_regions, vector)
+            scores = await self._scores(asked, names)
             best = np.argsort(-np.array(scores), kind="stable")[:limit].tolist()
             images = await self._images.found(gallery, [names[place] for place in best])
             matches = [Match(image, scores[place]) for image, place in zip(images, best, strict=True)]
-            return await self._answer(pb.RerankResponse, asked, matches, by_regions=True)
+            return await self._answer(pb.RerankResponse, asked, matches)
 
         return await (attempt() if request.candidates else _retried(attempt))
 
     async def _selection(self, request: pb.SearchRequest | pb.RerankRequest, query: Query) -> Selection:
         """Return which images a request may find."""
         labels = requests_search.labels(request)
-        if isinstance(query, Embedding) or not request.exclude_itself:
-            return Selection(labels)
-        return Selection(labels, await self._images.digest(query))
+        return Selection(labels, await self._images.digest(query) if request.exclude_itself else "")
 
-    async def _asked(self, gallery: str, query: Query, shown: requests_search.Shown, *, with_features: bool) -> Asked:
+    async def _asked(
+        self,
+        gallery: str,
+        query: Query,
+        shown: requests_search.Shown,
+        regions: Sequence[Region],
+        match_regions: Sequence[Region] = (),
+    ) -> Asked:
         version = await self._images.version(gallery)
-        if isinstance(query, Embedding) or not with_features:
-            return Asked(gallery, version, query, None, await self._images.embedding(query, version), shown)
+        origin = await self._images.provenance(version, query)
+        of_matches = MatchWeights(match_regions)
+        if isinstance(query, Embedding) or not (shown.maps or regions):
+            embedding = await self._images.embedding(query, version)
+            sought = Sought(None, None, embedding, of_matches)
+            return Asked(gallery, version, origin, query, sought, embedding, shown)
         features = await self._images.features(query, version.head)
-        return Asked(gallery, version, query, features, features.embedding, shown)
+        weights = await weights_of(features, regions)
+        embedding = features.embedding
+        vector = embedding if weights is None else await asyncio.to_thread(region_vector, features, weights)
+        sought = Sought(features, weights, vector, of_matches)
+        return Asked(gallery, version, origin, query, sought, embedding, shown)
 
-    async def _scores(
-        self, asked: Asked, names: Sequence[str], regions: Sequence[Region], vector: Array
-    ) -> list[float]:
-        """Return the inner products of a vector with images, or with regions of them."""
-        if not regions:
-            whole: list[float] = (await self._images.similarities(asked.version, names, vector)).tolist()
+    async def _scores(self, asked: Asked, names: Sequence[str]) -> list[float]:
+        """Return the parts of the scores of images that lie in the regions."""
+        sought = asked.sought
+        if not sought.match_weights:
+            whole: list[float] = (await self._images.similarities(asked.version, names, sought.vector)).tolist()
             return whole
-        candidates = CandidateScores(regions, vector)
         scores: list[float] = []
         for start in range(0, len(names), CHUNK):
             some = names[start : start + CHUNK]
             features = await self._images.stored_features(asked.gallery, some, asked.version.head)
-            scores += await asyncio.to_thread(candidates.of, some, features)
+            scores += await asyncio.to_thread(region_scores, sought, some, features)
         return scores
 
-    async def _answer(
-        self, response: Callable[..., Answer], asked: Asked, matches: Sequence[Match], *, by_regions: bool
-    ) -> Answer:
+    async def _answer(self, response: Callable[..., Answer], asked: Asked, matches: Sequence[Match]) -> Answer:
         """Return the matches with their maps and pictures, as far as they are asked for."""
         names = [match.image.name for match in matches]
         image_scores = [match.score for match in matches]
-        if by_regions:
+        if any(asked.sought.by_region):
             image_scores = (await self._images.similarities(asked.version, names, asked.embedding)).tolist()
         match_maps, scale = [], None
         if asked.shown.maps:
             head, box_share = asked.version.head, asked.shown.box_share
-            match_maps = await find_match_maps(
-                self._images, asked.features, asked.embedding, asked.gallery, head, matches, box_share
-            )
+            match_maps = await find_match_maps(self._images, asked.sought, asked.gallery, head, matches, box_share)
         if asked.shown.overlay_px is not None:
             sources = [ImageName(asked.gallery, name) for name in names]
             pairs = list(zip(match_maps, sources, strict=True))
-            match_maps, scale = await draw(self._images, asked.query, pairs, asked.shown.overlay_px)
+            match_maps, scale = await draw(
+                self._images, asked.query, pairs, asked.shown.overlay_px, asked.sought.by_region
+            )
         return response(
-            model=asked.version.fingerprint,
+            model=asked.origin.model,
+            provenance=answers_shapes.provenance(asked.origin),
             matches=answers_search.matches(asked.gallery, matches, image_scores, match_maps),
             color_scale=answers_shapes.color_scale(scale),
         )

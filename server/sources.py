@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from whymatch.embed import NO_HEAD, Array, Embedder, Features, Head, check_embedding
 from whymatch.index import Galleries, Gallery, GalleryVersion, OtherEmbedding, StoredImage, content_digest
+from whymatch.server.provenance import Provenance, provenance_of
 
 
 class ImageName(NamedTuple):
@@ -46,13 +48,20 @@ class Images:
         """Return the newest version of a gallery. Raises the errors of `Galleries.open`."""
         return (await self.gallery(gallery)).version
 
-    async def head(self, parent: str, *sources: Source) -> tuple[Head, str]:
-        """Return the head of a gallery or, without one, of the first source that is stored, and its fingerprint."""
+    async def provenance(
+        self, version: GalleryVersion | None, query: Query | None = None, match: Source | None = None
+    ) -> Provenance:
+        """Return where an answer comes from. To be called before the work: the gallery may change during it."""
+        origin = provenance_of(self._embedder.model, version)
+        return replace(origin, query_sha256=await self.digest(query), match_sha256=await self.digest(match))
+
+    async def head(self, parent: str, *sources: Source) -> tuple[Head, GalleryVersion | None]:
+        """Return the head of a gallery or, without one, of the first source that is stored; and the gallery, if any."""
         galleries = [parent, *(source.gallery for source in sources if isinstance(source, ImageName))]
         if gallery := next(filter(None, galleries), None):
             version = await self.version(gallery)
-            return version.head, version.fingerprint
-        return NO_HEAD, self._embedder.model.fingerprint
+            return version.head, version
+        return NO_HEAD, None
 
     async def embedding(self, query: Query, version: GalleryVersion) -> Array:
         """Return the embedding of a query behind a gallery's head, (D,) float32 of length 1.
@@ -102,11 +111,13 @@ class Images:
             return source
         return await asyncio.to_thread(self._content, source)
 
-    async def digest(self, source: Source) -> str:
-        """Return the `content_digest` of an image, by which a gallery knows its copies."""
+    async def digest(self, source: Query | None) -> str:
+        """Return the `content_digest` of an image, by which a gallery knows its copies; empty of what is no image."""
         if isinstance(source, bytes):
-            return content_digest(source)
-        return (await self.found(source.gallery, [source.image]))[0].content_sha256
+            return await asyncio.to_thread(content_digest, source)
+        if isinstance(source, ImageName):
+            return (await self.found(source.gallery, [source.image]))[0].content_sha256
+        return ""
 
     async def _embed(self, content: bytes) -> Features:
         """Cancelling this drops the work."""

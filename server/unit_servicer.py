@@ -14,10 +14,11 @@ from whymatch.explain.units import TOP_IMAGES
 from whymatch.server import unit_work
 from whymatch.server.errors import ShuttingDown
 from whymatch.server.interceptor import Context
+from whymatch.server.provenance import Provenance
 from whymatch.server.sources import Images
 from whymatch.server.streams import steps
 from whymatch.server.unit_work import Work
-from whymatch.server.wire import answers_unit, requests_shapes, requests_unit
+from whymatch.server.wire import answers_shapes, answers_unit, requests_shapes, requests_unit
 from whymatch.v1 import unit_service_pb2 as pb
 from whymatch.v1.unit_service_pb2_grpc import UnitServiceServicer, add_UnitServiceServicer_to_server
 
@@ -59,8 +60,9 @@ class UnitServicer(UnitServiceServicer):
         layer, channels = requests_unit.layer(request.layer), requests_unit.channels(request.channels)
         setting = requests_unit.description(request)
         work = await self._work(request.parent, layer)
+        origin = await self._images.provenance(work.gallery.version)
         answer = partial(answers_unit.describe_response, work.gallery.name)
-        async for one in self._answers(unit_work.describing(work, channels, setting), answer):
+        async for one in self._answers(unit_work.describing(work, channels, setting), answer, origin):
             yield one
 
     async def DecodeFilters(
@@ -70,7 +72,8 @@ class UnitServicer(UnitServiceServicer):
         layer, channels = requests_unit.layer(request.layer), requests_unit.channels(request.channels)
         thresholds = requests_unit.thresholds(request.thresholds)
         answer = partial(answers_unit.decode_response, with_values=request.with_values)
-        async for one in self._answers(unit_work.decoding(self._model, layer, channels, thresholds), answer):
+        origin = await self._images.provenance(None)
+        async for one in self._answers(unit_work.decoding(self._model, layer, channels, thresholds), answer, origin):
             yield one
 
     async def DescribeLayerColors(
@@ -86,8 +89,9 @@ class UnitServicer(UnitServiceServicer):
         selectivity = None
         if request.with_selectivity:
             selectivity = await self._work(request.parent, layer), setting, top_count
+        origin = await self._images.provenance(selectivity[0].gallery.version if selectivity else None)
         coloring = unit_work.coloring(self._model, layer, filters if request.with_axes else None, selectivity, channels)
-        async for one in self._answers(coloring, partial(answers_unit.layer_colors_response, layer)):
+        async for one in self._answers(coloring, partial(answers_unit.layer_colors_response, layer), origin):
             yield one
 
     async def FindReceptiveField(
@@ -96,8 +100,11 @@ class UnitServicer(UnitServiceServicer):
         """Stream what pixels a unit really responds to."""
         layer, channel = requests_unit.unit(request.unit)
         count, setting = requests_unit.field_images(request), requests_unit.occluder(request.occluder)
-        occluding = unit_work.occluding(await self._work(request.parent, layer), channel, count, setting)
-        async for one in self._answers(occluding, partial(answers_unit.field_response, (layer, channel), setting)):
+        work = await self._work(request.parent, layer)
+        origin = await self._images.provenance(work.gallery.version)
+        occluding = unit_work.occluding(work, channel, count, setting)
+        answer = partial(answers_unit.field_response, (layer, channel), setting)
+        async for one in self._answers(occluding, answer, origin):
             yield one
 
     async def SegmentUnits(
@@ -108,9 +115,10 @@ class UnitServicer(UnitServiceServicer):
         source, size_px = requests_shapes.source(request.image, "image"), requests_shapes.overlay_px(request)
         work = await self._work(request.parent, layer)
         version, content = work.gallery.version, await self._images.content(source)
+        origin = await self._images.provenance(version, source)
         answer = partial(answers_unit.segment_response, work.gallery.name, layer)
         segmenting = unit_work.segmenting(work, version, content, wanted, size_px)
-        async for one in self._answers(segmenting, answer, version.fingerprint):
+        async for one in self._answers(segmenting, answer, origin, origin.model):
             yield one
 
     async def FindMinimalImage(
@@ -122,10 +130,10 @@ class UnitServicer(UnitServiceServicer):
         version = None
         if wanted.class_name is None:
             version = await self._images.version(requests_shapes.gallery_name(request.parent))
+        origin = await self._images.provenance(version, source)
         content = await self._images.content(source)
         simplifying = unit_work.simplifying(self._model, version, content, wanted, size_px, self._images.limits)
-        fingerprint = version.fingerprint if version else self._model.fingerprint
-        async for one in self._answers(simplifying, answers_unit.minimal_image_response, fingerprint):
+        async for one in self._answers(simplifying, answers_unit.minimal_image_response, origin, origin.model):
             yield one
 
     async def _work(self, parent: str, layer: str) -> Work:
@@ -133,10 +141,17 @@ class UnitServicer(UnitServiceServicer):
         return Work(gallery, self._model, layer, self._images.limits)
 
     async def _answers(
-        self, work: Iterator[Progress[Found]], answer: Callable[[Progress[Found]], Answer], model: str = ""
+        self,
+        work: Iterator[Progress[Found]],
+        answer: Callable[[Progress[Found]], Answer],
+        origin: Provenance,
+        model: str = "",
     ) -> AsyncGenerator[Answer]:
-        """Do the work in the thread of explanations, and yield its answers; where one takes long, how far it was."""
-        alive = answer(Progress("", 0, 0))
+        """Do the work in the thread of explanations, and yield its answers; where one takes long, how far it was.
+
+        model: the fingerprint that the answers are given, by default that without a head.
+        """
+        alive, provenance = answer(Progress("", 0, 0)), answers_shapes.provenance(origin)
         async with aclosing(steps(map(answer, work), self._explainer)) as answers:
             async for one in answers:
                 if self._stopping.is_set():
@@ -144,5 +159,7 @@ class UnitServicer(UnitServiceServicer):
                 one = one or alive
                 if one.WhichOneof("answer") == "progress":
                     alive = one
-                one.model = model or self._model.fingerprint
+                else:
+                    one.provenance.CopyFrom(provenance)
+                one.model = model or origin.headless_model
                 yield one

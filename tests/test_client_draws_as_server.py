@@ -88,8 +88,8 @@ def test_overlays_are_the_same_to_the_eye(kind):
     overlay = explain.render_overlay(explain.load_picture(content), server_map(values), scale)
     ours = lit(content, client_map(values), client.ColorScale(scale.low, scale.high, scale.color_map))
     difference = np.abs(pixels(ours) - pixels(Image.open(io.BytesIO(overlay)).convert("RGB")))
-    assert difference.max() <= 12
-    assert difference.mean() <= 2
+    assert difference.max() <= 18
+    assert difference.mean() <= 3
 
 
 @pytest.mark.parametrize("content", FILES.values(), ids=FILES)

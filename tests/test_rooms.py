@@ -19,7 +19,7 @@ ROOMS = {*MAY_IMPORT, "proto"}
 NOT_IN_THE_MODEL_ROOMS = {"grpc", "google", "grpc_status"}
 NOT_IN_THE_CLIENT = {"torch", "torchvision", "faiss", "timm", "matplotlib"}
 
-VALUES = {"adding", "errors", "inputs", "results", "targets", "unit_results"}
+VALUES = {"adding", "errors", "inputs", "provenance", "results", "targets", "unit_results", "version"}
 CALLS = {
     "aio",
     "channel",

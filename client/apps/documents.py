@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from whymatch.client import results, unit_results
 from whymatch.client.apps.plain import Document, plain, record
 from whymatch.client.draw.unit_words import filter_classes
+from whymatch.client.provenance import provenance
 
 if TYPE_CHECKING:
     from whymatch.client.apps.unit_labels import NetworkLabels
@@ -22,6 +23,11 @@ _OfUnit = (
 )
 
 SETTING = ("window_px", "context_px", "sample_count", "stride_px")
+
+
+def origin(answer: results.Provenance | None) -> Document:
+    """Return what is put into every document: where its answer comes from."""
+    return {"provenance": provenance(answer)}
 
 
 def print_document(document: Document | list[Document]) -> None:
@@ -53,7 +59,17 @@ def image(image: results.Image) -> Document:
 
 def gallery(gallery: results.Gallery) -> Document:
     """Return all facts of a gallery."""
-    return record(gallery, "name", "model", "index_factory", "omit_feature_maps", "image_count", "create_time", "head")
+    return record(
+        gallery,
+        "name",
+        "model",
+        "index_factory",
+        "omit_feature_maps",
+        "image_count",
+        "generation",
+        "create_time",
+        "head",
+    )
 
 
 def layers(model: results.Model) -> Document:
@@ -74,10 +90,21 @@ def embedding(query: str, embedding: results.Embedding) -> Document:
 # Matches
 
 
-def search(query: str, result: results.SearchResult, overlays: Mapping[str, Path], *, by_region: bool) -> Document:
-    """Return the matches of a search, with their maps if they have them."""
+def search(
+    query: str,
+    result: results.SearchResult,
+    overlays: Mapping[str, Path],
+    *,
+    by_region: bool,
+    rest_counts: Sequence[str] = (),
+) -> Document:
+    """Return the matches of a search, with their maps if they have them.
+
+    rest_counts: `query`, `match`, both or none: which of the images counts beside its regions.
+    """
     matches = [_match(rank, match, overlays, by_region) for rank, match in enumerate(result, start=1)]
-    return {"query": query, "model": result.model, "matches": matches}
+    rest = {"rest_counts": list(rest_counts)} if rest_counts else {}
+    return {"query": query, "model": result.model, **rest, "matches": matches}
 
 
 def explanation(
@@ -122,7 +149,9 @@ def component_shares(shares: results.ComponentShares) -> Document:
 
 
 def _match(rank: int, match: results.Match, overlays: Mapping[str, Path], by_region: bool) -> Document:
-    document = record(match, "name", "label", "score", "image_score") | record(match.image, "metadata")
+    document = record(match, "name", "label", "score", "image_score") | record(
+        match.image, "metadata", "content_sha256"
+    )
     if by_region:
         document["region_share"] = match.region_share
     if match.query_map:
@@ -297,6 +326,7 @@ def _network(one: "NetworkLabels") -> Document:
             {"unit": unit.channel, "labels": plain(unit.labels), "images": unit.label_image_count} for unit in one.units
         ],
         "detectors": [{"label": label, "units": channels} for label, channels in one.detectors.items()],
+        **(origin(one.provenance) if one.provenance else {}),
     }
 
 

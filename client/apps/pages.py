@@ -11,6 +11,8 @@ from PIL import Image
 
 from whymatch.client.draw.colors import GRADIENTS
 from whymatch.client.draw.maps import fitted_down
+from whymatch.client.provenance import provenance_json
+from whymatch.client.version import __version__
 
 
 def render(template: str, **values: object) -> Markup:
@@ -45,5 +47,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"picture_url": picture_url, "number": number}
-    environment.globals["gradients"] = GRADIENTS
+    environment.globals |= {"gradients": GRADIENTS, "provenance": provenance_json, "version": __version__}
     return environment

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from whymatch.client.draw.folder import note_pictures
+from whymatch.client.draw.saving import save_png
 from whymatch.client.draw.unit_classes import class_examples, class_sheet
 from whymatch.client.draw.unit_words import stem
 from whymatch.client.unit_results import LayerColors
@@ -18,10 +20,13 @@ if TYPE_CHECKING:
 
 def write_class_sheets(client: Client, layers: Sequence[LayerColors], folder: Path) -> list[Path]:
     """Write `classes-LAYER.png` of each layer whose filters were decoded."""
-    sheets = {f"classes-{stem(one.layer)}.png": fetch_class_sheet(client, one) for one in layers if one.axis_setting}
-    for name, sheet in sheets.items():
-        sheet.save(folder / name)
-    return [folder / name for name in sheets]
+    files = []
+    for one in layers:
+        if one.axis_setting:
+            files.append(folder / f"classes-{stem(one.layer)}.png")
+            save_png(fetch_class_sheet(client, one), files[-1], one.provenance)
+    note_pictures(folder, files)
+    return files
 
 
 def fetch_class_sheet(client: Client, colors: LayerColors) -> Image.Image:

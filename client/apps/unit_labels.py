@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from whymatch.client.results import Provenance
 from whymatch.client.unit_results import UnitDescription
 
 
@@ -21,6 +22,11 @@ class NetworkLabels:
     """The least precision of a unit that detects a label."""
     label_counts: Mapping[str, int]
     """How many different images of the gallery have each label."""
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """Where the answer of the network's server comes from."""
+        return self.units[0].provenance if self.units else None
 
     @property
     def dead_count(self) -> int:

@@ -25,6 +25,7 @@ from whymatch.client.cli.options import (
     named_gallery,
     source,
 )
+from whymatch.client.cli.origin import note_command
 from whymatch.client.cli.rooms import require_server, run_room
 from whymatch.client.cli.search import rerank, search
 from whymatch.client.cli.units import app as units
@@ -57,9 +58,9 @@ def main() -> None:
 def print_version(wanted: bool) -> None:
     """Print the version and exit, if `wanted`."""
     if wanted:
-        from importlib.metadata import version
+        from whymatch.client import __version__
 
-        print(f"whymatch {version('whymatch')}")
+        print(f"whymatch {__version__}")
         raise typer.Exit
 
 
@@ -137,13 +138,15 @@ def embed(
         raise typer.BadParameter("--feature-map requires --json, which prints it")
     result = client.embed(source(file, image), with_feature_map=feature_map, gallery=named_gallery(context))
     if json:
-        documents.print_document(documents.embedding(str(file or image), result))
+        found = documents.embedding(str(file or image), result)
+        documents.print_document(found | documents.origin(result.provenance))
     else:
         print(f"{len(result.embedding)} values of the model {result.model}; --json prints them")
 
 
 @app.command(rich_help_panel=MODELS)
 def demo(
+    context: typer.Context,
     output: Annotated[Path, typer.Option(file_okay=False, metavar="DIR", help="Where to write the report.")] = Path(
         "demo-output"
     ),
@@ -152,6 +155,7 @@ def demo(
 ) -> None:
     """Try everything on real photographs that are already on this machine, and write a report."""
     require_server()
+    note_command(context)
     from whymatch.client import WhymatchError
     from whymatch.client.apps.demo.run import DemoFailed, run
     from whymatch.client.apps.local_server import ServerNotStarted

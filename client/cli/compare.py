@@ -9,11 +9,13 @@ import typer
 from whymatch.client.apps.talk import note
 from whymatch.client.cli.failures import fail
 from whymatch.client.cli.options import Json, Quiet
+from whymatch.client.cli.origin import note_command
 
 MATCHES = 3
 
 
 def compare(
+    context: typer.Context,
     gallery: Annotated[
         Path,
         typer.Argument(
@@ -97,6 +99,7 @@ def compare(
     from whymatch.client.cli.rooms import require_server
 
     require_server()
+    note_command(context)
     from whymatch.client import UnusablePaths, WhymatchError, find_images
     from whymatch.client.apps import documents
     from whymatch.client.apps.compare.run import CompareFailed, find_queries, run
@@ -122,6 +125,6 @@ def compare(
         print(f"left out: {failure.path}: {failure.message}", file=sys.stderr)  # an error, which stays
     report = output / "report.html"
     if json:
-        documents.print_document(comparison.document() | {"report": str(report)})
+        documents.print_document(comparison.document() | {"report": str(report)} | documents.origin(None))
     else:
         print("\n".join(side.text() for side in comparison.sides), report, sep="\n")

@@ -11,12 +11,14 @@ import typer
 from whymatch.client.cli import completion
 from whymatch.client.cli.failures import fail, image_files
 from whymatch.client.cli.options import Quiet
+from whymatch.client.cli.origin import note_command
 
 if TYPE_CHECKING:
     from whymatch.client import Client
 
 _PANEL = "Connection"
 MAX_TIMEOUT_S = 1e9
+CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
 
 
 def positive(seconds: float) -> float:
@@ -110,17 +112,23 @@ def connect_to(address: str, context: typer.Context) -> "Client":
 
 def with_client(command: Callable[..., None]) -> Callable[..., None]:
     """Add --quiet and the options of `connect` to `command`, and call it with the client they make before the rest."""
-    options = inspect.signature(connect).parameters
+    signature = inspect.signature(connect)
+    options = signature.parameters
     own = list(inspect.signature(command).parameters.values())[1:]
     own.append(inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Quiet))
+    wants_context = any(parameter.name == CONTEXT.name for parameter in own)
+    added = [*options.values()] if wants_context else [CONTEXT, *options.values()]
 
     @functools.wraps(command)
     def run(**arguments: Any) -> None:
         del arguments["quiet"]  # its callback has heard
+        note_command(arguments[CONTEXT.name], signature)
+        if not wants_context:
+            del arguments[CONTEXT.name]
         with connect(**{name: arguments.pop(name) for name in options}) as client:
             _report_failure(command, client, arguments)
 
-    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in [*own, *options.values()]]
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in [*own, *added]]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run

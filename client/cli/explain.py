@@ -24,6 +24,7 @@ from whymatch.client.cli.options import (
     named_gallery,
     whole_number,
 )
+from whymatch.client.cli.origin import say_who_answered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -112,7 +113,7 @@ def explain_match(
     leading = explanation if cards <= len(explanation.channels) else ask(channel_limit=cards)
     draw = functools.partial(leading_cards, client, leading, cards, maps) if cards and maps else None
     parts = {"query_regions": query_regions, "match_regions": match_regions}
-    show(explanation, query, match, maps, json, **parts, draw_cards=draw)
+    show(client, explanation, query, match, maps, json, **parts, draw_cards=draw)
 
 
 @app.command("point")
@@ -150,7 +151,7 @@ def explain_point(
         box_share=box_share,
         gallery=named_gallery(context),
     )
-    show(explanation, query, match, maps, json, query_regions=query_regions, match_regions=match_regions)
+    show(client, explanation, query, match, maps, json, query_regions=query_regions, match_regions=match_regions)
 
 
 @app.command("label")
@@ -176,10 +177,14 @@ def explain_label(
     sources = [either_source(query) for query in queries]
     drawn = maps is not None and len(sources) == 1  # the server's pictures of several would have a scale each
     found = [client.explain_label(source, label, overlays=drawn, box_share=box_share) for source in sources]
+    say_who_answered(client, found[0].provenance)
     files = draw_labels(client, sources, label, found, maps) if maps else []
     if json:
         answers = list(zip_longest(queries, found, files))
-        several = [documents.label_explanation(query, label, one, file) for query, one, file in answers]
+        several = [
+            documents.label_explanation(query, label, one, file) | documents.origin(one.provenance)
+            for query, one, file in answers
+        ]
         documents.print_document(several if len(several) > 1 else several[0])
         return
     for query, one in zip(queries, found, strict=True):
@@ -225,13 +230,14 @@ def explain_components(
     if plot and plot.suffix.lower() != ".png":
         raise typer.BadParameter(f"--plot {str(plot)!r}: write the name of a PNG file, for example components.png")
     shares = client.explain_components(pair_count=pairs, seed=seed)
+    say_who_answered(client, shares.provenance)
     if plot:
         from whymatch.client.draw import components
 
         components.write_components(shares, plot)
         note(plot)
     if json:
-        documents.print_document(documents.component_shares(shares))
+        documents.print_document(documents.component_shares(shares) | documents.origin(shares.provenance))
     else:
         print_components(shares)
 
@@ -296,14 +302,17 @@ def explain_interactive(
     explanation = client.explain_interactive(
         either_source(image), settings, size_px=size_px, warp=warp, descriptor=descriptor, overlays=maps is not None
     )
+    say_who_answered(client, explanation.provenance)
     overlays: list[Path] = []
     if maps:
+        from whymatch.client.apps.originals import original
         from whymatch.client.draw import matches
 
-        overlays = matches.write_interactive(explanation, maps)
+        overlays = matches.write_interactive(explanation, maps, original(client, either_source(image)))
         note(maps / "sheet.png")
     if json:
-        documents.print_document(documents.interactive(image, explanation, overlays))
+        found = documents.interactive(image, explanation, overlays)
+        documents.print_document(found | documents.origin(explanation.provenance))
         return
     print(f"input {explanation.input_width_px} x {explanation.input_height_px} px")
     for one in explanation.results:
@@ -319,6 +328,7 @@ app.command("prediction-difference")(prediction_difference.explain_prediction_di
 
 
 def show(
+    client: "Client",
     explanation: "MatchExplanation",
     query: str,
     match: str,
@@ -332,6 +342,9 @@ def show(
     """Write the pictures into `folder`, if given, and print why two images match."""
     from whymatch.client.apps import documents
 
+    say_who_answered(client, explanation.provenance)
+    regions.say_rest("query", query_regions)
+    regions.say_rest("match", match_regions)
     overlays: dict[str, Path] = {}
     if folder:
         from whymatch.client.draw import matches
@@ -342,7 +355,8 @@ def show(
         note(folder / "sheet.png")
     cards = draw_cards() if draw_cards else {}
     if json:
-        documents.print_document(documents.explanation(query, match, explanation, overlays, cards))
+        found = documents.explanation(query, match, explanation, overlays, cards)
+        documents.print_document(found | documents.origin(explanation.provenance))
         return
     print_explanation(explanation, by_region=bool(query_regions or match_regions))
     for file in [*overlays.values(), *cards.values()]:
@@ -370,6 +384,7 @@ def leading_cards(client: "Client", explanation: "MatchExplanation", count: int,
     from whymatch.client.apps.unit_cards import fetch_cards
     from whymatch.client.draw.units import write_cards
 
+    shares = {one.channel: str(one) for one in explanation.channels[:count]}
     leading = [(one.channel, one.unit) for one in explanation.channels[:count] if one.unit]
     if not leading:
         note("no cards: the head of the gallery mixes channels, or their layer is weighed")
@@ -378,8 +393,9 @@ def leading_cards(client: "Client", explanation: "MatchExplanation", count: int,
         channels = {unit[1]: channel for channel, unit in leading if unit[0] == layer}
         with unit_bar(layer) as progress:
             cards = list(fetch_cards(client, layer, list(channels), progress=progress))
-        for card, file in zip(cards, write_cards(cards, folder), strict=True):
-            written[channels[card.unit.channel]] = file
+        drawn = [channels[card.unit.channel] for card in cards]
+        notes = [f"channel {channel} adds {shares[channel]} to the score" for channel in drawn]
+        written |= zip(drawn, write_cards(cards, folder, notes), strict=True)
     return written
 
 

@@ -10,12 +10,11 @@ import typer
 from whymatch.client.apps.talk import note
 from whymatch.client.cli import completion
 from whymatch.client.cli.connection import MAX_TIMEOUT_S, connect_to, with_client
-from whymatch.client.cli.options import Json, Maps, content_of, either_source, whole_number
+from whymatch.client.cli.options import Json, Maps, either_source, whole_number
+from whymatch.client.cli.origin import say_who_answered
 
 if TYPE_CHECKING:
-    import PIL.Image
-
-    from whymatch.client import Client, DifferenceMap, Stored
+    from whymatch.client import Client, DifferenceMap
     from whymatch.client.apps.difference_runs import PlannedRun
     from whymatch.client.draw.runs import DifferenceRun
     from whymatch.client.inputs import SamplerKind
@@ -214,6 +213,7 @@ def explain_prediction_difference(
 
     require_what_to_do(context, images, targets, resume)
     options: dict[str, Any] = {"overlays": maps is not None or live is not None, "deadline_s": deadline_s}
+    clients = {"": client}
     if resume is not None:
         calls = [resumed(client, resume, options)]
     else:
@@ -230,7 +230,8 @@ def explain_prediction_difference(
         kinds = cast("list[SamplerKind | None]", samplers or [None])
         sizes_px: list[int | None] = [*windows] if windows else [None]
         settings = list(itertools.product(kinds, sizes_px))
-        clients = by_network([client, *(connect_to(address, context) for address in also)]) if also else {"": client}
+        if also:
+            clients = by_network([client, *(connect_to(address, context) for address in also)])
         calls = planned(clients, images or [], named, settings, context_px, refit, options)
     runs: list[DifferenceRun] = []
     draw = functools.partial(write_live, file=live) if live else None
@@ -238,6 +239,8 @@ def explain_prediction_difference(
         for call in calls:
             follow(call, runs, draw)
     finally:
+        for run in {run.network: run for run in runs}.values():
+            say_who_answered(clients[run.network], run.explanation.provenance)
         if runs:
             show(runs, maps, json, several=len(calls) > 1)
 
@@ -293,11 +296,12 @@ def planned(
 ) -> "list[PlannedRun]":
     """Plan a call for each image, network, sampler and window; only the first image's fit the sampler anew."""
     from whymatch.client.apps.difference_runs import PlannedRun
+    from whymatch.client.apps.originals import original
 
     sources = [either_source(image) for image in images]
     calls: list[PlannedRun] = []
     for number, (image, source) in enumerate(zip(images, sources, strict=True)):
-        picture = load(next(iter(clients.values())), source) if options["overlays"] else None
+        picture = original(next(iter(clients.values())), source) if options["overlays"] else None
         for (network, client), (sampler, window_px) in itertools.product(clients.items(), settings):
             ask = functools.partial(
                 client.explain_prediction_difference,
@@ -313,13 +317,6 @@ def planned(
     return calls
 
 
-def load(client: "Client", source: "Path | Stored") -> "PIL.Image.Image | None":
-    """Return the image, to draw it beside its maps."""
-    from whymatch.client.draw.differences import load_picture
-
-    return load_picture(content_of(client, source))
-
-
 def show(runs: "list[DifferenceRun]", folder: Path | None, json: bool, *, several: bool) -> None:
     """Write the pictures into `folder`, if given, and print the results, those of several calls as a list."""
     from whymatch.client.apps import documents
@@ -333,7 +330,10 @@ def show(runs: "list[DifferenceRun]", folder: Path | None, json: bool, *, severa
         overlays = write_maps(runs, folder)
         note(folder / "sheet.png")
     if json:
-        found = [documents.prediction_difference(*row, overlay) for row, overlay in zip(rows, overlays, strict=True)]
+        found = [
+            documents.prediction_difference(run, one, overlay) | documents.origin(run.explanation.provenance)
+            for (run, one), overlay in zip(rows, overlays, strict=True)
+        ]
         documents.print_document(found if several or len(found) > 1 else found[0])
         return
     for run in runs:

@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +15,22 @@ if TYPE_CHECKING:
 _WEIGHT = re.compile(r"(.*):([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf))", re.IGNORECASE | re.DOTALL)
 _BOX_HELP = (
     "left, top, width and height in pixels of the upright original, or all four with % as shares of it; a negative "
-    "WEIGHT counts against a match. May be given repeatedly."
+    "WEIGHT counts against a match, 0 leaves the region out, and without a positive one the rest of the image counts "
+    "with 1. May be given repeatedly."
 )
 
 Boxes = Annotated[
     list[str] | None,
     typer.Option("--region", metavar="X,Y,W,H[:WEIGHT]", help=f"Search by this region of the query: {_BOX_HELP}"),
+]
+Ignored = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore",
+        metavar="X,Y,W,H",
+        help="Leave this part of the query out; what is left counts. As --region with a weight of 0; may be given "
+        "repeatedly.",
+    ),
 ]
 Polygons = Annotated[
     list[str] | None,
@@ -53,6 +64,19 @@ def boxes(texts: Iterable[str] | None, option: str) -> "list[Region]":
     return [_box(text, option) for text in texts or ()]
 
 
+def ignored(texts: Iterable[str] | None, option: str) -> "list[Region]":
+    """Return the region of weight 0 of each `X,Y,W,H`."""
+    return [_box(text, option, weighed=False) for text in texts or ()]
+
+
+def say_rest(side: str, regions: "Sequence[Region]") -> None:
+    """Say on stderr that the rest of an image counts, if a negative region brought this about."""
+    from whymatch.client.inputs import rest_counts
+
+    if rest_counts(regions) and any(region.weight < 0 for region in regions):
+        print(f"no region of the {side} has a weight above 0: the rest of it counts with weight 1", file=sys.stderr)
+
+
 def polygons(texts: Iterable[str] | None, option: str) -> "list[Region]":
     """Return the region of each `X1,Y1,X2,Y2,...[:WEIGHT]`."""
     return [_polygon(text, option) for text in texts or ()]
@@ -73,11 +97,12 @@ def point(text: str, option: str) -> "Region":
     return Region(Point(*numbers), relative=relative)
 
 
-def _box(text: str, option: str) -> "Region":
+def _box(text: str, option: str, *, weighed: bool = True) -> "Region":
     from whymatch.client import Box, Region
 
     form = "X,Y,W,H or X,Y,W,H:WEIGHT, for example 10,20,300,200 or 0%,0%,50%,100%:-0.5"
-    shape, weight = _split_weight(text, option)
+    form = form if weighed else "X,Y,W,H, for example 10,20,300,200 or 0%,0%,50%,100%"
+    shape, weight = _split_weight(text, option) if weighed else (text, 0.0)
     numbers, relative = _numbers(shape, option, form)
     if len(numbers) != 4:
         raise _misuse(option, text, form)
@@ -113,8 +138,8 @@ def _split_weight(text: str, option: str) -> tuple[str, float]:
     if not found:
         return text, 1.0
     weight = float(found[2])
-    if not -1 <= weight <= 1 or weight == 0:
-        raise _misuse(option, text, "a weight from -1 to 1 that is not 0")
+    if not -1 <= weight <= 1:
+        raise _misuse(option, text, "a weight from -1 to 1")
     return found[1], weight
 
 

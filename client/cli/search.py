@@ -24,9 +24,15 @@ from whymatch.client.cli.options import (
     source,
     whole_number,
 )
+from whymatch.client.cli.origin import say_who_answered
 
 if TYPE_CHECKING:
-    from whymatch.client import Client, Embedding, Region, SearchResult
+    from collections.abc import Sequence
+
+    from whymatch.client import Client, Embedding, Region, SearchResult, Stored
+
+ALIKE = 0.01
+"""Scores that differ by no more than this share of the best one hardly differ."""
 
 
 @with_client
@@ -52,6 +58,7 @@ def search(
     boxes: regions.Boxes = None,
     polygons: regions.Polygons = None,
     masks: regions.Masks = None,
+    ignore: regions.Ignored = None,
     box_share: BoxShare = None,
     with_maps: WithMaps = False,
     maps: Maps = None,
@@ -66,13 +73,15 @@ def search(
         *regions.boxes(boxes, "--region"),
         *regions.polygons(polygons, "--polygon"),
         *regions.masks(masks, "--mask"),
+        *regions.ignored(ignore, "--ignore"),
     ]
     if parts and embedding:
         raise typer.BadParameter("an embedding has no regions; give the image: a file or --image NAME")
     if exclude_itself and embedding:
         raise typer.BadParameter("--exclude-itself requires an image: a file or --image NAME, not an embedding")
+    query = read_embedding(embedding) if embedding else source(file, image)
     result = client.search(
-        read_embedding(embedding) if embedding else source(file, image),
+        query,
         limit=limit,
         labels=label or (),
         regions=parts,
@@ -82,7 +91,7 @@ def search(
         box_share=box_share,
         exclude_itself=exclude_itself,
     )
-    show(result, str(given[0]), maps, json, query_regions=parts)
+    show(client, query, result, str(given[0]), maps, json, query_regions=parts)
 
 
 @with_client
@@ -128,8 +137,9 @@ def rerank(
     require_json_for_maps(with_maps, json)
     query_regions = regions.boxes(query_boxes, "--query-region")
     match_regions = regions.boxes(match_boxes, "--match-region")
+    query = source(file, image)
     result = client.rerank(
-        source(file, image),
+        query,
         query_regions=query_regions,
         match_regions=match_regions,
         candidates=candidate or (),
@@ -141,32 +151,55 @@ def rerank(
         box_share=box_share,
         exclude_itself=exclude_itself,
     )
-    show(result, str(file or image), maps, json, query_regions=query_regions, match_regions=match_regions)
+    parts = {"query_regions": query_regions, "match_regions": match_regions}
+    show(client, query, result, str(file or image), maps, json, **parts)
 
 
 def show(
+    client: "Client",
+    query: "bytes | Path | Stored | Embedding",
     result: "SearchResult",
-    query: str,
+    name: str,
     folder: Path | None,
     json: bool,
     *,
     query_regions: "list[Region]",
-    match_regions: "list[Region] | None" = None,
+    match_regions: "Sequence[Region]" = (),
 ) -> None:
-    """Write the pictures into `folder`, if given, and print the matches."""
-    from whymatch.client.apps import documents
+    """Write the pictures into `folder`, if given, and print the matches.
 
+    name: what the command line calls the query.
+    """
+    from whymatch.client.apps import documents
+    from whymatch.client.inputs import Stored, rest_counts
+    from whymatch.client.results import Embedding
+
+    say_who_answered(client, result.provenance)
+    regions.say_rest("query", query_regions)
+    regions.say_rest("match", match_regions)
     files: dict[str, Path] = {}
     if folder:
+        from whymatch.client.apps.originals import original
         from whymatch.client.draw import matches
 
-        files = matches.write_search(result, folder, query_regions=query_regions, match_regions=match_regions or ())
+        files = matches.write_search(
+            result,
+            folder,
+            query_regions=query_regions,
+            match_regions=match_regions,
+            query=None if isinstance(query, Embedding) else original(client, query),
+            originals=[original(client, Stored(match.name)) for match in result],
+        )
         note(folder / "sheet.png")
     by_region = bool(query_regions or match_regions)
     if json:
-        documents.print_document(documents.search(query, result, files, by_region=by_region))
+        sides = {"query": query_regions, "match": match_regions}
+        rest = [side for side, some in sides.items() if rest_counts(some)]
+        found = documents.search(name, result, files, by_region=by_region, rest_counts=rest)
+        documents.print_document(found | documents.origin(result.provenance))
     elif len(result):
         print_matches(result, by_region=by_region)
+        say_spread([match.score for match in result])
     else:
         note("no matches: the gallery is empty or, with --best-per-label, none of its images has a label")
 
@@ -179,6 +212,12 @@ def print_matches(result: "SearchResult", *, by_region: bool) -> None:
         part = f"{match.region_share:.1%}" if match.region_share else "-"
         share = f"{part:>6}  " if by_region else ""
         print(f"{rank:4} {match.score:7.4f}  {share}{match.label:{width}}  {match.name}")
+
+
+def say_spread(scores: "Sequence[float]") -> None:
+    """Say on stderr that the scores hardly differ, so that their order means little."""
+    if len(scores) > 1 and scores[0] > 0 and scores[0] - scores[-1] <= ALIKE * scores[0]:
+        print(f"these {len(scores)} scores differ by {scores[0] - scores[-1]:.1g}", file=sys.stderr)
 
 
 def read_embedding(file: Path) -> "Embedding":

@@ -112,11 +112,13 @@ def show(
         )
     file = None
     if pictures:
+        from whymatch.client.draw.folder import clear_pictures
         from whymatch.client.draw.units import write_cards
 
+        clear_pictures(pictures)
         [file] = write_cards([card], pictures)
     if json:
-        documents.print_document(documents.card(card, file))
+        documents.print_document(documents.card(card, file) | documents.origin(card.unit.provenance))
         return
     print("\n".join(card.lines()))
     if file:
@@ -163,13 +165,14 @@ def labels(
             networks.append(labels_of_layer(other_client, other_layer or layer, top, precision))
     if plot:
         from whymatch.client.draw.detector_bars import detector_bars
+        from whymatch.client.draw.saving import save_png
 
         counts = [{label: len(units) for label, units in one.detectors.items()} for one in networks]
         words = [one.text() for one in networks]
-        detector_bars([*zip(words, counts, strict=True)]).save(plot)
+        save_png(detector_bars([*zip(words, counts, strict=True)]), plot, None)
         note(plot)
     if json:
-        documents.print_document(documents.labels(networks, precision))
+        documents.print_document(documents.labels(networks, precision) | documents.origin(None))
         return
     print("\t".join(["label", *(f"{one.network} {one.layer}" for one in networks)]))
     for line in side_by_side(networks):
@@ -208,7 +211,8 @@ def filters(
         note(pictures / "sheet.png")
     if json:
         rows = [documents.decoded_filter(one, file) for one, file in zip(found, files, strict=True)]
-        documents.print_document({"layer": layer, "filters": rows})
+        origin = found[0].provenance if found else None
+        documents.print_document({"layer": layer, "filters": rows} | documents.origin(origin))
         return
     for one in found:
         print(f"{one.channel}\t{filter_words(one)}")
@@ -264,7 +268,8 @@ def colors(
         for file in [*write_plots(found, pictures), *write_class_sheets(client, found, pictures)]:
             note(file)
     if json:
-        documents.print_document({"layers": [documents.layer_colors(one) for one in found]})
+        rows = [documents.layer_colors(one) for one in found]
+        documents.print_document({"layers": rows} | documents.origin(found[0].provenance))
         return
     for one in found:
         print("\n".join(color_lines(one)))
@@ -318,9 +323,9 @@ def receptive_field(
     with unit_bar(f"{layer}/{unit}") as progress:
         found = client.units.receptive_field(layer, unit, image_count=images, occluder=occluder, progress=progress)
     if pictures:
-        note(write_sheet(field_sheet(found), pictures))
+        note(write_sheet(field_sheet(found), pictures, found.provenance))
     if json:
-        documents.print_document(documents.field(found))
+        documents.print_document(documents.field(found) | documents.origin(found.provenance))
         return
     print("; ".join(field_lines(found)))
 
@@ -414,14 +419,14 @@ def segment(
         )
     files: list[Path | None] = [None] * len(found.segments)
     if pictures:
-        files = [*write_segments(found.segments, pictures)]
+        files = [*write_segments(found.segments, pictures, found.provenance)]
         note(pictures / ("detectors.png" if detectors else "sheet.png"))
     if pictures and detectors:
-        from whymatch.client.draw.detectors import detectors_picture
+        from whymatch.client.draw.detectors import write_detectors
 
-        detectors_picture(picture_of(client, image), found).save(pictures / "detectors.png")
+        write_detectors(picture_of(client, image), found, pictures)
     if json:
-        documents.print_document(documents.segmentation(image, found, files))
+        documents.print_document(documents.segmentation(image, found, files) | documents.origin(found.provenance))
         return
     print("\n".join(segmentation_lines(found)))
     if not any(one.area_share for one in found.segments):
@@ -492,11 +497,12 @@ def minimal_image(
                 progress=progress,
             )
         )
-    sheet = write_minimal_image(steps, pictures, of_match=kind == "match") if pictures else None
+    sheet = write_minimal_image(steps, pictures, of_class=kind == "class") if pictures else None
     if sheet:
         note(sheet)
     if json:
-        documents.print_document(documents.minimal_image(image, steps, sheet))
+        document = documents.minimal_image(image, steps, sheet)
+        documents.print_document(document | documents.origin(steps[-1].provenance))
         return
     for step in steps[:-1]:
         print(f"{step.segments_left} parts, {step.area_share:.1%} of the image: {step.value:.4f}")

@@ -8,13 +8,14 @@ from PIL import Image
 
 from whymatch.client import results
 from whymatch.client.draw.chart import Chart, Entry, even_ticks, round_step
+from whymatch.client.draw.saving import save_png
 
 CURVE, BAND, MARK = "#1f5fa8", "#cfe0f3", "#d62728"
 
 
 def write_components(shares: results.ComponentShares, file: Path) -> None:
     """Draw the curve into a PNG file."""
-    components_picture(shares).save(file, "PNG")
+    save_png(components_picture(shares), file, shares.provenance)
 
 
 def components_picture(shares: results.ComponentShares) -> Image.Image:

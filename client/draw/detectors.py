@@ -2,11 +2,14 @@
 
 import functools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
+from whymatch.client.draw.folder import note_pictures
 from whymatch.client.draw.outlines import PAIR_COLORS, outline_mask
+from whymatch.client.draw.saving import save_png
 from whymatch.client.draw.tiles import bars_panel, fitted, font, framed, side_by_side, stacked, text_panel
 from whymatch.client.unit_results import Segmentation, UnitSegment
 
@@ -16,6 +19,13 @@ LABELS, UNITS = 5, 5
 PLATE_PX = 22
 Plate = tuple[float, float, float]
 """Left, top and right edge of a name."""
+
+
+def write_detectors(picture: Image.Image, found: Segmentation, folder: Path) -> None:
+    """Write `detectors.png` into a folder of segments."""
+    file = folder / "detectors.png"
+    save_png(detectors_picture(picture, found), file, found.provenance)
+    note_pictures(folder, [file])
 
 
 def detectors_picture(picture: Image.Image, found: Segmentation) -> Image.Image:

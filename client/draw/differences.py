@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from whymatch.client.draw.decode import decode
+from whymatch.client.draw.folder import clear_pictures, note_pictures
 from whymatch.client.draw.runs import DifferenceRun, each_map
+from whymatch.client.draw.saving import save_png
 from whymatch.client.draw.tiles import fitted, framed, side_by_side, stacked, text_panel, tile
-from whymatch.client.results import DifferenceMap
+from whymatch.client.results import DifferenceMap, Provenance
 
 TILE = (240, 240)
 """Width and height of one picture of a row."""
@@ -45,15 +47,16 @@ def write_maps(runs: Sequence[DifferenceRun], folder: Path) -> list[Path | None]
 
     Returns the file of each map, None for a map that came without its picture.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    clear_pictures(folder)
     rows = each_map(runs)
     files: list[Path | None] = []
-    for stem, (_, one) in zip(_stems(rows), rows, strict=True):
+    for stem, (run, one) in zip(_stems(rows), rows, strict=True):
         file = folder / f"{stem}.png" if one.overlay_png else None
         if file:
-            file.write_bytes(one.overlay_png)
+            save_png(one.overlay_png, file, run.explanation.provenance)
         files.append(file)
-    sheet(runs).save(folder / "sheet.png")
+    save_png(sheet(runs), folder / "sheet.png", _common_provenance(runs))
+    note_pictures(folder, [*filter(None, files), folder / "sheet.png"])
     return files
 
 
@@ -61,7 +64,7 @@ def write_live(run: DifferenceRun, file: Path) -> None:
     """Write the sheet of a run, also of one that is not finished; readers of the file always find a whole picture."""
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f".{file.name}.part")
-    sheet([run]).save(unfinished, "PNG")
+    save_png(sheet([run]), unfinished, run.explanation.provenance)
     unfinished.replace(file)
 
 
@@ -82,6 +85,11 @@ def gray(values: NDArray[np.float32], limit: float) -> Image.Image:
     """Return values (rows, columns) that are not negative in gray: 0 is black, `limit` and more is white."""
     share = (values / max(limit, TINY)).clip(0, 1)
     return Image.fromarray((share * 255).round().astype(np.uint8))
+
+
+def _common_provenance(runs: Sequence[DifferenceRun]) -> Provenance | None:
+    """Return where the answers come from if there is one answer alone."""
+    return runs[0].explanation.provenance if len(runs) == 1 else None
 
 
 def _row(run: DifferenceRun, one: DifferenceMap) -> Image.Image:

@@ -4,12 +4,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from whymatch.client import results
+from whymatch.client.draw.folder import clear_pictures, note_pictures
 from whymatch.client.draw.outlines import draw_best_box, draw_numbered, draw_regions
+from whymatch.client.draw.saving import save_png
 from whymatch.client.draw.tiles import bars_panel, fitted, framed, scale_panel, side_by_side, stacked, text_panel, tile
-from whymatch.client.inputs import Region
+from whymatch.client.inputs import Point, Region
 
 SMALL, LARGE = (260, 200), (520, 420)
 """Width and height of the tiles of a search and of an explanation, in pixels."""
@@ -25,15 +28,18 @@ def write_search(
     *,
     query_regions: Sequence[Region] = (),
     match_regions: Sequence[Region] = (),
+    query: Image.Image | None = None,
+    originals: Sequence[Image.Image | None] = (),
 ) -> dict[str, Path]:
-    """Write the maps of each match as `RANK-query.png` and `RANK-match.png`, and `sheet.png`; return them by stem."""
-    written: dict[str, Path] = {}
+    """Write the maps of each match as `RANK-query.png` and `RANK-match.png`, and `sheet.png`; return them by stem.
+
+    query, originals: the query and the matches as they are, for the sheet.
+    """
+    maps: dict[str, results.SimilarityMap | None] = {}
     for rank, match in enumerate(result, start=1):
-        sides = {f"{rank:02}-query": match.query_map, f"{rank:02}-match": match.match_map}
-        written |= _write_maps(sides, folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    search_sheet(result, query_regions, match_regions).save(folder / "sheet.png")
-    return written
+        maps |= {f"{rank:02}-query": match.query_map, f"{rank:02}-match": match.match_map}
+    sheet = search_sheet(result, query_regions, match_regions, query, originals)
+    return _write_set(sheet, maps, folder, result.provenance)
 
 
 def write_explanation(
@@ -44,27 +50,38 @@ def write_explanation(
     match_regions: Sequence[Region] = (),
 ) -> dict[str, Path]:
     """Write both maps as `query.png` and `match.png`, and `sheet.png`; return the maps by stem."""
-    written = _write_maps({"query": explanation.query_map, "match": explanation.match_map}, folder)
-    explanation_sheet(explanation, query_regions, match_regions).save(folder / "sheet.png")
-    return written
+    sheet = explanation_sheet(explanation, query_regions, match_regions)
+    maps = {"query": explanation.query_map, "match": explanation.match_map}
+    return _write_set(sheet, maps, folder, explanation.provenance)
 
 
 def write_label(explanation: results.LabelExplanation, label: str, folder: Path) -> dict[str, Path]:
     """Write the map as `query.png`, and `sheet.png`; return the map by its stem."""
-    written = _write_maps({"query": explanation.query_map}, folder)
-    label_sheet(explanation, label).save(folder / "sheet.png")
-    return written
+    sheet = label_sheet(explanation, label)
+    return _write_set(sheet, {"query": explanation.query_map}, folder, explanation.provenance)
 
 
 def search_sheet(
-    result: results.SearchResult, query_regions: Sequence[Region] = (), match_regions: Sequence[Region] = ()
+    result: results.SearchResult,
+    query_regions: Sequence[Region] = (),
+    match_regions: Sequence[Region] = (),
+    query: Image.Image | None = None,
+    originals: Sequence[Image.Image | None] = (),
 ) -> Image.Image:
-    """Return one picture of a search: for each match the query's map, the match's map, rank, score, label and name."""
-    panels = [_match_panel(rank, match, query_regions, match_regions) for rank, match in enumerate(result, start=1)]
+    """Return one picture of a search: the query, and for each match its maps, itself, rank, score, label and name."""
+    pictures = originals or [None] * len(result)
+    panels = [
+        _match_panel(rank, match, query_regions, match_regions, picture)
+        for rank, (match, picture) in enumerate(zip(result, pictures, strict=True), start=1)
+    ]
     rows = [panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)]
     lines = [side_by_side(row) for row in rows] or [text_panel(["no matches"], LARGE[0])]
-    sides = "above: where in the query; below: where in the match"
-    return framed(stacked([*lines, _legend(result.color_scale, [sides, *_key([*query_regions, *match_regions])])]))
+    regions = [*query_regions, *match_regions]
+    sums = ["each map adds up to its score, the part that lies in the regions"] if regions else []
+    words = [_order(result, any(pictures)), *sums, *_key(regions)]
+    legend = _legend(result.color_scale, [*words, *_beyond(result.color_scale, _maps_of(result))])
+    head = [_captioned(_outlined(query, result, query_regions), "query"), legend] if query else [legend]
+    return framed(stacked([side_by_side(head), *lines]))
 
 
 def explanation_sheet(
@@ -72,13 +89,20 @@ def explanation_sheet(
 ) -> Image.Image:
     """Return one picture of an explanation: both maps with corresponding cells, the leading channels, a legend."""
     pairs = explanation.correspondences[:MOST]
-    query = _map_tile(explanation.query_map, LARGE, query_regions, [pair.query_box for pair in pairs])
-    match = _map_tile(explanation.match_map, LARGE, match_regions, [pair.match_box for pair in pairs])
+    query_cells = [] if _is_point(query_regions) else [pair.query_box for pair in pairs]  # all of them are the point's
+    match_cells = [] if _is_point(match_regions) else [pair.match_box for pair in pairs]
+    query = _map_tile(explanation.query_map, LARGE, query_regions, query_cells)
+    match = _map_tile(explanation.match_map, LARGE, match_regions, match_cells)
     regions = [*query_regions, *match_regions]
-    numbers = ["numbers: the pairs of cells that contribute most"] if pairs else []
-    legend = _legend(explanation.color_scale, [_score_line(explanation, bool(regions)), *numbers, *_key(regions)])
-    maps = [_captioned(query, "query"), _captioned(match, "match")]
-    return framed(stacked([side_by_side(maps), side_by_side([_channels_panel(explanation), legend])]))
+    scale, maps = explanation.color_scale, {"query": explanation.query_map, "match": explanation.match_map}
+    lines = [_score_line(explanation, bool(regions)), "both maps add up to it"]
+    if pairs:
+        of_point = _is_point(query_regions) or _is_point(match_regions)
+        what = "what corresponds most to the point, in order" if of_point else "the pairs of cells that contribute most"
+        lines.append(f"numbers: {what}")
+    legend = _legend(scale, [*lines, *_key(regions), *_beyond(scale, maps)])
+    pictures = [_captioned(query, "query"), _captioned(match, "match")]
+    return framed(stacked([side_by_side(pictures), side_by_side([_channels_panel(explanation), legend])]))
 
 
 def label_sheet(explanation: results.LabelExplanation, label: str) -> Image.Image:
@@ -91,29 +115,43 @@ def label_sheet(explanation: results.LabelExplanation, label: str) -> Image.Imag
     )
 
 
-def write_interactive(explanation: results.InterActiveExplanation, folder: Path) -> list[Path]:
+def write_interactive(
+    explanation: results.InterActiveExplanation, folder: Path, original: Image.Image | None = None
+) -> list[Path]:
     """Write each map over its image and as it is, `LAYER-SUPERVISION-pNORM.png` and `...-raw.png`, and `sheet.png`.
 
-    Returns the maps over the image.
+    original: the image as it is, for the sheet. Returns the maps over the image.
     """
     stems = [_stem(one.setting) for one in explanation.results]
     overlays = {stem: one.map for stem, one in zip(stems, explanation.results, strict=True)}
-    written = _write_maps(overlays, folder)
-    for stem, one in zip(stems, explanation.results, strict=True):
-        _raw(one.map).save(folder / f"{stem}-raw.png")
-    interactive_sheet(explanation).save(folder / "sheet.png")
+    sheet = interactive_sheet(explanation, original)
+    written = _write_set(sheet, overlays, folder, explanation.provenance)
+    raw = [folder / f"{stem}-raw.png" for stem in stems]
+    for file, one in zip(raw, explanation.results, strict=True):
+        save_png(_raw(one.map), file, explanation.provenance)
+    note_pictures(folder, raw)
     return list(written.values())
 
 
-def interactive_sheet(explanation: results.InterActiveExplanation) -> Image.Image:
+def interactive_sheet(explanation: results.InterActiveExplanation, original: Image.Image | None = None) -> Image.Image:
     """Return one picture like the paper's figure 3: a row for each layer, its maps over the image and as they are."""
+    first = [_captioned(tile(fitted(original, SMALL), SMALL), "image")] if original else []
     rows: dict[str, list[Image.Image]] = {}
     for one in explanation.results:
-        pictures = [tile(fitted(picture, SMALL), SMALL) for picture in (one.map.overlay(), _raw(one.map))]
-        caption = [one.setting.layer, f"{one.setting.supervision}, p = {one.setting.norm:g}"]
-        rows.setdefault(one.setting.layer, []).append(stacked([*pictures, text_panel(caption, SMALL[0])]))
-    lines = ["weights of neurons, summed over the channels; brighter is more active", "each map has its own scale"]
-    return framed(stacked([*map(side_by_side, rows.values()), text_panel(lines, 2 * SMALL[0])]))
+        rows.setdefault(one.setting.layer, [*first]).append(_activeness_panel(one))
+    lines = ["what the neurons at each place weigh, summed over the channels; each map has its own scale"]
+    if any(one.color_scale and one.color_scale.low < 0 for one in explanation.results):
+        lines.append("red is active, blue speaks against")
+    lines.append("below: the same without the image, black is 0 or the least, white the most active")
+    return framed(stacked([*map(side_by_side, rows.values()), text_panel(lines, 3 * SMALL[0])]))
+
+
+def _activeness_panel(one: results.Activeness) -> Image.Image:
+    """Return a map over the image with its scale, and as it is."""
+    over, raw = (tile(fitted(picture, SMALL), SMALL) for picture in (one.map.overlay(), _raw(one.map)))
+    scale = [scale_panel(one.color_scale, SMALL[0], unit="")] if one.color_scale else []
+    caption = [one.setting.layer, f"{one.setting.supervision}, p = {one.setting.norm:g}"]
+    return stacked([over, *scale, raw, text_panel(caption, SMALL[0])])
 
 
 def _stem(setting: results.InterActiveSetting) -> str:
@@ -128,26 +166,48 @@ def _raw(weight_map: results.WeightMap) -> Image.Image:
     return gray.resize((weight_map.width_px, weight_map.height_px), Image.Resampling.BILINEAR).convert("L")
 
 
-def _write_maps(maps: Mapping[str, results.SimilarityMap | results.WeightMap | None], folder: Path) -> dict[str, Path]:
-    """Write the picture of each map as `STEM.png`; return the files by stem."""
-    folder.mkdir(parents=True, exist_ok=True)
+def _write_set(
+    sheet: Image.Image,
+    maps: Mapping[str, results.SimilarityMap | results.WeightMap | None],
+    folder: Path,
+    provenance: results.Provenance | None,
+) -> dict[str, Path]:
+    """Write `sheet.png` and the picture of each map as `STEM.png`; return the latter by stem."""
+    clear_pictures(folder)
+    save_png(sheet, folder / "sheet.png", provenance)
     files: dict[str, Path] = {}
-    for stem, similarity_map in maps.items():
-        if similarity_map:
+    for stem, one in maps.items():
+        if one:
             files[stem] = folder / f"{stem}.png"
-            files[stem].write_bytes(similarity_map.overlay_png)
+            save_png(one.overlay_png, files[stem], provenance)
+    note_pictures(folder, [folder / "sheet.png", *files.values()])
     return files
 
 
 def _match_panel(
-    rank: int, match: results.Match, query_regions: Sequence[Region], match_regions: Sequence[Region]
+    rank: int,
+    match: results.Match,
+    query_regions: Sequence[Region],
+    match_regions: Sequence[Region],
+    original: Image.Image | None,
 ) -> Image.Image:
     sides = ((match.query_map, query_regions), (match.match_map, match_regions))
     tiles = [_map_tile(similarity_map, SMALL, regions) for similarity_map, regions in sides if similarity_map]
+    if original:
+        tiles.append(tile(fitted(original, SMALL), SMALL))
     share = f" = {match.region_share:.0%}" if match.region_share else ""
     share = f"{share} of {match.image_score:.3f}" if query_regions or match_regions else ""
-    caption = [f"{rank}.  {match.score:.3f}{share}  {match.label}", match.name]
+    caption = [f"{rank}.  {match.score:.3f}{share}", *filter(None, [match.label]), match.name]
     return stacked([*tiles, text_panel(caption, SMALL[0])])
+
+
+def _outlined(query: Image.Image, result: results.SearchResult, regions: Sequence[Region]) -> Image.Image:
+    """Return the query as it is, with its regions."""
+    picture = fitted(query, SMALL)
+    first = next((match.query_map for match in result if match.query_map), None)
+    if first:
+        draw_regions(picture, first, regions)
+    return tile(picture, SMALL)
 
 
 def _map_tile(
@@ -184,11 +244,44 @@ def _score_line(explanation: results.MatchExplanation, by_region: bool) -> str:
     return f"score {explanation.score:.4f}{whole}"
 
 
+def _order(result: results.SearchResult, originals: bool) -> str:
+    """Say what the pictures of a match are, from the top."""
+    sides = ["where in the query"] if any(match.query_map for match in result) else []
+    return "from above: " + ", ".join([*sides, "where in the match", *(["the match itself"] if originals else [])])
+
+
 def _key(regions: Sequence[Region]) -> list[str]:
     """Say what the lines over the pictures mean."""
     lines = ["white frame: the best box of a map (--box-share)"]
-    if any(region.weight > 0 for region in regions):
+    if any(isinstance(region.shape, Point) for region in regions):
+        lines.append("cross: a point")
+    others = [region for region in regions if not isinstance(region.shape, Point)]
+    if any(region.weight > 0 for region in others):
         lines.append("green: a region that counts")
-    if any(region.weight < 0 for region in regions):
+    if any(region.weight < 0 for region in others):
         lines.append("blue: a region that counts against")
+    if any(region.weight == 0 for region in others):
+        lines.append("gray: a region that is left out")
     return lines
+
+
+def _beyond(scale: results.ColorScale | None, maps: Mapping[str, results.SimilarityMap]) -> list[str]:
+    """Name the maps with values beyond the scale."""
+    if not scale:
+        return []
+    largest = {side: float(np.abs(one.values).max()) for side, one in maps.items()}
+    above = {side: value for side, value in largest.items() if value > scale.high * (1 + 1e-5)}
+    return [f"{side} map: up to {value:.4g}, beyond the scale, in its last color" for side, value in above.items()]
+
+
+def _maps_of(result: results.SearchResult) -> dict[str, results.SimilarityMap]:
+    """Return the maps with the largest values, of the query and of the matches."""
+    sides = {
+        "query": [match.query_map for match in result if match.query_map],
+        "match": [match.match_map for match in result if match.match_map],
+    }
+    return {side: max(maps, key=lambda one: float(np.abs(one.values).max())) for side, maps in sides.items() if maps}
+
+
+def _is_point(regions: Sequence[Region]) -> bool:
+    return bool(regions) and all(isinstance(region.shape, Point) for region in regions)

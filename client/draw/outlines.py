@@ -11,7 +11,7 @@ from whymatch.client.draw.decode import decode
 from whymatch.client.draw.tiles import font
 from whymatch.client.inputs import Mask, Point, Polygon, Region, image_bytes
 
-POSITIVE, NEGATIVE, FRAME = "#2bd44f", "#3d8bff", "white"
+POSITIVE, NEGATIVE, LEFT_OUT, FRAME = "#2bd44f", "#3d8bff", "#9aa0a6", "white"
 PAIR_COLORS = (
     "#ffd92f",
     "#e78ac3",
@@ -36,10 +36,11 @@ def draw_best_box(picture: Image.Image, similarity_map: results.SimilarityMap) -
 
 
 def draw_regions(picture: Image.Image, similarity_map: results.SimilarityMap, regions: Iterable[Region]) -> None:
-    """Outline regions, green where they count and blue where they count against."""
+    """Outline regions: green where they count, blue where they count against, gray where they are left out."""
     for region in regions:
         scale = picture.size if region.relative else _scale(picture, similarity_map)
-        _draw_region(picture, region, scale, POSITIVE if region.weight > 0 else NEGATIVE)
+        color = POSITIVE if region.weight > 0 else NEGATIVE if region.weight else LEFT_OUT
+        _draw_region(picture, region, scale, color)
 
 
 def draw_numbered(picture: Image.Image, similarity_map: results.SimilarityMap, boxes: Sequence[results.Box]) -> None:

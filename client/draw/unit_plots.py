@@ -7,6 +7,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from whymatch.client.draw.chart import FINE, Chart, Entry, even_ticks
+from whymatch.client.draw.folder import clear_pictures, note_pictures
+from whymatch.client.draw.saving import save_png
 from whymatch.client.draw.tiles import side_by_side
 from whymatch.client.draw.unit_words import stem
 from whymatch.client.unit_results import ColorAxis, LayerColors
@@ -20,13 +22,15 @@ CURVES = ("#1f5fa8", "#d9822b", "#3a8f4d", "#b03a48", "#7b5ea7", "#8a6d3b", "#c7
 
 def write_plots(layers: Sequence[LayerColors], folder: Path) -> list[Path]:
     """Write `axes-LAYER.png` of each layer, and `selectivity.png` of all, as far as the answers have them."""
-    folder.mkdir(parents=True, exist_ok=True)
+    clear_pictures(folder)
     pictures = {f"axes-{stem(one.layer)}.png": axis_plot(one) for one in layers if one.axis_setting}
     if any(one.curve for one in layers):
         pictures["selectivity.png"] = selectivity_plot([(one.layer, one.curve) for one in layers])
     for name, picture in pictures.items():
-        picture.save(folder / name)
-    return [folder / name for name in pictures]
+        save_png(picture, folder / name, layers[0].provenance)
+    files = [folder / name for name in pictures]
+    note_pictures(folder, files)
+    return files
 
 
 def axis_plot(colors: LayerColors) -> Image.Image:

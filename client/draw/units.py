@@ -7,8 +7,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from whymatch.client.draw.differences import gray
+from whymatch.client.draw.folder import clear_pictures, note_pictures
+from whymatch.client.draw.saving import save_png
 from whymatch.client.draw.tiles import bars_panel, fitted, font, framed, side_by_side, stacked, text_panel, tile
 from whymatch.client.draw.unit_words import UnitCard, color_words, filter_words, unit_stem
+from whymatch.client.results import Provenance
 from whymatch.client.unit_results import (
     ColorSelectivity,
     DecodedFilter,
@@ -40,44 +43,51 @@ SWATCHES = {
 """What the names of colors look like."""
 
 
-def write_cards(cards: Sequence[UnitCard], folder: Path) -> list[Path]:
-    """Write a picture of each unit, `LAYER-UNIT.png`, and return the files."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write_cards(cards: Sequence[UnitCard], folder: Path, notes: Sequence[str] = ()) -> list[Path]:
+    """Write a picture of each unit, `LAYER-UNIT.png`, beside those that are there, and return the files.
+
+    notes: a line for each card, below its title.
+    """
     files = [folder / f"{card.stem}.png" for card in cards]
-    for card, file in zip(cards, files, strict=True):
-        card_picture(card).save(file)
+    for card, file, note in zip(cards, files, notes or [""] * len(cards), strict=True):
+        save_png(card_picture(card, note), file, card.unit.provenance)
+    note_pictures(folder, files)
     return files
 
 
 def write_filters(found: Sequence[DecodedFilter], folder: Path) -> list[Path]:
     """Write a picture of each filter, `LAYER-UNIT.png`, and `sheet.png`; return the former."""
-    write_sheet(filter_sheet(found), folder)
+    write_sheet(filter_sheet(found), folder, found[0].provenance if found else None)
     files = [folder / f"{unit_stem(one.layer, one.channel)}.png" for one in found]
     for one, file in zip(found, files, strict=True):
-        file.write_bytes(one.picture_png)
+        save_png(one.picture_png, file, one.provenance)
+    note_pictures(folder, files)
     return files
 
 
-def write_segments(found: Sequence[UnitSegment], folder: Path) -> list[Path]:
+def write_segments(found: Sequence[UnitSegment], folder: Path, provenance: Provenance | None) -> list[Path]:
     """Write each segment over its image, `LAYER-UNIT.png`, its mask, and `sheet.png`; return the first."""
-    write_sheet(segment_sheet(found), folder)
-    files = []
+    write_sheet(segment_sheet(found), folder, provenance)
+    files, masks = [], []
     for one in found:
         stem = unit_stem(one.layer, one.channel)
-        one.mask().save(folder / f"{stem}-mask.png")
+        masks.append(folder / f"{stem}-mask.png")
+        save_png(one.mask(), masks[-1], provenance)
         files.append(folder / f"{stem}.png")
-        files[-1].write_bytes(one.overlay_png)
+        save_png(one.overlay_png, files[-1], provenance)
+    note_pictures(folder, [*files, *masks])
     return files
 
 
-def write_sheet(sheet: Image.Image, folder: Path) -> Path:
-    """Write `sheet.png`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    sheet.save(folder / "sheet.png")
+def write_sheet(sheet: Image.Image, folder: Path, provenance: Provenance | None) -> Path:
+    """Write `sheet.png`, the first picture of a command."""
+    clear_pictures(folder)
+    save_png(sheet, folder / "sheet.png", provenance)
+    note_pictures(folder, [folder / "sheet.png"])
     return folder / "sheet.png"
 
 
-def card_picture(card: UnitCard) -> Image.Image:
+def card_picture(card: UnitCard, note: str = "") -> Image.Image:
     """Return the card of a unit: patches and segments of its top images, its decoded filter, colors and labels."""
     unit = card.unit
     patches = [_captioned(top.patch(), PATCH, f"{top.response:.4g}") for top in unit.top_images if top.patch_png]
@@ -91,12 +101,12 @@ def card_picture(card: UnitCard) -> Image.Image:
     if unit.color:
         right.append(color_panel(unit.color))
     if unit.labels:
-        rows = [(one.label[:16], one.precision, f"{one.precision:.0%}") for one in unit.labels[:5]]
+        rows = [(one.label, one.precision, f"{one.precision:.0%}") for one in unit.labels[:5]]
         right += [
             text_panel([f"labels of the top {unit.label_image_count} images"], PANEL_PX),
             bars_panel(rows, PANEL_PX),
         ]
-    title = text_panel([f"{unit.layer} / {unit.channel}"], PANEL_PX)
+    title = text_panel([f"{unit.layer} / {unit.channel}", *filter(None, [note])], PANEL_PX)
     return framed(stacked([title, side_by_side([*seen, stacked(right)])]))
 
 
@@ -177,36 +187,36 @@ def segment_lines(one: UnitSegment) -> list[str]:
     ]
 
 
-def write_minimal_image(steps: Sequence[MinimalImageStep], folder: Path, *, of_match: bool) -> Path:
-    """Write each step as `step-NNN.png`, all as `animation.gif`, and some of them as `sheet.png`, which is returned.
-
-    of_match: whether the best match holds, and not a class.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for older in folder.glob("step-[0-9][0-9][0-9].png"):
-        older.unlink()
+def write_minimal_image(steps: Sequence[MinimalImageStep], folder: Path, *, of_class: bool) -> Path:
+    """Write each step as `step-NNN.png`, all as `animation.gif`, and some of them as `sheet.png`, which is returned."""
     frames = [step for step in steps if not step.minimal or len(steps) == 1]
-    for number, step in enumerate(frames):
-        (folder / f"step-{number:03}.png").write_bytes(step.picture_png)
+    sheet = write_sheet(minimal_image_sheet(frames, of_class=of_class), folder, steps[-1].provenance)
+    files = [folder / f"step-{number:03}.png" for number in range(len(frames))]
+    for step, file in zip(frames, files, strict=True):
+        save_png(step.picture_png, file, step.provenance)
     pictures = [fitted(step.picture(), PICTURE) for step in frames]
     durations = [FRAME_MS] * (len(pictures) - 1) + [LAST_FRAME_MS]
     pictures[0].save(
         folder / "animation.gif", save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=False
     )
-    return write_sheet(minimal_image_sheet(frames, of_match=of_match), folder)
+    note_pictures(folder, [*files, folder / "animation.gif"])
+    return sheet
 
 
-def minimal_image_sheet(steps: Sequence[MinimalImageStep], *, of_match: bool) -> Image.Image:
-    """Return some steps of a minimal image, the first and the last among them."""
+def minimal_image_sheet(steps: Sequence[MinimalImageStep], *, of_class: bool) -> Image.Image:
+    """Return some steps of a minimal image, the first and the last among them.
+
+    of_class: it was for a class, not for a match.
+    """
     places = np.unique(np.linspace(0, len(steps) - 1, min(STEPS_SHOWN, len(steps))).round().astype(int))
-    tiles = [_captioned_lines(steps[n].picture(), FILTER, step_lines(steps[n], of_match=of_match)) for n in places]
-    held = f"{'best match' if of_match else 'likeliest class'}: {steps[0].prediction}"
-    return framed(stacked([_grid(tiles, STEPS_IN_ROW), text_panel([held], 600)]))
+    tiles = [_captioned_lines(steps[n].picture(), FILTER, step_lines(steps[n], of_class=of_class)) for n in places]
+    what = f"{'class' if of_class else 'match'}: {steps[0].prediction}"
+    return framed(stacked([_grid(tiles, STEPS_IN_ROW), text_panel([what], 600)]))
 
 
-def step_lines(step: MinimalImageStep, *, of_match: bool) -> list[str]:
-    """Describe how much of an image is left, and the value of its prediction."""
-    return [f"{step.area_share:.0%} of the image", f"{'similarity' if of_match else 'probability'} {step.value:.3f}"]
+def step_lines(step: MinimalImageStep, *, of_class: bool) -> list[str]:
+    """Describe how much of an image is left, and what that is worth."""
+    return [f"{step.area_share:.0%} of the image", f"{'probability' if of_class else 'similarity'} {step.value:.3f}"]
 
 
 def _facts(card: UnitCard) -> list[str]:

@@ -35,6 +35,7 @@ def prediction_difference(
         setting=_setting(message.setting) if message.HasField("setting") else None,
         multiplied_share=message.multiplied_share,
         computed_whole=tuple(message.computed_whole),
+        provenance=answers_shapes.provenance(message),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from whymatch.client import results
+from whymatch.client.wire import answers_shapes
 from whymatch.v1 import embed_service_pb2
 
 
@@ -23,6 +24,7 @@ def embedding(message: embed_service_pb2.EmbedImageResponse) -> results.Embeddin
         model=message.model,
         width_px=message.width_px,
         height_px=message.height_px,
+        provenance=answers_shapes.provenance(message),
     )
 
 

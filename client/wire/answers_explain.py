@@ -21,6 +21,7 @@ def explanation(message: explain_service_pb2.ExplainMatchResponse) -> results.Ma
         correspondences=tuple(_correspondence(pair) for pair in message.correspondences),
         model=message.model,
         color_scale=answers_shapes.color_scale(message),
+        provenance=answers_shapes.provenance(message),
     )
 
 
@@ -32,6 +33,7 @@ def label_explanation(message: explain_service_pb2.ExplainLabelResponse) -> resu
         query_map=answers_shapes.similarity_map(message.query_map),
         model=message.model,
         color_scale=answers_shapes.color_scale(message),
+        provenance=answers_shapes.provenance(message),
     )
 
 
@@ -43,6 +45,7 @@ def component_shares(message: explain_service_pb2.ExplainComponentsResponse) -> 
         high=np.array(message.high_shares, np.float32),
         pair_count=message.pair_count,
         model=message.model,
+        provenance=answers_shapes.provenance(message),
     )
 
 
@@ -55,6 +58,7 @@ def interactive_explanation(
         input_width_px=message.input_width_px,
         input_height_px=message.input_height_px,
         model=message.model,
+        provenance=answers_shapes.provenance(message),
     )
 
 

@@ -15,6 +15,7 @@ def search_result(
         matches=tuple(map(match, message.matches)),
         model=message.model,
         color_scale=answers_shapes.color_scale(message),
+        provenance=answers_shapes.provenance(message),
     )
 
 

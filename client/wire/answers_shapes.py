@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from datetime import UTC
 from typing import TypeAlias
 
 import numpy as np
 
 from whymatch.client import results
-from whymatch.v1 import explain_service_pb2, search_service_pb2, shapes_pb2
+from whymatch.v1 import embed_service_pb2, explain_service_pb2, search_service_pb2, shapes_pb2, unit_service_pb2
 
 _WithColorScale: TypeAlias = (
     search_service_pb2.SearchResponse
@@ -18,10 +20,37 @@ _WithColorScale: TypeAlias = (
     | explain_service_pb2.PredictionDifference
 )
 
+_WithProvenance: TypeAlias = (
+    embed_service_pb2.EmbedImageResponse
+    | search_service_pb2.SearchResponse
+    | search_service_pb2.RerankResponse
+    | explain_service_pb2.ExplainMatchResponse
+    | explain_service_pb2.ExplainLabelResponse
+    | explain_service_pb2.ExplainComponentsResponse
+    | explain_service_pb2.ExplainInterActiveResponse
+    | explain_service_pb2.ExplainPredictionDifferenceResponse
+    | unit_service_pb2.DescribeUnitsResponse
+    | unit_service_pb2.DecodeFiltersResponse
+    | unit_service_pb2.DescribeLayerColorsResponse
+    | unit_service_pb2.FindReceptiveFieldResponse
+    | unit_service_pb2.SegmentUnitsResponse
+    | unit_service_pb2.FindMinimalImageResponse
+)
+
 
 def short_name(path: str) -> str:
     """Return the last part of an API name."""
     return path.rpartition("/")[2]
+
+
+def provenance(message: _WithProvenance) -> results.Provenance | None:
+    """Read where an answer comes from; None from a server that does not say."""
+    if not message.HasField("provenance"):
+        return None
+    one = message.provenance
+    facts = {field.name: getattr(one, field.name) for field in fields(results.Provenance)}
+    created = one.gallery_create_time.ToDatetime(UTC) if one.HasField("gallery_create_time") else None
+    return results.Provenance(**facts | {"gallery": short_name(one.gallery), "gallery_create_time": created})
 
 
 def progress(message: shapes_pb2.Progress) -> results.Progress:

@@ -61,6 +61,7 @@ def description(answer: pb.DescribeUnitsResponse) -> unit_results.UnitDescriptio
         receptive_field=_theoretical(message.receptive_field),
         color=_selectivity(message.color) if message.HasField("color") else None,
         layer_unit_count=message.layer_unit_count,
+        provenance=answers_shapes.provenance(answer),
     )
 
 
@@ -78,6 +79,7 @@ def decoded_filter(answer: pb.DecodeFiltersResponse) -> unit_results.DecodedFilt
         scale=message.scale,
         picture_png=message.picture_png,
         color=_filter_color(message.color),
+        provenance=answers_shapes.provenance(answer),
     )
 
 
@@ -107,6 +109,7 @@ def layer_colors(answer: pb.DescribeLayerColorsResponse) -> unit_results.LayerCo
         curve=tuple((point.threshold, point.share) for point in message.curve),
         dead_count=message.dead_count,
         gray=message.gray,
+        provenance=answers_shapes.provenance(answer),
     )
 
 
@@ -127,6 +130,7 @@ def field(answer: pb.FindReceptiveFieldResponse) -> unit_results.EmpiricalField:
         positions=message.positions,
         multiplied_share=message.multiplied_share,
         occluder=_setting(unit_results.OccluderSetting, message.occluder),
+        provenance=answers_shapes.provenance(answer),
     )
 
 
@@ -141,6 +145,7 @@ def segmentation(answers: Sequence[pb.SegmentUnitsResponse]) -> unit_results.Seg
             for answer in answers
             for one in answer.classes.classes
         ),
+        provenance=answers_shapes.provenance(answers[-1]) if answers else None,
     )
 
 
@@ -178,6 +183,7 @@ def minimal_image_step(answer: pb.FindMinimalImageResponse) -> unit_results.Mini
         segments=np.array(message.segments, np.int32).reshape(message.rows, message.columns) if has_parts else None,
         area=answers_shapes.box(message.area) if has_parts else None,
         picture_png=message.picture_png,
+        provenance=answers_shapes.provenance(answer),
     )
 
 

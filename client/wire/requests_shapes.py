@@ -53,6 +53,14 @@ def regions(argument: str, regions: Sequence[RegionInput]) -> list[shapes_pb2.Re
     return [region(one) for one in regions]
 
 
+def left_out(argument: str, ignored: Sequence[RegionInput]) -> list[shapes_pb2.Region]:
+    """Carry regions as parts that do not count; raise TypeError for one alone."""
+    messages = regions(argument, ignored)
+    for message in messages:
+        message.weight = 0
+    return messages
+
+
 def several(argument: str, words: Sequence[str]) -> Sequence[str]:
     """Return the words of an argument; raise TypeError for one string."""
     if isinstance(words, str):

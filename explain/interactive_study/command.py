@@ -12,7 +12,7 @@ import typer
 from whymatch.embed import Aggregation, Array, LeftOut, Model, WhymatchError, find_images, load_named_model
 from whymatch.embed.model import Precision
 from whymatch.embed.pictures.printing import escape_unprintable
-from whymatch.embed.terminal import MODEL_HELP, exit_on, plot_file, progress_bar, short
+from whymatch.embed.terminal import MODEL_HELP, exit_on, plot_file, progress_bar, provenance, short
 from whymatch.explain.interactive import INTERACTIVE_PX
 from whymatch.explain.interactive_study.descriptors import Descriptor, Variant, default_layers, variants
 from whymatch.explain.interactive_study.experiment import Plan, Results, measure, plan_of
@@ -60,6 +60,7 @@ def norms(text: str) -> list[float]:
 
 @app.command()
 def interactive(
+    context: typer.Context,
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="Images; each folder is a class.")
     ],
@@ -121,6 +122,7 @@ def interactive(
         if left_out.skipped:
             print(left_out.text(), file=sys.stderr)
         loaded = load_named_model(model, device=device, precision=precision)
+        made = provenance(context) | {"model": loaded.fingerprint}
         plan = plan_of(loaded.layers, names(layers) or default_layers(loaded.layers), compared)
         models = {kind: with_inputs(loaded, kind, size) for kind, size in sizes.items() if inputs in (kind, "both")}
         images = {**drawn, "images": split.fingerprint(folder)}
@@ -130,14 +132,15 @@ def interactive(
         results = _run(models, stores, plan, split)
         unreadable = {Path(path): reason for path, reason in left_out.unreadable.items()} | results.unreadable
         results = replace(results, unreadable=dict(sorted(unreadable.items())))
-        print(json_text.dumps(document(results), allow_nan=False) if json else tables(results))
+        found = document(results) | {"provenance": made}
+        print(json_text.dumps(found, allow_nan=False) if json else tables(results))
         for note in notes(results):
             print(note, file=sys.stderr)
         title = f"{folder.name}, {short(model)}"
         if plot:
-            save_accuracies(results, plot, title=title)
+            save_accuracies(results, plot, title=title, made=made)
         if histogram:
-            save_histograms(_mean_responses(stores, plan), histogram, title=title)
+            save_histograms(_mean_responses(stores, plan), histogram, title=title, made=made)
 
 
 def _run(models: Mapping[InputKind, Model], stores: Mapping[InputKind, Store], plan: Plan, split: Split) -> Results:

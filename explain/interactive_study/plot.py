@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whymatch.embed import Array
+from whymatch.embed.terminal import save_figure
 from whymatch.explain.interactive_study.descriptors import Variant
 from whymatch.explain.interactive_study.experiment import Results
 
@@ -18,19 +19,20 @@ COMMON = 0.999
 """The share of the responses that figure 2 has room for: the largest of all would leave the others no width."""
 
 
-def save_accuracies(results: Results, path: Path, *, title: str) -> None:
+def save_accuracies(results: Results, path: Path, *, title: str, made: Mapping[str, Any] | None = None) -> None:
     """Draw a line for each variant over the layers, with a picture for each kind of inputs, as the suffix says.
+
+    made: the provenance that a PNG carries.
 
     Raises:
         OSError: it cannot be written.
     """
-    import matplotlib as mpl
-
-    with mpl.rc_context({"text.parse_math": False}):  # a $ in a path is a $
-        _accuracies(results, title).savefig(path, dpi=150)
+    save_figure(lambda: _accuracies(results, title), path, made)
 
 
-def save_histograms(responses: Mapping[str, Array], path: Path, *, title: str) -> None:
+def save_histograms(
+    responses: Mapping[str, Array], path: Path, *, title: str, made: Mapping[str, Any] | None = None
+) -> None:
     """Draw how often the mean responses x_T (equation 2) of each layer have which size, as the suffix says.
 
     responses: by layer, of all images and channels; what is 0 is left out. As in the paper, sizes and frequencies are
@@ -39,10 +41,7 @@ def save_histograms(responses: Mapping[str, Array], path: Path, *, title: str) -
     Raises:
         OSError: it cannot be written.
     """
-    import matplotlib as mpl
-
-    with mpl.rc_context({"text.parse_math": False}):
-        _histograms(responses, title).savefig(path, dpi=150)
+    save_figure(lambda: _histograms(responses, title), path, made)
 
 
 def frequencies(responses: Array) -> Array:

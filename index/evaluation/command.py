@@ -14,7 +14,7 @@ import typer
 from whymatch.embed import Array, LeftOut, WhymatchError, load_named_model
 from whymatch.embed.model import Precision
 from whymatch.embed.pictures.printing import escape_unprintable
-from whymatch.embed.terminal import MODEL_HELP, exit_on, plot_file, progress_bar, short
+from whymatch.embed.terminal import MODEL_HELP, exit_on, plot_file, progress_bar, provenance, short
 from whymatch.index.evaluation import histogram
 from whymatch.index.evaluation.embedding import Advance, Unreadable, embed_images
 from whymatch.index.evaluation.metrics import RECALL_AT, retrieval_quality
@@ -57,6 +57,7 @@ def ranks(text: str) -> tuple[int, ...]:
 
 @app.command()
 def evaluate(
+    context: typer.Context,
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="Images; each folder is a label.")
     ],
@@ -102,7 +103,7 @@ def evaluate(
     Every image searches all others. With --queries or --include-queries, some images search the others: no image finds
     itself. Unreadable images are left out, and listed at the end.
     """
-    recall = ranks(recall_at)
+    recall, made = ranks(recall_at), provenance(context)
     with exit_on(WhymatchError, OSError, FloatingPointError, stopped="stopped"):
         left_out = LeftOut()
         trial = find_trial(folder, queries, include=include, include_queries=include_queries, left_out=left_out)
@@ -111,13 +112,14 @@ def evaluate(
             candidates.append(Candidate(histogram.NAME, None, histogram.embed_by_color))
         rows, trial, unreadable = _measure(candidates, trial, recall)
         unreadable |= {Path(path): reason for path, reason in left_out.unreadable.items()}
-        print(_json(document(rows, trial.single, unreadable)) if json else table(rows, trial.single))
+        found = document(rows, trial.single, unreadable) | {"provenance": made}
+        print(_json(found) if json else table(rows, trial.single))
         for path, reason in unreadable.items():
             print(f"{path} was left out: {reason}", file=sys.stderr)
         if left_out.skipped:
             print(left_out.text(), file=sys.stderr)
         if plot:
-            save_plot(rows, plot, title=folder.resolve().name)
+            save_plot(rows, plot, title=folder.resolve().name, made=made)
 
 
 def _model(name: str, device: str, precision: Precision) -> Candidate:

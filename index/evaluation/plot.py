@@ -1,12 +1,12 @@
 """A bar chart of what was measured."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from whymatch.embed.terminal import short
+from whymatch.embed.terminal import save_figure, short
 from whymatch.index.evaluation.histogram import NAME as BASELINE
 from whymatch.index.evaluation.report import Row
 
@@ -17,18 +17,16 @@ BASELINE_COLOR = "0.7"
 """Gray: what the colored bars should be above."""
 
 
-def save_plot(rows: Sequence[Row], path: Path, *, title: str) -> None:
+def save_plot(rows: Sequence[Row], path: Path, *, title: str, made: Mapping[str, Any] | None = None) -> None:
     """Draw a group of bars for each measure, with a bar for each model, and save it as the suffix of `path` says.
 
     title: what stands before the numbers of queries and labels.
+    made: the provenance that a PNG carries.
 
     Raises:
         OSError: it cannot be written.
     """
-    import matplotlib as mpl
-
-    with mpl.rc_context({"text.parse_math": False}):  # a $ in a path is a $
-        _draw(rows, title).savefig(path, dpi=150)
+    save_figure(lambda: _draw(rows, title), path, made)
 
 
 def _draw(rows: Sequence[Row], title: str) -> "Figure":

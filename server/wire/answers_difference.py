@@ -24,7 +24,8 @@ def difference_response(answer: DifferenceAnswer) -> pb.ExplainPredictionDiffere
     progress, rate = answer.progress, answer.evaluations_per_second
     response = pb.ExplainPredictionDifferenceResponse(
         name=f"explanations/{answer.name}",
-        model=answer.fingerprint,
+        model=answer.origin.model,
+        provenance=answers_shapes.provenance(answer.origin),
         progress=answers_shapes.progress(progress),
         evaluations_per_second=rate,
         seconds_left=(progress.total - progress.done) / rate if rate else 0.0,

@@ -5,15 +5,18 @@ from collections.abc import Collection
 
 from whymatch.embed import Array, Features, Model
 from whymatch.index import StoredImage
+from whymatch.server.provenance import Provenance
+from whymatch.server.wire import answers_shapes
 from whymatch.v1 import embed_service_pb2
 
 
 def embed_response(
-    model: str, features: Features, *, with_feature_map: bool = False
+    origin: Provenance, features: Features, *, with_feature_map: bool = False
 ) -> embed_service_pb2.EmbedImageResponse:
     """Return what the model makes of an image."""
     return embed_service_pb2.EmbedImageResponse(
-        model=model,
+        model=origin.model,
+        provenance=answers_shapes.provenance(origin),
         embedding=features.embedding.tolist(),
         feature_map=_feature_map(features.feature_map) if with_feature_map else None,
         width_px=features.placement.width_px,
@@ -21,10 +24,16 @@ def embed_response(
     )
 
 
-def stored_embed_response(model: str, stored: StoredImage, embedding: Array) -> embed_service_pb2.EmbedImageResponse:
+def stored_embed_response(
+    origin: Provenance, stored: StoredImage, embedding: Array
+) -> embed_service_pb2.EmbedImageResponse:
     """Return what the model made of a stored image."""
     return embed_service_pb2.EmbedImageResponse(
-        model=model, embedding=embedding.tolist(), width_px=stored.width_px, height_px=stored.height_px
+        model=origin.model,
+        provenance=answers_shapes.provenance(origin),
+        embedding=embedding.tolist(),
+        width_px=stored.width_px,
+        height_px=stored.height_px,
     )
 
 

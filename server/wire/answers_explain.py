@@ -12,12 +12,13 @@ from whymatch.explain import (
     WeightMap,
 )
 from whymatch.server.match_maps import MatchMaps, ShownMap
+from whymatch.server.provenance import Provenance
 from whymatch.server.wire import answers_shapes
 from whymatch.v1 import explain_service_pb2, shapes_pb2
 
 
 def explain_response(
-    model: str,
+    origin: Provenance,
     explanation: MatchExplanation,
     match_maps: MatchMaps,
     scale: ColorScale | None,
@@ -26,7 +27,8 @@ def explain_response(
 ) -> explain_service_pb2.ExplainMatchResponse:
     """Return why two images match; each channel comes with layer and channel of the unit that it is, if it is one."""
     return explain_service_pb2.ExplainMatchResponse(
-        model=model,
+        model=origin.model,
+        provenance=answers_shapes.provenance(origin),
         score=explanation.score,
         query_map=answers_shapes.similarity_map(match_maps.query) if match_maps.query else None,
         match_map=answers_shapes.similarity_map(match_maps.match),
@@ -49,11 +51,12 @@ def explain_response(
 
 
 def label_response(
-    model: str, score: float, count: int, query_map: ShownMap, scale: ColorScale | None
+    origin: Provenance, score: float, count: int, query_map: ShownMap, scale: ColorScale | None
 ) -> explain_service_pb2.ExplainLabelResponse:
     """Return why an image is similar to the images of a label."""
     return explain_service_pb2.ExplainLabelResponse(
-        model=model,
+        model=origin.model,
+        provenance=answers_shapes.provenance(origin),
         score=score,
         image_count=count,
         query_map=answers_shapes.similarity_map(query_map),
@@ -62,23 +65,33 @@ def label_response(
 
 
 def components_response(
-    model: str, pair_count: int, mean: Array, low: Array, high: Array
+    origin: Provenance, pair_count: int, mean: Array, low: Array, high: Array
 ) -> explain_service_pb2.ExplainComponentsResponse:
     """Return how few channels carry a similarity: for K from 1 to all the share in the K leading ones, (C,) each."""
     return explain_service_pb2.ExplainComponentsResponse(
-        model=model, pair_count=pair_count, mean_shares=mean, low_shares=low, high_shares=high
+        model=origin.model,
+        provenance=answers_shapes.provenance(origin),
+        pair_count=pair_count,
+        mean_shares=mean,
+        low_shares=low,
+        high_shares=high,
     )
 
 
 def interactive_response(
-    model: str,
+    origin: Provenance,
     explanation: InterActiveExplanation,
     descriptor: Aggregation | None,
     drawings: Sequence[tuple[bytes, ColorScale]],
 ) -> explain_service_pb2.ExplainInterActiveResponse:
     """Return how active the neurons of some layers are; `drawings` are empty or one for each map."""
     width, height = explanation.input_size
-    response = explain_service_pb2.ExplainInterActiveResponse(model=model, input_width_px=width, input_height_px=height)
+    response = explain_service_pb2.ExplainInterActiveResponse(
+        model=origin.model,
+        provenance=answers_shapes.provenance(origin),
+        input_width_px=width,
+        input_height_px=height,
+    )
     parts = zip(explanation.settings, explanation.results, explanation.maps, strict=True)
     for number, (setting, result, weight_map) in enumerate(parts):
         picture, scale = drawings[number] if drawings else (b"", None)

@@ -1,11 +1,23 @@
 """What answers of several services hold: boxes, maps and the scale of their colors."""
 
+from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
 from whymatch.embed import Progress
 from whymatch.explain import Bounds, ColorScale
+from whymatch.server.logs import request_id
 from whymatch.server.match_maps import ShownMap
+from whymatch.server.provenance import Provenance
 from whymatch.v1 import shapes_pb2
+
+SERVER_VERSION = version("whymatch")
+
+
+def provenance(one: Provenance) -> shapes_pb2.Provenance:
+    """Return where an answer of the call that is running here comes from."""
+    facts = asdict(one) | {"gallery": f"galleries/{one.gallery}" if one.gallery else ""}
+    return shapes_pb2.Provenance(**facts, server_version=SERVER_VERSION, request_id=request_id.get())
 
 
 def progress(one: Progress[Any]) -> shapes_pb2.Progress:

@@ -14,6 +14,7 @@ from whymatch.client import adding
 from whymatch.client.apps.add import Summary, add_images
 
 HALF = 0.5**0.5
+PLAIN_MATCH = ["name", "label", "score", "image_score", "metadata", "content_sha256"]
 POSIX = pytest.mark.skipif(os.name == "nt", reason="names and pipes of POSIX")
 
 
@@ -219,7 +220,7 @@ def test_search_json_has_the_promised_names(run, colors, save):
     found = document(run("search", path, "--json", "--limit", "2", "--with-maps"))
     assert (found["query"], found["model"]) == (str(path), "fake")
     match = found["matches"][1]
-    assert list(match) == ["name", "label", "score", "image_score", "metadata", "query_map", "match_map"]
+    assert list(match) == [*PLAIN_MATCH, "query_map", "match_map"]
     assert (match["name"], match["label"], match["score"]) == ("half.png", "half", pytest.approx(HALF))
     assert match["match_map"] == {
         "rows": 1,
@@ -232,7 +233,7 @@ def test_search_json_has_the_promised_names(run, colors, save):
 
 def test_search_json_has_no_maps_unless_asked(run, colors):
     found = document(run("search", "--image", "red.png", "--json"))
-    assert list(found["matches"][0]) == ["name", "label", "score", "image_score", "metadata"]
+    assert list(found["matches"][0]) == PLAIN_MATCH
 
 
 def test_search_narrows_by_label(run, colors):
@@ -249,7 +250,7 @@ def test_search_writes_pictures_and_a_sheet(run, colors, tmp_path):
     folder = tmp_path / "maps"
     found = document(run("search", "--image", "red.png", "--maps", folder, "--json"))
     assert found["matches"][2]["match_map"]["overlay"] == str(folder / "03-match.png")
-    assert sorted(path.name for path in folder.iterdir()) == [
+    assert sorted(path.name for path in folder.glob("*.png")) == [
         *(f"{rank:02}-{side}.png" for rank in (1, 2, 3) for side in ("match", "query")),
         "sheet.png",
     ]

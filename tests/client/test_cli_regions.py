@@ -4,7 +4,7 @@ import pytest
 import typer
 
 from whymatch.client import Box, Mask, Point, Polygon, Region
-from whymatch.client.cli.regions import boxes, masks, point, polygons
+from whymatch.client.cli.regions import boxes, ignored, masks, point, polygons
 
 
 @pytest.mark.parametrize(
@@ -57,9 +57,9 @@ def test_only_a_number_behind_the_last_colon_of_a_mask_is_a_weight(tmp_path, mon
         (boxes, "0,0,0,4", "a width and a height above 0"),
         (boxes, "0,0,4,-4", "a width and a height above 0"),
         (boxes, "0,0,nan,4", "finite numbers"),
-        (boxes, "0,0,4,4:0", "a weight from -1 to 1 that is not 0"),
-        (boxes, "0,0,4,4:2", "a weight from -1 to 1 that is not 0"),
-        (boxes, "0,0,4,4:nan", "a weight from -1 to 1 that is not 0"),
+        (boxes, "0,0,4,4:2", "a weight from -1 to 1"),
+        (boxes, "0,0,4,4:nan", "a weight from -1 to 1"),
+        (ignored, "0,0,4,4:-1", "write X,Y,W,H, for example"),
         (polygons, "0,0,4,0", "at least three corners"),
         (polygons, "0,0,4,0,2,2,1", "at least three corners"),
         (masks, "gone.png", "there is no file 'gone.png'"),

@@ -54,16 +54,16 @@ def near(pixel, expected) -> bool:
     return bool(np.abs(np.subtract(pixel, expected)).max() <= 4)
 
 
-def test_a_map_colors_its_picture_in_gray_from_the_lowest_to_the_highest_value():
+def test_a_map_colors_its_picture_the_more_the_higher_a_value_is():
     drawn = lit(jpeg("white"), similarity_map([[0.0, 0.5]]), SCALE)
     assert drawn.size == (40, 20)
-    assert near(drawn.getpixel((2, 10)), (115, 115, 117))  # 0.45 white + 0.55 of the first color
-    assert near(drawn.getpixel((37, 10)), (253, 255, 205))  # and of the last
+    assert near(drawn.getpixel((2, 10)), (255, 255, 255))  # nothing leaves the picture as it is
+    assert near(drawn.getpixel((37, 10)), (253, 255, 187))  # 0.25 white + 0.75 of the last color
 
 
-def test_what_the_map_does_not_cover_stays_gray():
+def test_what_the_map_does_not_cover_is_gray_and_pale():
     drawn = lit(jpeg("red"), similarity_map([[0.5]], Box(20, 0, 40, 20)), SCALE)
-    assert near(drawn.getpixel((5, 10)), (76, 76, 76))
+    assert near(drawn.getpixel((5, 10)), (201, 201, 201))
     assert drawn.getpixel((35, 10))[0] > 150
 
 

@@ -5,12 +5,14 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from sample_results import steps
 
 from whymatch.client import Box, ColorScale, ComponentShares, Mask, Point, Polygon, Region, SimilarityMap
 from whymatch.client.draw.chart import BOTTOM_PX, LEFT_PX, RIGHT_PX, TOP_PX, even_ticks
 from whymatch.client.draw.components import BAND, MARK, components_picture, count_ticks
 from whymatch.client.draw.outlines import PAIR_COLORS, draw_best_box, draw_numbered, draw_regions
-from whymatch.client.draw.tiles import scale_panel
+from whymatch.client.draw.tiles import font, scale_panel, shortened, text_panel, wrapped
+from whymatch.client.draw.units import step_lines
 
 WHITE, BLACK, GRAY = (255, 255, 255), (0, 0, 0), (100, 100, 100)
 GREEN, BLUE = (0x2B, 0xD4, 0x4F), (0x3D, 0x8B, 0xFF)
@@ -77,6 +79,11 @@ def test_cells_carry_their_numbers_in_their_colors(canvas, similarity_map):
     assert canvas.getpixel((50, 80)) == GRAY
 
 
+@pytest.mark.parametrize(("of_class", "words"), [(True, "probability 0.750"), (False, "similarity 0.750")])
+def test_the_value_of_a_minimal_image_has_its_name(of_class, words):
+    assert step_lines(steps()[0], of_class=of_class) == ["100% of the image", words]
+
+
 def test_tiny_pictures_can_be_drawn_on(similarity_map):
     dot = Image.new("RGB", (1, 1))
     draw_best_box(dot, similarity_map)
@@ -119,3 +126,34 @@ def test_ten_channels_are_marked_on_their_curve():
     picture = components_picture(ComponentShares(line, line, line, 1, "m"))
     x, y = LEFT_PX + (RIGHT_PX - LEFT_PX) * 9 / 19, (TOP_PX + BOTTOM_PX) / 2
     assert picture.getpixel((round(x), round(y))) == rgb(MARK)
+
+
+def test_long_labels_are_wrapped_and_none_of_their_letters_is_lost():
+    label = "Arla-Natural-Mild-Low-Fat-Yoghurt~train__Arla_017.jpg"
+    lines = wrapped(f"12.  0.225 = 28% of 0.802 {label} " + "w" * 90, 260)
+    assert max(font().getlength(line) for line in lines) <= 260
+    assert "".join(lines).replace(" ", "") == f"12.0.225=28%of0.802{label}" + "w" * 90
+    assert lines[1].endswith(("-", "~", "_"))
+    assert wrapped("short", 260) == ["short"]
+    assert text_panel([label], 260).height == len(wrapped(label, 260)) * text_panel(["short"], 260).height
+
+
+def test_a_shortened_name_keeps_its_end():
+    short = shortened("Arla-Natural-Mild-Low-Fat-Yoghurt_017", 122)
+    assert font().getlength(short) <= 122
+    assert short.startswith("Arla")
+    assert short.endswith("_017")
+    assert shortened("dog", 122) == "dog"
+
+
+def test_the_bar_of_a_scale_is_smooth():
+    panel = np.array(scale_panel(ColorScale(0, 1, "inferno"), 520))[10]
+    assert len(np.unique(panel, axis=0)) > 100
+    steps = np.abs(np.diff(panel.astype(int), axis=0)).max(axis=1)
+    start = int(np.argmax((panel == rgb("#000004")).all(axis=1)))
+    assert steps[start : start + 160].max() < 10
+
+
+def test_a_region_that_is_left_out_is_gray(canvas, similarity_map):
+    draw_regions(canvas, similarity_map, [Region(LEFT, 0)])
+    assert canvas.getpixel((1, 50)) == rgb("#9aa0a6")

@@ -16,7 +16,15 @@ RIGHT = {"left_px": 2, "top_px": 0, "right_px": 4, "bottom_px": 2}
 @pytest.mark.parametrize("region", ["0,0,2,2", "0%,0%,50%,100%"])
 def test_search_by_region(run, ask, colors, region):
     found = ask("search", "--image", "half.png", "--region", region)
-    assert list(found["matches"][1]) == ["name", "label", "score", "image_score", "metadata", "region_share"]
+    assert list(found["matches"][1]) == [
+        "name",
+        "label",
+        "score",
+        "image_score",
+        "metadata",
+        "content_sha256",
+        "region_share",
+    ]
     assert [(match["name"], round(match["region_share"], 3)) for match in found["matches"]] == [
         ("red.png", 1),
         ("half.png", 0.5),
@@ -32,6 +40,23 @@ def test_search_by_region(run, ask, colors, region):
 def test_regions_may_be_given_repeatedly_and_against(ask, colors):
     found = ask("search", "--image", "half.png", "--region", "0,0,2,2", "--region", "2,0,2,2:-0.5")
     assert found["matches"][2]["score"] == pytest.approx(-HALF / 2)
+
+
+def test_a_lone_negative_region_counts_against_the_rest_and_says_so(run, ask, colors):
+    alone = ["search", "--image", "half.png", "--region", "2,0,2,2:-0.5"]
+    stated = ask("search", "--image", "half.png", "--region", "0,0,2,2", "--region", "2,0,2,2:-0.5")
+    assert ("rest_counts" in stated, ask(*alone)["rest_counts"]) == (False, ["query"])
+    assert ask(*alone)["matches"] == stated["matches"]
+    said = "no region of the query has a weight above 0: the rest of it counts with weight 1"
+    assert said in run(*alone).stderr
+    assert "the rest of it" not in run(*alone, "--region", "0,0,2,2").stderr
+
+
+def test_what_is_ignored_is_left_out(run, ask, colors):
+    left = ask("search", "--image", "half.png", "--region", "0,0,2,2")["matches"]
+    assert ask("search", "--image", "half.png", "--ignore", "2,0,2,2")["matches"] == left
+    assert ask("search", "--image", "half.png", "--region", "0,0,4,2", "--ignore", "50%,0%,50%,100%")["matches"] == left
+    assert "the rest of it" not in run("search", "--image", "half.png", "--ignore", "2,0,2,2").stderr
 
 
 def test_search_for_the_best_of_each_label(ask, colors, picture):
@@ -64,7 +89,7 @@ def test_rerank_by_a_part_of_the_match(run, ask, colors, save, tmp_path):
     assert [match["name"] for match in ask(*arguments, "--candidates", "1")["matches"]] == ["red.png"]
     named = ask(*arguments, "--candidate", "green.png", "--candidate", "red.png", "--with-maps")["matches"]
     assert [match["name"] for match in named] == ["red.png", "green.png"]
-    assert named[0]["query_map"]["total"] == pytest.approx(1)
+    assert named[0]["query_map"]["total"] == named[0]["match_map"]["total"] == pytest.approx(0.5)
     assert "half.png" in run(*arguments, "--label", "half").stdout
 
 
@@ -84,7 +109,7 @@ def test_explain_match_in_full(run, ask, colors, tmp_path):
         {"query_box": RIGHT, "match_box": RIGHT, "score": half},
     ]
     assert list(found["query_map"]) == ["rows", "columns", "values", "total", "best_box", "overlay"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["match.png", "query.png", "sheet.png"]
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["match.png", "query.png", "sheet.png"]
     text = run(*arguments).stdout
     assert "leading dimensions 0: 0.5000 (50.0%)" in text
     assert "   2   0.500000  query 2,0,2,2  match 2,0,2,2" in text

@@ -47,6 +47,23 @@ def test_a_negative_region_counts_against(colors):
     assert facts(result) == [("red.png", 0.7071, 1.0), ("half.png", 0.25, 0.25), ("green.png", -0.3536, -0.5)]
 
 
+def test_a_lone_negative_region_counts_against_the_rest(colors):
+    alone = colors.search(HALF_PNG, regions=[Region(RIGHT, weight=-0.5)], with_maps=True)
+    assert facts(alone) == facts(colors.search(HALF_PNG, regions=[LEFT, Region(RIGHT, weight=-0.5)]))
+    for match in alone:
+        assert match.query_map.total == pytest.approx(match.score)
+        assert match.match_map.total == pytest.approx(match.score)
+
+
+def test_what_is_ignored_is_a_region_of_weight_0(colors):
+    left = facts(colors.search(HALF_PNG, regions=[LEFT]))
+    assert facts(colors.search(HALF_PNG, ignore=[RIGHT])) == left
+    assert facts(colors.search(HALF_PNG, regions=[Region(RIGHT, weight=0)])) == left
+    assert facts(colors.search(HALF_PNG, regions=[LEFT_OF_ALL, RIGHT_OF_ALL], ignore=[RIGHT])) == left
+    with pytest.raises(TypeError, match=r"ignore is a sequence of regions, not one; write ignore=\["):
+        colors.search(HALF_PNG, ignore=RIGHT)
+
+
 def test_without_regions_all_of_the_similarity_counts(colors):
     assert {match.region_share for match in colors.search(HALF_PNG)} == {1.0}
 

@@ -79,14 +79,16 @@ def test_one_region_has_many_forms(server_client, same):
 
 
 def test_the_score_of_a_region_is_the_sum_of_the_map_in_it(server_client):
+    whole = {match.name: match.query_map for match in server_client.search(QUERY, with_maps=True)}
     for match in server_client.search(QUERY, regions=[LEFT], with_maps=True, limit=3):
-        query_map = match.query_map
+        query_map = whole[match.name]
         edges = query_map.area.left_px + np.arange(query_map.values.shape[1] + 1) * (
             (query_map.area.right_px - query_map.area.left_px) / query_map.values.shape[1]
         )
         covered = (np.minimum(edges[1:], WIDTH / 2) - edges[:-1]).clip(0) / np.diff(edges)
         assert (query_map.values * covered).sum() == pytest.approx(match.score, abs=1e-3)
-        assert query_map.total == pytest.approx(match.image_score, abs=1e-3)
+        for one in (match.query_map, match.match_map):
+            assert one.total == pytest.approx(match.score, abs=1e-3)
 
 
 def test_the_best_match_of_each_label(server_client):

@@ -308,7 +308,7 @@ def test_filters_colors_and_segments_are_drawn(ask, run, tmp_path):
 
     document = ask("colors", LAYER, "relu", "--pictures", tmp_path / "colors")
     assert [one["layer"] for one in document["layers"]] == ["conv1", "relu"]
-    files = {path.name for path in (tmp_path / "colors").iterdir()}
+    files = {path.name for path in (tmp_path / "colors").glob("*.png")}
     assert files == {"axes-conv1.png", "axes-relu.png", "classes-conv1.png", "classes-relu.png", "selectivity.png"}
     words = run("colors", LAYER).stdout
     assert "aligned centered\taligned shifted\tdispersed" in words

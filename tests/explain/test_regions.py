@@ -284,6 +284,23 @@ def test_overlaps_of_one_sign_count_at_most_once():
     assert weights(Region(everything), Region(LEFT, -0.25)) == [[0.75, 1], [0.75, 1]]
 
 
+def test_without_a_positive_region_the_rest_of_the_image_has_weight_1():
+    assert weights(Region(LEFT, -0.25)) == [[-0.25, 1], [-0.25, 1]]
+    assert weights(Region(Box(5, 0, 10, 10), -1)) == [[0, 1], [0, 1]]  # 1 - cover - cover
+    assert weights(Region(LEFT, -0.25), Region(RIGHT, 1)) == [[-0.25, 1], [-0.25, 1]]
+    assert weights(Region(LEFT, -0.25), Region(Box(10, 0, 20, 5), 0.5)) == [[-0.25, 0.5], [-0.25, 0]]
+    assert weights(Region(Box(0, 0, 20, 10), -1)) == [[-1, -1], [-1, -1]]
+
+
+def test_a_region_of_weight_0_is_left_out_of_the_others():
+    assert weights(Region(LEFT, 0)) == weights(RIGHT)
+    assert weights(Box(0, 0, 20, 10), Region(LEFT, 0)) == weights(RIGHT)
+    assert weights(Region(Box(0, 0, 20, 5), -0.5), Region(LEFT, 0)) == [[0, -0.5], [0, 1]]
+    assert weights(Region(Box(0, 0, 2.5, 10), 0)) == [[0.75, 1], [0.75, 1]]
+    with pytest.raises(EmptyRegion, match="leave one of them out"):
+        weights(LEFT, Region(LEFT, 0))
+
+
 def test_relative_regions_are_the_same_parts_of_images_of_all_sizes():
     assert weights(Region(Box(0, 0, 0.5, 1), relative=True)) == weights(LEFT)
     assert weights(Region(Polygon(((0, 0), (1, 0), (0, 1))), relative=True)) == [[1, 0.5], [0.5, 0]]
@@ -364,9 +381,9 @@ def test_a_relative_region_ends_at_1():
         weights(Region(LEFT, relative=True))
 
 
-@pytest.mark.parametrize("weight", [NAN, 0, -0.0, 2, -1.01, INFINITY, -INFINITY])
+@pytest.mark.parametrize("weight", [NAN, 2, -1.01, INFINITY, -INFINITY])
 def test_weights_that_cannot_be_are_refused(weight):
-    with pytest.raises(BadRegion, match=f"the weight {weight:g} of a region is not from -1 to 1, or it is 0"):
+    with pytest.raises(BadRegion, match=f"the weight {weight:g} of a region is not from -1 to 1; take for example 1"):
         weights(Region(LEFT, weight))
 
 
@@ -406,7 +423,8 @@ def test_weights_that_cancel_out_are_refused(regions):
 
 @pytest.mark.parametrize("weight", [1e-9, -1e-9])
 def test_a_tiny_weight_is_not_nothing(weight):
-    assert np.allclose(cell_weights([Region(LEFT, weight)], PLACEMENT, 1, 2), [[weight, 0]], atol=0)
+    rest = 1 if weight < 0 else 0
+    assert np.allclose(cell_weights([Region(LEFT, weight)], PLACEMENT, 1, 2), [[weight, rest]], atol=0)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,18 @@ def test_the_sign_shows_as_red_and_blue():
     assert blue[2] > blue[0]
 
 
+def test_what_is_worth_nothing_leaves_the_image_as_it_is():
+    for scale in (ColorScale(0, 1, SEQUENTIAL), ColorScale(-1, 1, DIVERGING)):
+        picture = rendered(map_of([[0, 0, 0, 1]]), scale)
+        assert picture.getpixel((2, 10)) == (128, 128, 128)
+        assert picture.getpixel((38, 10)) != (128, 128, 128)
+
+
+def test_the_sign_of_a_map_beyond_the_scale_counts():
+    whole, region = map_of([[0.1, 0.2]]), map_of([[0.9, -0.5]])
+    assert shared_scale([whole], [whole, region]) == ColorScale(-np.float32(0.2), np.float32(0.2), DIVERGING)
+
+
 def test_large_images_shrink_and_small_ones_stay():
     assert rendered(map_of([[1]]), ColorScale(0, 1, SEQUENTIAL), size_px=20).size == (20, 10)
     assert rendered(map_of([[1]]), ColorScale(0, 1, SEQUENTIAL), size_px=400).size == (40, 20)

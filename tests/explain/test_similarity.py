@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -166,6 +168,21 @@ def test_the_parts_of_an_image_add_up_to_the_whole(pair, cut, turn):
         assert sum(part.score for part in parts) == pytest.approx(whole.score, abs=2e-6)
         assert np.allclose(sum(part.match_map.values for part in parts), whole.match_map.values, atol=1e-3)
         assert np.allclose(sum(part.query_map.values for part in parts), whole.query_map.values, atol=1e-3)
+
+
+@given(pairs(), st.floats(0.05, 0.95), st.floats(-1, 0))
+def test_a_lone_region_and_the_rest_of_the_image_add_up_to_the_whole(pair, cut, weight):
+    query, match = pair
+    for region, _ in [two_boxes(cut), two_polygons(cut, 0.5), two_masks(cut)]:
+        try:
+            maps = [
+                explain_match(query, match, region_weights(query, one)).query_map.values
+                for one in (region, replace(region, weight=weight))
+            ]
+        except EmptyRegion:  # center-crop left nothing of it, or all
+            continue
+        whole = explain_match(query, match).query_map.values
+        assert np.allclose(maps[1] + (1 - weight) * maps[0], whole, atol=1e-3)
 
 
 def two_boxes(cut) -> list[Region]:

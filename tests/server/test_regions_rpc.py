@@ -76,6 +76,34 @@ def test_a_negative_region_counts_against_a_match(api, photos):
         assert match.score == pytest.approx(both[match.image.name] - 0.5 * right[match.image.name], abs=1e-5)
 
 
+def test_a_lone_negative_region_counts_against_the_rest_of_the_image(api, photos):
+    alone = api.search(search(photos, 50, regions=[{**RIGHT, "weight": -0.5}]))
+    stated = api.search(search(photos, 50, regions=[LEFT, {**RIGHT, "weight": -0.5}]))
+    assert names(alone) == names(stated)
+    assert [m.score for m in alone.matches] == pytest.approx([m.score for m in stated.matches], abs=1e-6)
+
+
+def test_a_region_of_weight_0_is_left_out(api, photos):
+    left_out = api.search(search(photos, 50, regions=[{**RIGHT, "weight": 0}]))
+    left = api.search(search(photos, 50, regions=[LEFT]))
+    assert names(left_out) == names(left)
+    assert [m.score for m in left_out.matches] == pytest.approx([m.score for m in left.matches], abs=1e-6)
+
+
+@pytest.mark.parametrize("regions", [[LEFT], [LEFT, {**RIGHT, "weight": -0.5}], [{**RIGHT, "weight": -1}]])
+def test_maps_of_a_search_by_region_add_up_to_its_score_and_are_those_of_the_explanation(api, photos, regions):
+    for match in api.search(search(photos, 50, regions=regions, with_maps=True)).matches[:3]:
+        assert match.query_map.total == pytest.approx(match.score, abs=1e-5)
+        assert match.match_map.total == pytest.approx(match.score, abs=1e-3)  # of the stored half-precision map
+        explained = api.explain(
+            ExplainMatchRequest(
+                query={"content": png(50)}, match={"image": match.image.name}, query_regions=regions, channel_limit=0
+            )
+        )
+        for ours, theirs in [(match.query_map, explained.query_map), (match.match_map, explained.match_map)]:
+            assert ours.values == pytest.approx(theirs.values, abs=1e-3)
+
+
 def test_all_shapes_of_the_same_part_give_the_same_scores(api, photos):
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[:, :48] = 255
@@ -147,7 +175,13 @@ def test_only_named_candidates_come_back_with_their_maps(api, photos):
     )
     assert sorted(match.image.name for match in found.matches) == named
     for match in found.matches:
-        assert match.query_map.total == pytest.approx(match.image_score, abs=1e-3)
+        assert match.query_map.total == pytest.approx(match.score, abs=1e-3)
+        assert match.match_map.total == pytest.approx(match.score, abs=1e-3)
+        assert (
+            not np.array(match.match_map.values)
+            .reshape(match.match_map.rows, -1)[:, match.match_map.columns // 2 :]
+            .any()
+        )
         assert Image.open(io.BytesIO(match.match_map.overlay_png)).size == (64, 43)
 
 
@@ -180,6 +214,12 @@ def test_a_point_of_the_query_has_its_map_in_the_match(api, embed):
     assert found == pytest.approx(expected, abs=1e-6)
     assert answer.query_map.total == pytest.approx(answer.score, abs=1e-6)
     assert np.count_nonzero(np.array(answer.query_map.values)) == 1
+
+
+def test_the_maps_of_whole_matches_set_the_scale_of_a_search_by_region(api, photos):
+    found = api.search(search(photos, 50, regions=[{"point": {"x_px": 5, "y_px": 5}}], overlays={"size_px": 32}))
+    largest = max(max(match.match_map.values) for match in found.matches)
+    assert found.color_scale.high == pytest.approx(largest)
 
 
 def test_the_map_without_regions_sets_the_scale_of_the_colors(api):
@@ -236,7 +276,6 @@ BAD = {
     "crossing": (polygon((0, 0), (90, 60), (90, 0), (0, 60)), "cross"),
     "two corners": (polygon((0, 0), (90, 60)), "2 corners"),
     "weight nan": ({**LEFT, "weight": float("nan")}, "weight nan"),
-    "weight 0": ({**LEFT, "weight": 0}, "weight 0"),
     "weight 2": ({**LEFT, "weight": 2}, "weight 2"),
     "mask of another size": ({"mask": small_png(95, 64)}, "95 x 64"),
     "black mask": ({"mask": encoded(Image.new("L", (96, 64)))}, "all black"),

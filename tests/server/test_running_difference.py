@@ -15,8 +15,11 @@ from whymatch.explain import BadTarget, PredictionDifferenceSetting
 from whymatch.index import Galleries, NewImage
 from whymatch.server import running_difference
 from whymatch.server.difference_values import DifferenceMaps, DifferenceRequest, OfUnit
+from whymatch.server.provenance import Provenance
 from whymatch.server.running_difference import RunningDifference
 from whymatch.server.sources import Images
+
+ORIGIN = Provenance("model", "model", "small")
 
 WINDOWS = 6 * 10
 """Places of a window of 4 px, every 4 px, along 24 and along 40 px."""
@@ -33,7 +36,7 @@ class House:
     def running(self, channel: int = 0) -> RunningDifference:
         targets = (OfUnit("conv2", channel, None),)
         request = DifferenceRequest("g", png(50), targets, "marginal", SETTING, False, False, "digest")
-        return RunningDifference("abc", "model", request, png(50))
+        return RunningDifference("abc", ORIGIN, request, png(50))
 
     async def prepared(self, running: RunningDifference) -> list[Progress[DifferenceMaps]]:
         return [one async for one in running.prepare(self.images, self.model, self.explainer)]
@@ -58,7 +61,7 @@ async def waits(turn: AsyncIterator[Progress[DifferenceMaps]]) -> int:
 
 def bare() -> RunningDifference:
     request = DifferenceRequest("g", b"", (), "marginal", SETTING, False, False, "digest")
-    return RunningDifference("abc", "model", request, b"")
+    return RunningDifference("abc", ORIGIN, request, b"")
 
 
 def counts(progress: list[Progress[DifferenceMaps]]) -> list[tuple[str, int, int]]:
@@ -168,6 +171,6 @@ def test_nothing_is_prepared_where_a_target_is_not_there(house):
 def test_an_answer_says_whose_it_is_and_has_the_maps_that_are_given():
     running = bare()
     answer = running.answer(Progress("evaluations", 3, 4, FINAL), evaluations_per_second=2.0)
-    assert (answer.name, answer.fingerprint, answer.request) == ("abc", "model", running.request)
+    assert (answer.name, answer.origin, answer.request) == ("abc", ORIGIN, running.request)
     assert (answer.progress.result, answer.evaluations_per_second, answer.drawings) == (FINAL, 2.0, ())
     assert running.answer(running.progress).progress.result is None

@@ -21,6 +21,7 @@ from whymatch.client.apps.layer_choice import spread
 from whymatch.client.apps.unit_cards import fetch_cards
 from whymatch.client.apps.unit_classes import fetch_class_sheet
 from whymatch.client.client import Client
+from whymatch.client.draw.saving import save_png
 from whymatch.client.draw.unit_plots import axis_plot, selectivity_plot
 from whymatch.client.draw.unit_words import UnitCard, stem
 from whymatch.client.draw.units import card_picture, field_picture, picture_sheet
@@ -151,9 +152,9 @@ def _axes(client: Client, wanted: Wanted, call: Call) -> Document:
         if error.reason != "BAD_LAYER":
             raise
         return {"axes": [], "no_axes": str(error)}
-    axis_plot(found).save(wanted.folder / "axes.png")
-    fetch_class_sheet(client, found).save(wanted.folder / "classes.png")
-    return documents.layer_colors(found)
+    save_png(axis_plot(found), wanted.folder / "axes.png", found.provenance)
+    save_png(fetch_class_sheet(client, found), wanted.folder / "classes.png", found.provenance)
+    return documents.layer_colors(found) | documents.origin(found.provenance)
 
 
 def _selectivity(client: Client, wanted: Wanted, call: Call) -> Document:
@@ -161,7 +162,7 @@ def _selectivity(client: Client, wanted: Wanted, call: Call) -> Document:
     found = client.units.layer_colors(
         wanted.layer, wanted.asked, with_axes=False, progress=call(f"{wanted.layer}, selectivity")
     )
-    return documents.layer_colors(found)
+    return documents.layer_colors(found) | documents.origin(found.provenance)
 
 
 def _fetch_fields(
@@ -180,8 +181,8 @@ def _fetch_fields(
                 image_count=images,
                 progress=call(f"{wanted.layer}/{channel}, receptive field"),
             )
-            field_picture(field).save(wanted.folder / f"{channel:04}-field.png")
-            return documents.field(field)
+            save_png(field_picture(field), wanted.folder / f"{channel:04}-field.png", field.provenance)
+            return documents.field(field) | documents.origin(field.provenance)
 
         _kept(wanted.folder / f"{channel:04}-field.json", find)
 
@@ -193,7 +194,7 @@ def _write_first_page(folder: Path, subject: Document, layers: Sequence[Wanted],
         (one["layer"], [(point["threshold"], point["share"]) for point in one["colors"]["curve"]]) for one in there
     ]
     if any(curve for _, curve in curves):
-        selectivity_plot(curves).save(folder / "selectivity.png")
+        save_png(selectivity_plot(curves), folder / "selectivity.png", None)
     page = folder / "index.html"
     _write(page, index_page(subject, there, [one.layer for one in layers if one.layer not in found]))
     return page
@@ -234,10 +235,10 @@ def _document(wanted: Wanted) -> Document:
 def _write_card(card: UnitCard, folder: Path) -> None:
     """Write the files of a unit; its JSON last, which marks the others as complete."""
     channel = card.unit.channel
-    card_picture(card).save(folder / f"{channel:04}.png")
+    save_png(card_picture(card), folder / f"{channel:04}.png", card.unit.provenance)
     if card.filter:
-        (folder / f"{channel:04}-filter.png").write_bytes(card.filter.picture_png)
-    _write(_file(folder, channel), json.dumps(documents.card(card)))
+        save_png(card.filter.picture_png, folder / f"{channel:04}-filter.png", card.filter.provenance)
+    _write(_file(folder, channel), json.dumps(documents.card(card) | documents.origin(card.unit.provenance)))
 
 
 def _write_filters(channels: Sequence[int], folder: Path) -> bool:
@@ -246,7 +247,7 @@ def _write_filters(channels: Sequence[int], folder: Path) -> bool:
     files = [(str(channel), folder / f"{channel:04}-filter.png") for channel in shown]
     pictures = [(name, Image.open(io.BytesIO(file.read_bytes()))) for name, file in files if file.exists()]
     if pictures:
-        picture_sheet(pictures).save(folder / "filters.png")
+        save_png(picture_sheet(pictures), folder / "filters.png", None)
     return bool(pictures)
 
 

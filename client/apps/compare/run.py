@@ -20,6 +20,7 @@ from whymatch.client.apps.local_server import ServerNotStarted, local_server
 from whymatch.client.apps.progress import progress_bar
 from whymatch.client.apps.talk import note
 from whymatch.client.draw.maps import SMALL_PX, fitted_down
+from whymatch.client.draw.saving import save_png
 from whymatch.client.results import SimilarityMap
 
 Named = TypeVar("Named", Query, FoundImage)
@@ -71,7 +72,7 @@ def run(
     paths |= {query.path for query in comparison.queries}
     pictures = {path: fitted_down(path.read_bytes(), SMALL_PX) for path in paths}
     for number in range(len(comparison.queries)):
-        sheet.sheet(comparison, number, pictures).save(output / f"query-{number + 1:02}.png")
+        save_png(sheet.sheet(comparison, number, pictures), output / f"query-{number + 1:02}.png", None)
     page = report.report(comparison, pictures)
     (output / "report.html").write_text(page, encoding="utf-8", errors="backslashreplace")  # names may not be UTF-8
     return comparison

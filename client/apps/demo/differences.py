@@ -5,6 +5,7 @@ from markupsafe import Markup
 from whymatch.client import Client
 from whymatch.client.apps.demo.photos import View
 from whymatch.client.apps.pages import render
+from whymatch.client.draw.maps import lit, signed_scale
 from whymatch.client.results import PredictionDifferenceExplanation
 from whymatch.client.targets import ClassProbability, Evidence, Similarity
 
@@ -22,13 +23,12 @@ def difference_maps(client: Client, query: View) -> Markup:
         window_px=WINDOW_PX,
         stride_px=STRIDE_PX,
         sample_count=SAMPLES,
-        overlays=480,
     )
     return report(query, client.content(match.name), match.label, explanation)
 
 
 def report(query: View, match: bytes, label: str, explanation: PredictionDifferenceExplanation) -> Markup:
-    """Show the maps beside the query and its match."""
+    """Show the maps beside the query and its match, each with a scale of its own: their measures differ."""
     likeliest = explanation.maps[2].target.removeprefix("class:")
     targets = [
         "similarity to the best match",
@@ -41,7 +41,10 @@ def report(query: View, match: bytes, label: str, explanation: PredictionDiffere
         match=match,
         label=label,
         explanation=explanation,
-        maps=list(zip(explanation.maps, targets, strict=True)),
+        maps=[
+            (one, lit(query.content, one, signed_scale(one)), target)
+            for one, target in zip(explanation.maps, targets, strict=True)
+        ],
         window_px=WINDOW_PX,
         samples=SAMPLES,
     )

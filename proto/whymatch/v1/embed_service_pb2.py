@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from whymatch.v1 import shapes_pb2 as whymatch_dot_v1_dot_shapes__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fwhymatch/v1/embed_service.proto\x12\x0bwhymatch.v1\x1a\x18whymatch/v1/shapes.proto\"f\n\x11\x45mbedImageRequest\x12\'\n\x05image\x18\x01 \x01(\x0b\x32\x18.whymatch.v1.ImageSource\x12\x18\n\x10with_feature_map\x18\x02 \x01(\x08\x12\x0e\n\x06parent\x18\x03 \x01(\t\"\x89\x01\n\x12\x45mbedImageResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\tembedding\x18\x02 \x03(\x02\x12,\n\x0b\x66\x65\x61ture_map\x18\x03 \x01(\x0b\x32\x17.whymatch.v1.FeatureMap\x12\x10\n\x08width_px\x18\x04 \x01(\x05\x12\x11\n\theight_px\x18\x05 \x01(\x05\"M\n\nFeatureMap\x12\x0c\n\x04rows\x18\x01 \x01(\x05\x12\x0f\n\x07\x63olumns\x18\x02 \x01(\x05\x12\x10\n\x08\x63hannels\x18\x03 \x01(\x05\x12\x0e\n\x06values\x18\x04 \x03(\x02\"\x11\n\x0fGetModelRequest\"\xb3\x01\n\x05Model\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x10\n\x08\x62\x61\x63kbone\x18\x02 \x01(\t\x12\r\n\x05layer\x18\x03 \x01(\t\x12\x0f\n\x07pooling\x18\x04 \x01(\t\x12\x11\n\tprecision\x18\x05 \x01(\t\x12\x12\n\ndimensions\x18\x06 \x01(\x05\x12\x18\n\x10\x64\x65scription_json\x18\x07 \x01(\t\x12\"\n\x06layers\x18\x08 \x03(\x0b\x32\x12.whymatch.v1.Layer\"K\n\x05Layer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12\x10\n\x08\x63hannels\x18\x03 \x01(\x05\x12\x11\n\thas_units\x18\x04 \x01(\x08\x32\x9b\x01\n\x0c\x45mbedService\x12M\n\nEmbedImage\x12\x1e.whymatch.v1.EmbedImageRequest\x1a\x1f.whymatch.v1.EmbedImageResponse\x12<\n\x08GetModel\x12\x1c.whymatch.v1.GetModelRequest\x1a\x12.whymatch.v1.Modelb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fwhymatch/v1/embed_service.proto\x12\x0bwhymatch.v1\x1a\x18whymatch/v1/shapes.proto\"f\n\x11\x45mbedImageRequest\x12\'\n\x05image\x18\x01 \x01(\x0b\x32\x18.whymatch.v1.ImageSource\x12\x18\n\x10with_feature_map\x18\x02 \x01(\x08\x12\x0e\n\x06parent\x18\x03 \x01(\t\"\xb6\x01\n\x12\x45mbedImageResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\tembedding\x18\x02 \x03(\x02\x12,\n\x0b\x66\x65\x61ture_map\x18\x03 \x01(\x0b\x32\x17.whymatch.v1.FeatureMap\x12\x10\n\x08width_px\x18\x04 \x01(\x05\x12\x11\n\theight_px\x18\x05 \x01(\x05\x12+\n\nprovenance\x18\x0f \x01(\x0b\x32\x17.whymatch.v1.Provenance\"M\n\nFeatureMap\x12\x0c\n\x04rows\x18\x01 \x01(\x05\x12\x0f\n\x07\x63olumns\x18\x02 \x01(\x05\x12\x10\n\x08\x63hannels\x18\x03 \x01(\x05\x12\x0e\n\x06values\x18\x04 \x03(\x02\"\x11\n\x0fGetModelRequest\"\xb3\x01\n\x05Model\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x10\n\x08\x62\x61\x63kbone\x18\x02 \x01(\t\x12\r\n\x05layer\x18\x03 \x01(\t\x12\x0f\n\x07pooling\x18\x04 \x01(\t\x12\x11\n\tprecision\x18\x05 \x01(\t\x12\x12\n\ndimensions\x18\x06 \x01(\x05\x12\x18\n\x10\x64\x65scription_json\x18\x07 \x01(\t\x12\"\n\x06layers\x18\x08 \x03(\x0b\x32\x12.whymatch.v1.Layer\"K\n\x05Layer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12\x10\n\x08\x63hannels\x18\x03 \x01(\x05\x12\x11\n\thas_units\x18\x04 \x01(\x08\x32\x9b\x01\n\x0c\x45mbedService\x12M\n\nEmbedImage\x12\x1e.whymatch.v1.EmbedImageRequest\x1a\x1f.whymatch.v1.EmbedImageResponse\x12<\n\x08GetModel\x12\x1c.whymatch.v1.GetModelRequest\x1a\x12.whymatch.v1.Modelb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,15 +35,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EMBEDIMAGEREQUEST']._serialized_start=74
   _globals['_EMBEDIMAGEREQUEST']._serialized_end=176
   _globals['_EMBEDIMAGERESPONSE']._serialized_start=179
-  _globals['_EMBEDIMAGERESPONSE']._serialized_end=316
-  _globals['_FEATUREMAP']._serialized_start=318
-  _globals['_FEATUREMAP']._serialized_end=395
-  _globals['_GETMODELREQUEST']._serialized_start=397
-  _globals['_GETMODELREQUEST']._serialized_end=414
-  _globals['_MODEL']._serialized_start=417
-  _globals['_MODEL']._serialized_end=596
-  _globals['_LAYER']._serialized_start=598
-  _globals['_LAYER']._serialized_end=673
-  _globals['_EMBEDSERVICE']._serialized_start=676
-  _globals['_EMBEDSERVICE']._serialized_end=831
+  _globals['_EMBEDIMAGERESPONSE']._serialized_end=361
+  _globals['_FEATUREMAP']._serialized_start=363
+  _globals['_FEATUREMAP']._serialized_end=440
+  _globals['_GETMODELREQUEST']._serialized_start=442
+  _globals['_GETMODELREQUEST']._serialized_end=459
+  _globals['_MODEL']._serialized_start=462
+  _globals['_MODEL']._serialized_end=641
+  _globals['_LAYER']._serialized_start=643
+  _globals['_LAYER']._serialized_end=718
+  _globals['_EMBEDSERVICE']._serialized_start=721
+  _globals['_EMBEDSERVICE']._serialized_end=876
 # @@protoc_insertion_point(module_scope)

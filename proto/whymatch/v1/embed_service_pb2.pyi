@@ -64,6 +64,7 @@ class EmbedImageResponse(_message.Message):
     FEATURE_MAP_FIELD_NUMBER: _builtins.int
     WIDTH_PX_FIELD_NUMBER: _builtins.int
     HEIGHT_PX_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The fingerprint of the model and the gallery's head."""
     width_px: _builtins.int
@@ -78,6 +79,10 @@ class EmbedImageResponse(_message.Message):
     def feature_map(self) -> Global___FeatureMap:
         """The feature map, if it was asked for."""
 
+    @_builtins.property
+    def provenance(self) -> _shapes_pb2.Provenance:
+        """Where the answer comes from."""
+
     def __init__(
         self,
         *,
@@ -86,10 +91,11 @@ class EmbedImageResponse(_message.Message):
         feature_map: Global___FeatureMap | None = ...,
         width_px: _builtins.int = ...,
         height_px: _builtins.int = ...,
+        provenance: _shapes_pb2.Provenance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["feature_map", b"feature_map"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["feature_map", b"feature_map", "provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedding", b"embedding", "feature_map", b"feature_map", "height_px", b"height_px", "model", b"model", "width_px", b"width_px"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedding", b"embedding", "feature_map", b"feature_map", "height_px", b"height_px", "model", b"model", "provenance", b"provenance", "width_px", b"width_px"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -111,6 +111,7 @@ class ExplainMatchResponse(_message.Message):
     IMAGE_SCORE_FIELD_NUMBER: _builtins.int
     CHANNELS_FIELD_NUMBER: _builtins.int
     CORRESPONDENCES_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The fingerprint of the model and the gallery's head."""
     score: _builtins.float
@@ -141,6 +142,10 @@ class ExplainMatchResponse(_message.Message):
     def correspondences(self) -> _containers.RepeatedCompositeFieldContainer[Global___Correspondence]:
         """The pairs of cells, one of each image, that contribute most to the score, largest first."""
 
+    @_builtins.property
+    def provenance(self) -> _shapes_pb2.Provenance:
+        """Where the answer comes from."""
+
     def __init__(
         self,
         *,
@@ -153,10 +158,11 @@ class ExplainMatchResponse(_message.Message):
         image_score: _builtins.float = ...,
         channels: _abc.Iterable[Global___ChannelShare] | None = ...,
         correspondences: _abc.Iterable[Global___Correspondence] | None = ...,
+        provenance: _shapes_pb2.Provenance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "match_map", b"match_map", "query_map", b"query_map"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "match_map", b"match_map", "provenance", b"provenance", "query_map", b"query_map"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "color_scale", b"color_scale", "correspondences", b"correspondences", "image_score", b"image_score", "match_map", b"match_map", "model", b"model", "query_map", b"query_map", "residual", b"residual", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "color_scale", b"color_scale", "correspondences", b"correspondences", "image_score", b"image_score", "match_map", b"match_map", "model", b"model", "provenance", b"provenance", "query_map", b"query_map", "residual", b"residual", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -285,6 +291,7 @@ class ExplainLabelResponse(_message.Message):
     IMAGE_COUNT_FIELD_NUMBER: _builtins.int
     QUERY_MAP_FIELD_NUMBER: _builtins.int
     COLOR_SCALE_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The fingerprint of the model and the gallery's head."""
     score: _builtins.float
@@ -299,6 +306,10 @@ class ExplainLabelResponse(_message.Message):
     def color_scale(self) -> _shapes_pb2.ColorScale:
         """The scale of the picture, set if there is one."""
 
+    @_builtins.property
+    def provenance(self) -> _shapes_pb2.Provenance:
+        """Where the answer comes from."""
+
     def __init__(
         self,
         *,
@@ -307,10 +318,11 @@ class ExplainLabelResponse(_message.Message):
         image_count: _builtins.int = ...,
         query_map: _shapes_pb2.SimilarityMap | None = ...,
         color_scale: _shapes_pb2.ColorScale | None = ...,
+        provenance: _shapes_pb2.Provenance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "query_map", b"query_map"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "provenance", b"provenance", "query_map", b"query_map"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "image_count", b"image_count", "model", b"model", "query_map", b"query_map", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "image_count", b"image_count", "model", b"model", "provenance", b"provenance", "query_map", b"query_map", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -359,6 +371,7 @@ class ExplainComponentsResponse(_message.Message):
     MEAN_SHARES_FIELD_NUMBER: _builtins.int
     LOW_SHARES_FIELD_NUMBER: _builtins.int
     HIGH_SHARES_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The fingerprint of the model and the gallery's head."""
     pair_count: _builtins.int
@@ -377,6 +390,10 @@ class ExplainComponentsResponse(_message.Message):
     def high_shares(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """The same, a tenth of the pairs lies above."""
 
+    @_builtins.property
+    def provenance(self) -> _shapes_pb2.Provenance:
+        """Where the answer comes from."""
+
     def __init__(
         self,
         *,
@@ -385,10 +402,11 @@ class ExplainComponentsResponse(_message.Message):
         mean_shares: _abc.Iterable[_builtins.float] | None = ...,
         low_shares: _abc.Iterable[_builtins.float] | None = ...,
         high_shares: _abc.Iterable[_builtins.float] | None = ...,
+        provenance: _shapes_pb2.Provenance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["high_shares", b"high_shares", "low_shares", b"low_shares", "mean_shares", b"mean_shares", "model", b"model", "pair_count", b"pair_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["high_shares", b"high_shares", "low_shares", b"low_shares", "mean_shares", b"mean_shares", "model", b"model", "pair_count", b"pair_count", "provenance", b"provenance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -490,6 +508,7 @@ class ExplainInterActiveResponse(_message.Message):
     INPUT_WIDTH_PX_FIELD_NUMBER: _builtins.int
     INPUT_HEIGHT_PX_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The fingerprint of the model."""
     input_width_px: _builtins.int
@@ -500,6 +519,10 @@ class ExplainInterActiveResponse(_message.Message):
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___Activeness]:
         """One for each setting, in the order of the request."""
 
+    @_builtins.property
+    def provenance(self) -> _shapes_pb2.Provenance:
+        """Where the answer comes from; it rests on no gallery."""
+
     def __init__(
         self,
         *,
@@ -507,10 +530,11 @@ class ExplainInterActiveResponse(_message.Message):
         input_width_px: _builtins.int = ...,
         input_height_px: _builtins.int = ...,
         results: _abc.Iterable[Global___Activeness] | None = ...,
+        provenance: _shapes_pb2.Provenance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_height_px", b"input_height_px", "input_width_px", b"input_width_px", "model", b"model", "results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_height_px", b"input_height_px", "input_width_px", b"input_width_px", "model", b"model", "provenance", b"provenance", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -795,6 +819,7 @@ class ExplainPredictionDifferenceResponse(_message.Message):
     MULTIPLIED_SHARE_FIELD_NUMBER: _builtins.int
     COMPUTED_WHOLE_FIELD_NUMBER: _builtins.int
     SETTING_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`explanations/{explanation}`. The server keeps it for 15 minutes after its last use."""
     model: _builtins.str
@@ -831,6 +856,10 @@ class ExplainPredictionDifferenceResponse(_message.Message):
     def setting(self) -> Global___PredictionDifferenceSetting:
         """How parts of the image were taken as unknown; comes with maps."""
 
+    @_builtins.property
+    def provenance(self) -> _shapes_pb2.Provenance:
+        """Where the explanation comes from: the gallery as it was when the explanation began."""
+
     def __init__(
         self,
         *,
@@ -845,10 +874,11 @@ class ExplainPredictionDifferenceResponse(_message.Message):
         multiplied_share: _builtins.float = ...,
         computed_whole: _abc.Iterable[_builtins.str] | None = ...,
         setting: Global___PredictionDifferenceSetting | None = ...,
+        provenance: _shapes_pb2.Provenance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress", "sampler", b"sampler", "setting", b"setting"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress", "provenance", b"provenance", "sampler", b"sampler", "setting", b"setting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "computed_whole", b"computed_whole", "evaluations_per_second", b"evaluations_per_second", "maps", b"maps", "model", b"model", "multiplied_share", b"multiplied_share", "name", b"name", "progress", b"progress", "sampler", b"sampler", "seconds_left", b"seconds_left", "setting", b"setting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "computed_whole", b"computed_whole", "evaluations_per_second", b"evaluations_per_second", "maps", b"maps", "model", b"model", "multiplied_share", b"multiplied_share", "name", b"name", "progress", b"progress", "provenance", b"provenance", "sampler", b"sampler", "seconds_left", b"seconds_left", "setting", b"setting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

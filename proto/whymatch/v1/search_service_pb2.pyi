@@ -72,7 +72,7 @@ class SearchRequest(_message.Message):
     @_builtins.property
     def regions(self) -> _containers.RepeatedCompositeFieldContainer[_shapes_pb2.Region]:
         """Parts of the query image that alone decide the order; empty for the whole image. As exact
-        as the gallery's index, and over the whole gallery.
+        as the gallery's index, and over the whole gallery. The maps show them, too.
         """
 
     def __init__(
@@ -148,6 +148,7 @@ class SearchResponse(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     MATCHES_FIELD_NUMBER: _builtins.int
     COLOR_SCALE_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The fingerprint of the model and the gallery's head."""
     @_builtins.property
@@ -158,16 +159,21 @@ class SearchResponse(_message.Message):
     def color_scale(self) -> _shapes_pb2.ColorScale:
         """The scale of the pictures, set if there are any."""
 
+    @_builtins.property
+    def provenance(self) -> _shapes_pb2.Provenance:
+        """Where the answer comes from."""
+
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
         matches: _abc.Iterable[Global___Match] | None = ...,
         color_scale: _shapes_pb2.ColorScale | None = ...,
+        provenance: _shapes_pb2.Provenance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "matches", b"matches", "model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "matches", b"matches", "model", b"model", "provenance", b"provenance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -196,11 +202,13 @@ class Match(_message.Message):
 
     @_builtins.property
     def query_map(self) -> _shapes_pb2.SimilarityMap:
-        """Where in the query the similarity of the whole images lies; adds up to `image_score`."""
+        """Where in the query `score` lies, and adds up to it: in the regions, if some were given, with their weights."""
 
     @_builtins.property
     def match_map(self) -> _shapes_pb2.SimilarityMap:
-        """Where in the match the similarity of the whole images lies; adds up to `image_score`."""
+        """Where in the match `score` lies, and adds up to it: what corresponds to the regions of the query, or the regions
+        of the match.
+        """
 
     def __init__(
         self,
@@ -319,6 +327,7 @@ class RerankResponse(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     MATCHES_FIELD_NUMBER: _builtins.int
     COLOR_SCALE_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The fingerprint of the model and the gallery's head."""
     @_builtins.property
@@ -329,16 +338,21 @@ class RerankResponse(_message.Message):
     def color_scale(self) -> _shapes_pb2.ColorScale:
         """The scale of the pictures, set if there are any."""
 
+    @_builtins.property
+    def provenance(self) -> _shapes_pb2.Provenance:
+        """Where the answer comes from."""
+
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
         matches: _abc.Iterable[Global___Match] | None = ...,
         color_scale: _shapes_pb2.ColorScale | None = ...,
+        provenance: _shapes_pb2.Provenance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "matches", b"matches", "model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "matches", b"matches", "model", b"model", "provenance", b"provenance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,35 +22,38 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18whymatch/v1/shapes.proto\x12\x0bwhymatch.v1\";\n\x0bImageSource\x12\x11\n\x07\x63ontent\x18\x01 \x01(\x0cH\x00\x12\x0f\n\x05image\x18\x02 \x01(\tH\x00\x42\x08\n\x06source\"P\n\x08PixelBox\x12\x0f\n\x07left_px\x18\x01 \x01(\x01\x12\x0e\n\x06top_px\x18\x02 \x01(\x01\x12\x10\n\x08right_px\x18\x03 \x01(\x01\x12\x11\n\tbottom_px\x18\x04 \x01(\x01\"\xd5\x01\n\rSimilarityMap\x12\x0c\n\x04rows\x18\x01 \x01(\x05\x12\x0f\n\x07\x63olumns\x18\x02 \x01(\x05\x12\x0e\n\x06values\x18\x03 \x03(\x02\x12\r\n\x05total\x18\x04 \x01(\x01\x12\x10\n\x08width_px\x18\x05 \x01(\x05\x12\x11\n\theight_px\x18\x06 \x01(\x05\x12#\n\x04\x61rea\x18\x07 \x01(\x0b\x32\x15.whymatch.v1.PixelBox\x12\x13\n\x0boverlay_png\x18\x08 \x01(\x0c\x12\'\n\x08\x62\x65st_box\x18\t \x01(\x0b\x32\x15.whymatch.v1.PixelBox\"(\n\nPixelPoint\x12\x0c\n\x04x_px\x18\x01 \x01(\x01\x12\x0c\n\x04y_px\x18\x02 \x01(\x01\"7\n\x0cPixelPolygon\x12\'\n\x06points\x18\x01 \x03(\x0b\x32\x17.whymatch.v1.PixelPoint\"\xd1\x01\n\x06Region\x12$\n\x03\x62ox\x18\x01 \x01(\x0b\x32\x15.whymatch.v1.PixelBoxH\x00\x12,\n\x07polygon\x18\x02 \x01(\x0b\x32\x19.whymatch.v1.PixelPolygonH\x00\x12\x0e\n\x04mask\x18\x03 \x01(\x0cH\x00\x12(\n\x05point\x18\x04 \x01(\x0b\x32\x17.whymatch.v1.PixelPointH\x00\x12\x13\n\x06weight\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x10\n\x08relative\x18\x06 \x01(\x08\x42\x07\n\x05shapeB\t\n\x07_weight\":\n\nColorScale\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\x12\x11\n\tcolor_map\x18\x03 \x01(\t\"!\n\x0eOverlayOptions\x12\x0f\n\x07size_px\x18\x01 \x01(\x05\"8\n\x08Progress\x12\x0f\n\x07\x63ounted\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\"G\n\x04Unit\x12\r\n\x05layer\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\x05\x12\x1f\n\x04\x63\x65ll\x18\x03 \x01(\x0b\x32\x11.whymatch.v1.Cell\"#\n\x04\x43\x65ll\x12\x0b\n\x03row\x18\x01 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18whymatch/v1/shapes.proto\x12\x0bwhymatch.v1\x1a\x1fgoogle/protobuf/timestamp.proto\";\n\x0bImageSource\x12\x11\n\x07\x63ontent\x18\x01 \x01(\x0cH\x00\x12\x0f\n\x05image\x18\x02 \x01(\tH\x00\x42\x08\n\x06source\"P\n\x08PixelBox\x12\x0f\n\x07left_px\x18\x01 \x01(\x01\x12\x0e\n\x06top_px\x18\x02 \x01(\x01\x12\x10\n\x08right_px\x18\x03 \x01(\x01\x12\x11\n\tbottom_px\x18\x04 \x01(\x01\"\xd5\x01\n\rSimilarityMap\x12\x0c\n\x04rows\x18\x01 \x01(\x05\x12\x0f\n\x07\x63olumns\x18\x02 \x01(\x05\x12\x0e\n\x06values\x18\x03 \x03(\x02\x12\r\n\x05total\x18\x04 \x01(\x01\x12\x10\n\x08width_px\x18\x05 \x01(\x05\x12\x11\n\theight_px\x18\x06 \x01(\x05\x12#\n\x04\x61rea\x18\x07 \x01(\x0b\x32\x15.whymatch.v1.PixelBox\x12\x13\n\x0boverlay_png\x18\x08 \x01(\x0c\x12\'\n\x08\x62\x65st_box\x18\t \x01(\x0b\x32\x15.whymatch.v1.PixelBox\"(\n\nPixelPoint\x12\x0c\n\x04x_px\x18\x01 \x01(\x01\x12\x0c\n\x04y_px\x18\x02 \x01(\x01\"7\n\x0cPixelPolygon\x12\'\n\x06points\x18\x01 \x03(\x0b\x32\x17.whymatch.v1.PixelPoint\"\xd1\x01\n\x06Region\x12$\n\x03\x62ox\x18\x01 \x01(\x0b\x32\x15.whymatch.v1.PixelBoxH\x00\x12,\n\x07polygon\x18\x02 \x01(\x0b\x32\x19.whymatch.v1.PixelPolygonH\x00\x12\x0e\n\x04mask\x18\x03 \x01(\x0cH\x00\x12(\n\x05point\x18\x04 \x01(\x0b\x32\x17.whymatch.v1.PixelPointH\x00\x12\x13\n\x06weight\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x10\n\x08relative\x18\x06 \x01(\x08\x42\x07\n\x05shapeB\t\n\x07_weight\":\n\nColorScale\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\x12\x11\n\tcolor_map\x18\x03 \x01(\t\"!\n\x0eOverlayOptions\x12\x0f\n\x07size_px\x18\x01 \x01(\x05\"8\n\x08Progress\x12\x0f\n\x07\x63ounted\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\"\xd2\x02\n\nProvenance\x12\x0f\n\x07gallery\x18\x01 \x01(\t\x12\x37\n\x13gallery_create_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12\x13\n\x0bimage_count\x18\x04 \x01(\x03\x12\r\n\x05model\x18\x05 \x01(\t\x12\x16\n\x0eheadless_model\x18\x06 \x01(\t\x12\x10\n\x08\x62\x61\x63kbone\x18\x07 \x01(\t\x12\x0c\n\x04head\x18\x08 \x01(\t\x12\x14\n\x0chead_version\x18\t \x01(\x05\x12\r\n\x05index\x18\n \x01(\t\x12\r\n\x05\x65xact\x18\x0b \x01(\x08\x12\x14\n\x0cquery_sha256\x18\x0c \x01(\t\x12\x14\n\x0cmatch_sha256\x18\r \x01(\t\x12\x16\n\x0eserver_version\x18\x0e \x01(\t\x12\x12\n\nrequest_id\x18\x0f \x01(\t\"G\n\x04Unit\x12\r\n\x05layer\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\x05\x12\x1f\n\x04\x63\x65ll\x18\x03 \x01(\x0b\x32\x11.whymatch.v1.Cell\"#\n\x04\x43\x65ll\x12\x0b\n\x03row\x18\x01 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'whymatch.v1.shapes_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_IMAGESOURCE']._serialized_start=41
-  _globals['_IMAGESOURCE']._serialized_end=100
-  _globals['_PIXELBOX']._serialized_start=102
-  _globals['_PIXELBOX']._serialized_end=182
-  _globals['_SIMILARITYMAP']._serialized_start=185
-  _globals['_SIMILARITYMAP']._serialized_end=398
-  _globals['_PIXELPOINT']._serialized_start=400
-  _globals['_PIXELPOINT']._serialized_end=440
-  _globals['_PIXELPOLYGON']._serialized_start=442
-  _globals['_PIXELPOLYGON']._serialized_end=497
-  _globals['_REGION']._serialized_start=500
-  _globals['_REGION']._serialized_end=709
-  _globals['_COLORSCALE']._serialized_start=711
-  _globals['_COLORSCALE']._serialized_end=769
-  _globals['_OVERLAYOPTIONS']._serialized_start=771
-  _globals['_OVERLAYOPTIONS']._serialized_end=804
-  _globals['_PROGRESS']._serialized_start=806
-  _globals['_PROGRESS']._serialized_end=862
-  _globals['_UNIT']._serialized_start=864
-  _globals['_UNIT']._serialized_end=935
-  _globals['_CELL']._serialized_start=937
-  _globals['_CELL']._serialized_end=972
+  _globals['_IMAGESOURCE']._serialized_start=74
+  _globals['_IMAGESOURCE']._serialized_end=133
+  _globals['_PIXELBOX']._serialized_start=135
+  _globals['_PIXELBOX']._serialized_end=215
+  _globals['_SIMILARITYMAP']._serialized_start=218
+  _globals['_SIMILARITYMAP']._serialized_end=431
+  _globals['_PIXELPOINT']._serialized_start=433
+  _globals['_PIXELPOINT']._serialized_end=473
+  _globals['_PIXELPOLYGON']._serialized_start=475
+  _globals['_PIXELPOLYGON']._serialized_end=530
+  _globals['_REGION']._serialized_start=533
+  _globals['_REGION']._serialized_end=742
+  _globals['_COLORSCALE']._serialized_start=744
+  _globals['_COLORSCALE']._serialized_end=802
+  _globals['_OVERLAYOPTIONS']._serialized_start=804
+  _globals['_OVERLAYOPTIONS']._serialized_end=837
+  _globals['_PROGRESS']._serialized_start=839
+  _globals['_PROGRESS']._serialized_end=895
+  _globals['_PROVENANCE']._serialized_start=898
+  _globals['_PROVENANCE']._serialized_end=1236
+  _globals['_UNIT']._serialized_start=1238
+  _globals['_UNIT']._serialized_end=1309
+  _globals['_CELL']._serialized_start=1311
+  _globals['_CELL']._serialized_end=1346
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -194,7 +195,10 @@ Global___PixelPolygon: _TypeAlias = PixelPolygon  # noqa: Y015
 
 @_typing.final
 class Region(_message.Message):
-    """A part of an image that counts, or counts against.
+    """A part of an image that counts, counts against, or is left out.
+
+    If no region of a set has a weight above 0, the rest of the image counts with 1: the share of each cell that no
+    region covers. So a lone region of weight -0.5 asks for images like the rest, but not because of that region.
 
     A cell of the feature map takes part with the share of its rectangle that the region covers. What the regions of one
     sign cover of a cell adds up, to at most the whole cell. A set of regions has at most 100, with at most 4 masks and
@@ -214,7 +218,9 @@ class Region(_message.Message):
     partly. A mask of more than 2048 pixels a side is averaged in blocks.
     """
     weight: _builtins.float
-    """From -1 to 1, and not 0. 1 if it is not set; what is negative counts against a match."""
+    """From -1 to 1. 1 if it is not set; negative counts against a match; 0 leaves the region out, also of the other
+    regions and of the rest: a cell counts by the share of it that regions of weight 0 do not cover.
+    """
     relative: _builtins.bool
     """True if the numbers of the shape are shares of the image's width and height, 0 to 1, instead of pixels, so that one
     region fits images of all sizes. A mask is then stretched to the image.
@@ -341,6 +347,88 @@ class Progress(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Progress: _TypeAlias = Progress  # noqa: Y015
+
+@_typing.final
+class Provenance(_message.Message):
+    """Where an answer comes from: enough to tell later whether the same request would have the same answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GALLERY_FIELD_NUMBER: _builtins.int
+    GALLERY_CREATE_TIME_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    IMAGE_COUNT_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    HEADLESS_MODEL_FIELD_NUMBER: _builtins.int
+    BACKBONE_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    HEAD_VERSION_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
+    QUERY_SHA256_FIELD_NUMBER: _builtins.int
+    MATCH_SHA256_FIELD_NUMBER: _builtins.int
+    SERVER_VERSION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    gallery: _builtins.str
+    """`galleries/{gallery}` that the answer rests on; empty if it rests on none, and so are the fields up to
+    `image_count`.
+    """
+    generation: _builtins.int
+    """The generation of the gallery when the work began, as `Gallery` has it."""
+    image_count: _builtins.int
+    """How many images the gallery held then."""
+    model: _builtins.str
+    """The fingerprint of the model and the gallery's head."""
+    headless_model: _builtins.str
+    """The fingerprint of the model below the head, as `GetModel` returns it."""
+    backbone: _builtins.str
+    """The network's name, as `GetModel` returns it."""
+    head: _builtins.str
+    """The kind of the gallery's head, as `Head` has it; `none` without one."""
+    head_version: _builtins.int
+    """Which of the heads that the gallery has had, from 1; 0 without one."""
+    index: _builtins.str
+    """The FAISS factory string of the index that searched, or would have, for example `Flat`; empty without a gallery."""
+    exact: _builtins.bool
+    """True if that index never misses a match, false if it is approximate."""
+    query_sha256: _builtins.str
+    """SHA-256 of the file of the query, or of the image that the answer is about, in hexadecimal; empty if there is none."""
+    match_sha256: _builtins.str
+    """SHA-256 of the file of the match where the request names one. The matches of a search have their own in `Image`."""
+    server_version: _builtins.str
+    """The version of whymatch that the server runs."""
+    request_id: _builtins.str
+    """The name of the call, `x-request-id` of its metadata, which the server's log has, too."""
+    @_builtins.property
+    def gallery_create_time(self) -> _timestamp_pb2.Timestamp:
+        """When the gallery was made: one that was deleted and made again counts its generations anew."""
+
+    def __init__(
+        self,
+        *,
+        gallery: _builtins.str = ...,
+        gallery_create_time: _timestamp_pb2.Timestamp | None = ...,
+        generation: _builtins.int = ...,
+        image_count: _builtins.int = ...,
+        model: _builtins.str = ...,
+        headless_model: _builtins.str = ...,
+        backbone: _builtins.str = ...,
+        head: _builtins.str = ...,
+        head_version: _builtins.int = ...,
+        index: _builtins.str = ...,
+        exact: _builtins.bool = ...,
+        query_sha256: _builtins.str = ...,
+        match_sha256: _builtins.str = ...,
+        server_version: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gallery_create_time", b"gallery_create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backbone", b"backbone", "exact", b"exact", "gallery", b"gallery", "gallery_create_time", b"gallery_create_time", "generation", b"generation", "head", b"head", "head_version", b"head_version", "headless_model", b"headless_model", "image_count", b"image_count", "index", b"index", "match_sha256", b"match_sha256", "model", b"model", "query_sha256", b"query_sha256", "request_id", b"request_id", "server_version", b"server_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Provenance: _TypeAlias = Provenance  # noqa: Y015
 
 @_typing.final
 class Unit(_message.Message):

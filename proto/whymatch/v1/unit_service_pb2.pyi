@@ -108,6 +108,7 @@ class DescribeUnitsResponse(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The fingerprint of the model."""
     @_builtins.property
@@ -118,16 +119,21 @@ class DescribeUnitsResponse(_message.Message):
     def unit(self) -> Global___UnitDescription:
         """A unit."""
 
+    @_builtins.property
+    def provenance(self) -> _shapes_pb2.Provenance:
+        """Where the answer comes from; not set for progress."""
+
     def __init__(
         self,
         *,
         progress: _shapes_pb2.Progress | None = ...,
         unit: Global___UnitDescription | None = ...,
         model: _builtins.str = ...,
+        provenance: _shapes_pb2.Provenance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "progress", b"progress", "unit", b"unit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "progress", b"progress", "provenance", b"provenance", "unit", b"unit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "model", b"model", "progress", b"progress", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "model", b"model", "progress", b"progress", "provenance", b"provenance", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["progress", "unit"]  # noqa: Y015
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
@@ -545,6 +551,7 @@ class DecodeFiltersResponse(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The fingerprint of the model."""
     @_builtins.property
@@ -555,16 +562,21 @@ class DecodeFiltersResponse(_message.Message):
     def filter(self) -> Global___DecodedFilter:
         """A filter."""
 
+    @_builtins.property
+    def provenance(self) -> _shapes_pb2.Provenance:
+        """Where the answer comes from; not set for progress."""
+
     def __init__(
         self,
         *,
         progress: _shapes_pb2.Progress | None = ...,
         filter: Global___DecodedFilter | None = ...,
         model: _builtins.str = ...,
+        provenance: _shapes_pb2.Provenance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "filter", b"filter", "progress", b"progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "filter", b"filter", "progress", b"progress", "provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "filter", b"filter", "model", b"model", "progress", b"progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "filter", b"filter", "model", b"model", "progress", b"progress", "provenance", b"provenance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["progress", "filter"]  # noqa: Y015
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
@@ -905,6 +917,7 @@ class DescribeLayerColorsResponse(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     LAYER_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The fingerprint of the model."""
     @_builtins.property
@@ -915,16 +928,21 @@ class DescribeLayerColorsResponse(_message.Message):
     def layer(self) -> Global___LayerColors:
         """The layer."""
 
+    @_builtins.property
+    def provenance(self) -> _shapes_pb2.Provenance:
+        """Where the answer comes from; not set for progress."""
+
     def __init__(
         self,
         *,
         progress: _shapes_pb2.Progress | None = ...,
         layer: Global___LayerColors | None = ...,
         model: _builtins.str = ...,
+        provenance: _shapes_pb2.Provenance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "layer", b"layer", "progress", b"progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "layer", b"layer", "progress", b"progress", "provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "layer", b"layer", "model", b"model", "progress", b"progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "layer", b"layer", "model", b"model", "progress", b"progress", "provenance", b"provenance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["progress", "layer"]  # noqa: Y015
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
@@ -1206,6 +1224,7 @@ class FindReceptiveFieldResponse(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     FIELD_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The fingerprint of the model."""
     @_builtins.property
@@ -1216,16 +1235,21 @@ class FindReceptiveFieldResponse(_message.Message):
     def field(self) -> Global___EmpiricalField:
         """The field."""
 
+    @_builtins.property
+    def provenance(self) -> _shapes_pb2.Provenance:
+        """Where the answer comes from; not set for progress."""
+
     def __init__(
         self,
         *,
         progress: _shapes_pb2.Progress | None = ...,
         field: Global___EmpiricalField | None = ...,
         model: _builtins.str = ...,
+        provenance: _shapes_pb2.Provenance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "field", b"field", "progress", b"progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "field", b"field", "progress", b"progress", "provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "field", b"field", "model", b"model", "progress", b"progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "field", b"field", "model", b"model", "progress", b"progress", "provenance", b"provenance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["progress", "field"]  # noqa: Y015
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
@@ -1413,6 +1437,7 @@ class SegmentUnitsResponse(_message.Message):
     MATCHES_FIELD_NUMBER: _builtins.int
     CLASSES_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The fingerprint of the model and the gallery's head."""
     @_builtins.property
@@ -1431,6 +1456,10 @@ class SegmentUnitsResponse(_message.Message):
     def classes(self) -> Global___SegmentClasses:
         """The likeliest classes, if they were asked for."""
 
+    @_builtins.property
+    def provenance(self) -> _shapes_pb2.Provenance:
+        """Where the answer comes from; not set for progress."""
+
     def __init__(
         self,
         *,
@@ -1439,10 +1468,11 @@ class SegmentUnitsResponse(_message.Message):
         matches: Global___SegmentMatches | None = ...,
         classes: Global___SegmentClasses | None = ...,
         model: _builtins.str = ...,
+        provenance: _shapes_pb2.Provenance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "classes", b"classes", "matches", b"matches", "progress", b"progress", "segment", b"segment"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "classes", b"classes", "matches", b"matches", "progress", b"progress", "provenance", b"provenance", "segment", b"segment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "classes", b"classes", "matches", b"matches", "model", b"model", "progress", b"progress", "segment", b"segment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "classes", b"classes", "matches", b"matches", "model", b"model", "progress", b"progress", "provenance", b"provenance", "segment", b"segment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["progress", "segment", "matches", "classes"]  # noqa: Y015
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
@@ -1680,6 +1710,7 @@ class FindMinimalImageResponse(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The fingerprint of the model and, for a match, of the gallery's head."""
     @_builtins.property
@@ -1690,16 +1721,21 @@ class FindMinimalImageResponse(_message.Message):
     def step(self) -> Global___MinimalImageStep:
         """The image as it is now."""
 
+    @_builtins.property
+    def provenance(self) -> _shapes_pb2.Provenance:
+        """Where the answer comes from; not set for progress."""
+
     def __init__(
         self,
         *,
         progress: _shapes_pb2.Progress | None = ...,
         step: Global___MinimalImageStep | None = ...,
         model: _builtins.str = ...,
+        provenance: _shapes_pb2.Provenance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "progress", b"progress", "step", b"step"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "progress", b"progress", "provenance", b"provenance", "step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "model", b"model", "progress", b"progress", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "model", b"model", "progress", b"progress", "provenance", b"provenance", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["progress", "step"]  # noqa: Y015
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015

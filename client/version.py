@@ -1,0 +1,5 @@
+"""The version of this client."""
+
+from importlib.metadata import version
+
+__version__ = version("whymatch")
