@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Self
@@ -25,6 +26,7 @@ from whymatch.client.inputs import (
     Stored,
     require_several,
 )
+from whymatch.client.reminder import Reminder
 from whymatch.client.retrying import RETRIES
 from whymatch.client.targets import PredictionTarget
 from whymatch.client.transport_aio import AsyncTransport, Several, beside, each
@@ -76,11 +78,25 @@ class AsyncClient:
         """
         self.gallery = gallery
         access = Access(token, tls, ca_certificate, client_certificate, client_key)
-        self._transport = AsyncTransport(address, timeout_s, access, retries)
-        self.address = self._transport.address
-        self._call, self._stubs = self._transport.call, self._transport.stubs
-        self.units = AsyncUnits(self._transport, lambda: self.gallery)
+        self._use(AsyncTransport(address, timeout_s, access, retries))
+
+    def _use(self, transport: AsyncTransport) -> None:
+        self._transport, self._call, self._stubs = transport, transport.call, transport.stubs
+        self.address = transport.address
+        self.units = AsyncUnits(transport, lambda: self.gallery)
         """What the units of the network respond to."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.address!r}, gallery={self.gallery!r})"
+
+    def with_timeout(self, timeout_s: float | None) -> Self:
+        """Return a client with another `timeout_s`, for a single call: `client.with_timeout(5).search(query)`.
+
+        It shares the connection: whichever of the two is closed, both are.
+        """
+        other = copy.copy(self)
+        other._use(self._transport.with_timeout(timeout_s))
+        return other
 
     @property
     def timeout_s(self) -> float | None:
@@ -122,8 +138,8 @@ class AsyncClient:
 
         Numbers that are None are left to the server, here and everywhere.
 
-        query: a file's path or bytes, a Pillow picture, a `Stored` image, an embedding that `embed` returned, which is
-            refused if another model or head made it, or a bare vector, which is not checked.
+        query: a file's path or bytes, an open file, a Pillow picture, a `Stored` image, an embedding that `embed`
+            returned, which is refused if another model or head made it, or a bare vector, which is not checked.
         limit: how many matches; None means 10.
         labels: only images with one of these labels match; empty for all.
         regions: parts of the query image that alone decide the order; empty for the whole image. If none has a weight
@@ -393,16 +409,20 @@ class AsyncClient:
     ) -> AsyncIterator[results.Added]:
         """Add images and yield, in their order, what became of each; nothing is added before you iterate.
 
-        images: paths, bytes with a name, pictures with a name; or all images of folders, from `find_images`.
+        images: paths, open files, bytes or pictures with a name; or all images of folders, from `find_images`.
 
         Files are read one by one as the server takes them, in another thread. An image that the server refuses comes
         with its `error` and the others go on; a file that cannot be read ends the stream with its own exception, after
         the answers to all images before it. Whatever was answered is on disk, also if you stop early.
         """
         require_several(images)
-        return self._add(images, gallery or self.gallery)
+        unread = Reminder("nothing was added: iterate over what `add` returns, as in `for added in client.add(...)`")
+        return self._add(images, gallery or self.gallery, unread)
 
-    async def _add(self, images: Several[NewImage | ImageInput], name: str) -> AsyncIterator[results.Added]:
+    async def _add(
+        self, images: Several[NewImage | ImageInput], name: str, unread: Reminder
+    ) -> AsyncIterator[results.Added]:
+        unread.settle()
         new = (await beside(requests_gallery.add, image, name) async for image in each(images))
         async with aclosing(self._transport.exchange(self._stubs.galleries.AddImages, new)) as answers:
             async for answer in answers:
@@ -453,14 +473,21 @@ class AsyncClient:
     # Galleries
 
     async def create_gallery(
-        self, name: str, *, exist_ok: bool = False, index_factory: str = "auto", omit_feature_maps: bool = False
+        self,
+        name: str | None = None,
+        *,
+        exist_ok: bool = False,
+        index_factory: str = "auto",
+        omit_feature_maps: bool = False,
     ) -> results.Gallery:
         """Make an empty gallery.
 
+        name: None means the client's own, `self.gallery`.
         exist_ok: if there is a gallery of that name, return it as it is.
         index_factory: a FAISS factory string, or `auto`: exact while exact is fast.
         omit_feature_maps: smaller on disk, but each map then embeds the stored image again.
         """
+        name = self.gallery if name is None else name
         request = requests_gallery.create_gallery(
             name, index_factory=index_factory, omit_feature_maps=omit_feature_maps
         )

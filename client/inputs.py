@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, Union
+from typing import IO, TYPE_CHECKING, Literal, TypeAlias, Union
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,8 +17,8 @@ from whymatch.client.results import Box, Embedding
 if TYPE_CHECKING:
     import PIL.Image
 
-ImageInput: TypeAlias = Union[str, "os.PathLike[str]", bytes, "PIL.Image.Image"]
-"""The path of a file, the bytes of a file, or a Pillow picture."""
+ImageInput: TypeAlias = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, IO[bytes], "PIL.Image.Image"]
+"""The path of a file, the bytes of a file, a file that is open for reading bytes, or a Pillow picture."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Stored:
     """Where it is; None means the gallery of the call."""
 
 
-Query: TypeAlias = Union[ImageInput, Stored, Embedding, "NDArray[np.floating]"]
+Query: TypeAlias = Union[ImageInput, Stored, Embedding, "NDArray[np.floating]", list[float], tuple[float, ...]]
 """What can be searched for: an image, a stored image, or an embedding, as `embed` returns it or as a bare vector."""
 
 HeadKind: TypeAlias = Literal["none", "centering", "whitening", "linear"]
@@ -102,12 +103,15 @@ def image_bytes(image: ImageInput) -> bytes:
     """Return the bytes of an image file: a file's own, or those of a Pillow picture.
 
     Raises:
+        TypeError: it is no image, or a file that is open for text.
         ValueError: the picture's numbers have no white: floating-point, signed or 32-bit ones.
     """
-    if isinstance(image, bytes):
-        return image
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return bytes(image)
     if isinstance(image, (str, os.PathLike)):
         return read_file(Path(image))
+    if hasattr(image, "read"):
+        return _rest_of(image)
     return _file(image)
 
 
@@ -123,8 +127,8 @@ def read_file(path: Path) -> bytes:
 
 def require_several(images: object) -> None:
     """Refuse one image where several are added: iterating over a path would take its letters for names."""
-    if isinstance(images, (str, bytes, os.PathLike, NewImage)):
-        one = "..." if isinstance(images, (bytes, NewImage)) else repr(os.fspath(images))
+    if isinstance(images, (str, bytes, bytearray, memoryview, os.PathLike, NewImage)) or hasattr(images, "read"):
+        one = repr(os.fspath(images)) if isinstance(images, (str, os.PathLike)) else "..."
         raise TypeError(
             f"add takes several images, not one {type(images).__name__}; write add([{one}]) or add_image({one}) for "
             f"one image, and add(find_images([{one}])) for a folder"
@@ -139,8 +143,9 @@ def image_name(new: NewImage) -> str:
     """Return the name to store `new` under."""
     if new.name:
         return new.name
-    if isinstance(new.content, (str, os.PathLike)):
-        return Path(new.content).name
+    path = getattr(new.content, "name", new.content) if hasattr(new.content, "read") else new.content
+    if isinstance(path, (str, os.PathLike)):
+        return Path(path).name
     raise ValueError("an image given as bytes or as a picture needs a name: NewImage(content, name=...)")
 
 
@@ -153,6 +158,16 @@ def require_text(new: NewImage) -> None:
             f"the name {image_name(new)!r}, its label or its metadata is not UTF-8; rename the file, or give it "
             "another name in the gallery"
         ) from None
+
+
+def metadata_texts(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return metadata, all of it text; raise TypeError for a number, say."""
+    for key, value in metadata.items():
+        if not (isinstance(key, str) and isinstance(value, str)):
+            raise TypeError(
+                f"metadata are texts by their names, but {key!r} is {value!r}; write {{{str(key)!r}: {str(value)!r}}}"
+            )
+    return dict(metadata)
 
 
 def head_layer(weight: ArrayLike | None, bias: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
@@ -184,14 +199,20 @@ def _numbers(argument: str, values: ArrayLike, axes: str, *, ndim: int) -> np.nd
     return numbers
 
 
-def _file(picture: PIL.Image.Image) -> bytes:
+def _rest_of(file: object) -> bytes:
+    if isinstance(file, io.TextIOBase):
+        raise TypeError("the file is open for text; open it with 'rb'")
+    return bytes(file.read())  # type: ignore[attr-defined]
+
+
+def _file(picture: object) -> bytes:
     import PIL.Image
 
     from whymatch.embed.pictures.given import file_of
 
     if not isinstance(picture, PIL.Image.Image):
         raise TypeError(
-            f"an image is a path, bytes or a Pillow picture, not {type(picture).__name__}; "
+            f"an image is a path, bytes, an open file or a Pillow picture, not {type(picture).__name__}; "
             "turn an array of pixels into one with PIL.Image.fromarray"
         )
     return file_of(picture)

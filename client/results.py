@@ -12,18 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whymatch.client.errors import WhymatchError
+from whymatch.client.value import Value
 
 if TYPE_CHECKING:
     import PIL.Image
 
 
 @dataclass(frozen=True)
-class Image:
+class Image(Value):
     """One image of a gallery."""
 
     name: str
     label: str
-    metadata: Mapping[str, str]
+    metadata: Mapping[str, str] = field(hash=False)
     width_px: int
     """Of the upright image, as is `height_px`."""
     height_px: int
@@ -34,7 +35,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Provenance:
+class Provenance(Value):
     """Where an answer comes from: enough to tell later whether the same call would have the same answer."""
 
     gallery: str
@@ -70,7 +71,7 @@ class Provenance:
 
 
 @dataclass(frozen=True)
-class Head:
+class Head(Value):
     """A linear map that stands between the pooled vector of an image and its embedding."""
 
     kind: str
@@ -88,7 +89,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Gallery:
+class Gallery(Value):
     """A named collection of images that one model embedded."""
 
     name: str
@@ -106,7 +107,7 @@ class Gallery:
 
 
 @dataclass(frozen=True)
-class Layer:
+class Layer(Value):
     """A layer of the network whose neurons InterActive can weigh."""
 
     name: str
@@ -118,7 +119,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(Value):
     """The network that a server runs."""
 
     fingerprint: str
@@ -128,14 +129,14 @@ class Model:
     precision: str
     dimensions: int
     """Length of an embedding without a head."""
-    description: Mapping[str, object]
+    description: Mapping[str, object] = field(hash=False)
     """Everything that the fingerprint covers."""
     layers: Sequence[Layer] = ()
     """From the image upward; none if the network has no ReLU."""
 
 
 @dataclass(frozen=True)
-class Box:
+class Box(Value):
     """A rectangle in pixels of the upright original image. The first pixel spans 0 to 1."""
 
     left_px: float
@@ -145,7 +146,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class ColorScale:
+class ColorScale(Value):
     """The values that the two ends of the color map stand for, shared by all overlays of one answer."""
 
     low: float
@@ -155,7 +156,7 @@ class ColorScale:
 
 
 @dataclass(frozen=True, eq=False)
-class SimilarityMap:
+class SimilarityMap(Value):
     """Where in one image its similarity to another lies: one value for each cell of a grid, adding up to the score."""
 
     values: NDArray[np.float32]
@@ -188,7 +189,7 @@ class SimilarityMap:
 
 
 @dataclass(frozen=True, eq=False)
-class Match:
+class Match(Value):
     """One image that a search found."""
 
     image: Image
@@ -200,6 +201,9 @@ class Match:
     """Where in the query `score` lies; None unless asked for, and in a search by embedding."""
     match_map: SimilarityMap | None
     """Where in the match `score` lies; None unless asked for."""
+
+    def __repr__(self) -> str:
+        return f"Match({self.name!r}, label={self.label!r}, score={self.score:.4f})"
 
     @property
     def name(self) -> str:
@@ -218,7 +222,7 @@ class Match:
 
 
 @dataclass(frozen=True, eq=False)
-class SearchResult(Sequence[Match]):
+class SearchResult(Value, Sequence[Match]):
     """The matches of a search, best first."""
 
     matches: tuple[Match, ...]
@@ -244,7 +248,7 @@ class SearchResult(Sequence[Match]):
 
 
 @dataclass(frozen=True)
-class ChannelShare:
+class ChannelShare(Value):
     """What one channel contributes to a score; all channels add up to it."""
 
     channel: int
@@ -261,7 +265,7 @@ class ChannelShare:
 
 
 @dataclass(frozen=True)
-class Correspondence:
+class Correspondence(Value):
     """What a cell of the query and a cell of the match contribute to a score together; all pairs add up to it."""
 
     query_box: Box
@@ -270,7 +274,7 @@ class Correspondence:
 
 
 @dataclass(frozen=True, eq=False)
-class MatchExplanation:
+class MatchExplanation(Value):
     """Why two images match."""
 
     score: float
@@ -296,7 +300,7 @@ class MatchExplanation:
 
 
 @dataclass(frozen=True, eq=False)
-class LabelExplanation:
+class LabelExplanation(Value):
     """Why an image is similar to the images of a label."""
 
     score: float
@@ -318,7 +322,7 @@ MARKED_CHANNELS = 10
 
 
 @dataclass(frozen=True, eq=False)
-class ComponentShares:
+class ComponentShares(Value):
     """How few channels carry a similarity: the share of the score in the leading channels of a pair of images."""
 
     mean: NDArray[np.float32]
@@ -336,7 +340,7 @@ class ComponentShares:
 
 
 @dataclass(frozen=True)
-class InterActiveSetting:
+class InterActiveSetting(Value):
     """One way to weigh the neurons of one layer."""
 
     layer: str
@@ -348,7 +352,7 @@ class InterActiveSetting:
 
 
 @dataclass(frozen=True, eq=False)
-class WeightMap:
+class WeightMap(Value):
     """What the neurons at each place of an image weigh, summed over the channels of their layer."""
 
     values: NDArray[np.float32]
@@ -365,7 +369,7 @@ class WeightMap:
 
 
 @dataclass(frozen=True, eq=False)
-class Activeness:
+class Activeness(Value):
     """How active the neurons of one layer are."""
 
     setting: InterActiveSetting
@@ -377,7 +381,7 @@ class Activeness:
 
 
 @dataclass(frozen=True, eq=False)
-class InterActiveExplanation:
+class InterActiveExplanation(Value):
     """How active the neurons of some layers are for one image, as InterActive weighs them."""
 
     results: tuple[Activeness, ...]
@@ -392,7 +396,7 @@ class InterActiveExplanation:
 
 
 @dataclass(frozen=True, eq=False)
-class DifferenceMap:
+class DifferenceMap(Value):
     """What each pixel of the network's input is worth for a target."""
 
     target: str
@@ -432,7 +436,7 @@ class DifferenceMap:
 
 
 @dataclass(frozen=True)
-class Progress:
+class Progress(Value):
     """How far a call is."""
 
     counted: str
@@ -445,7 +449,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class PredictionDifferenceSetting:
+class PredictionDifferenceSetting(Value):
     """How parts of an image were taken as unknown, in the paper's letters k, l and S."""
 
     window_px: int
@@ -459,7 +463,7 @@ class PredictionDifferenceSetting:
 
 
 @dataclass(frozen=True)
-class PatchSampler:
+class PatchSampler(Value):
     """What replaced the parts of an image that were taken as unknown."""
 
     kind: str
@@ -473,7 +477,7 @@ class PatchSampler:
 
 
 @dataclass(frozen=True, eq=False)
-class PredictionDifferenceExplanation:
+class PredictionDifferenceExplanation(Value):
     """What each part of an image is worth for what the model makes of it, or how far the work on that is."""
 
     name: str
@@ -527,7 +531,7 @@ Explanation: TypeAlias = MatchExplanation | LabelExplanation | InterActiveExplan
 
 
 @dataclass(frozen=True, eq=False)
-class Embedding:
+class Embedding(Value):
     """What the model makes of an image. A search takes it as its query and refuses one of another model or head."""
 
     embedding: NDArray[np.float32]
@@ -544,7 +548,7 @@ class Embedding:
 
 
 @dataclass(frozen=True)
-class Added:
+class Added(Value):
     """What became of one image of a stream."""
 
     name: str

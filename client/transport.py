@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from typing import Any, ParamSpec, Self, TypeAlias, TypeVar
 
 import grpc
 
@@ -49,6 +50,12 @@ class Transport:
         else:
             self._channel = grpc.insecure_channel(address, options)
         self.stubs = Stubs(self._channel)
+
+    def with_timeout(self, timeout_s: float | None) -> Self:
+        """Return the same with another deadline; both share the channel and are closed together."""
+        other = copy.copy(self)
+        other.timeout_s = timeout_s
+        return other
 
     def close(self) -> None:
         """Close the connection; calls that still run are canceled."""

@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from typing import Any, ParamSpec, Self, TypeAlias, TypeVar
 
 import grpc
 import grpc.aio
@@ -43,7 +44,7 @@ class AsyncTransport:
         self.address = address = complete_address(address)
         self.timeout_s = timeout_s
         self._retries = check_retries(retries)
-        self._closed = False
+        self._closed = asyncio.Event()
         self._metadata = access.metadata()
         credentials = access.credentials()
         self._tls = credentials is not None
@@ -54,9 +55,15 @@ class AsyncTransport:
             self._channel = grpc.aio.insecure_channel(address, options)
         self.stubs = AsyncStubs(self._channel)
 
+    def with_timeout(self, timeout_s: float | None) -> Self:
+        """Return the same with another deadline; both share the channel and are closed together."""
+        other = copy.copy(self)
+        other.timeout_s = timeout_s
+        return other
+
     async def close(self) -> None:
         """Close the connection; calls that still run are canceled."""
-        self._closed = True
+        self._closed.set()
         await self._channel.close(None)
 
     async def call(self, method: Callable[..., Awaitable[Response]], request: Any) -> Response:
@@ -80,12 +87,12 @@ class AsyncTransport:
 
     def _begin(self, method: Callable[..., Outcome], request: Any, timeout_s: float | None = None) -> Outcome:
         """Start a call, unless the client is closed."""
-        if self._closed:
+        if self._closed.is_set():
             raise client_closed()
         return method(request, timeout=timeout_s, metadata=self._metadata)
 
     def _error(self, failure: grpc.RpcError, deadline_s: float | None = None) -> WhymatchError:
-        return from_grpc(failure, self.address, deadline_s, tls=self._tls, closed=self._closed)
+        return from_grpc(failure, self.address, deadline_s, tls=self._tls, closed=self._closed.is_set())
 
     async def stream(
         self,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whymatch.client.results import Box, Match, Progress, Provenance
+from whymatch.client.value import Value
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -24,7 +25,7 @@ UnitProgress = Progress
 
 
 @dataclass(frozen=True)
-class SelectivitySetting:
+class SelectivitySetting(Value):
     """How to measure the selectivity for colors."""
 
     leading: int | None = None
@@ -41,7 +42,7 @@ class SelectivitySetting:
 
 
 @dataclass(frozen=True)
-class ColorThresholds:
+class ColorThresholds(Value):
     """Where the classes of filters part."""
 
     flat_spread: float | None = None
@@ -59,7 +60,7 @@ class ColorThresholds:
 
 
 @dataclass(frozen=True)
-class AxisSetting:
+class AxisSetting(Value):
     """How to look for the color axes of a layer."""
 
     min_components: int | None = None
@@ -75,7 +76,7 @@ class AxisSetting:
 
 
 @dataclass(frozen=True)
-class OccluderSetting:
+class OccluderSetting(Value):
     """How to occlude images."""
 
     side_px: int | None = None
@@ -93,7 +94,7 @@ class OccluderSetting:
 
 
 @dataclass(frozen=True)
-class LabelShare:
+class LabelShare(Value):
     """How many of the images that a unit responds to most have a label."""
 
     label: str
@@ -103,7 +104,7 @@ class LabelShare:
 
 
 @dataclass(frozen=True)
-class TheoreticalField:
+class TheoreticalField(Value):
     """What the units of a layer can see at most, in pixels of the network's input."""
 
     width_px: int
@@ -117,7 +118,7 @@ class TheoreticalField:
 
 
 @dataclass(frozen=True)
-class ColorShare:
+class ColorShare(Value):
     """The share of a color name."""
 
     name: str
@@ -125,7 +126,7 @@ class ColorShare:
 
 
 @dataclass(frozen=True)
-class ColorCategory:
+class ColorCategory(Value):
     """A category of colors."""
 
     share: float
@@ -135,7 +136,7 @@ class ColorCategory:
 
 
 @dataclass(frozen=True)
-class ColorSelectivity:
+class ColorSelectivity(Value):
     """How selective a unit is for colors, by the patches of its top images."""
 
     selectivity: float
@@ -155,7 +156,7 @@ class ColorSelectivity:
 
 
 @dataclass(frozen=True, eq=False)
-class TopImage:
+class TopImage(Value):
     """An image that a unit responds to."""
 
     name: str
@@ -181,7 +182,7 @@ class TopImage:
 
 
 @dataclass(frozen=True, eq=False)
-class UnitDescription:
+class UnitDescription(Value):
     """What a unit responds to."""
 
     model: str
@@ -213,7 +214,7 @@ class UnitDescription:
 
 
 @dataclass(frozen=True)
-class FilterColor:
+class FilterColor(Value):
     """The class of a decoded filter by its colors."""
 
     content: str
@@ -240,7 +241,7 @@ class FilterColor:
 
 
 @dataclass(frozen=True, eq=False)
-class DecodedFilter:
+class DecodedFilter(Value):
     """What a unit looks for, in image space."""
 
     model: str
@@ -265,7 +266,7 @@ class DecodedFilter:
 
 
 @dataclass(frozen=True)
-class UnitColors:
+class UnitColors(Value):
     """The colors of one unit of a layer."""
 
     channel: int
@@ -276,7 +277,7 @@ class UnitColors:
 
 
 @dataclass(frozen=True)
-class ColorAxis:
+class ColorAxis(Value):
     """A color axis of a layer: a Gaussian of a mixture."""
 
     angle_deg: float
@@ -286,7 +287,7 @@ class ColorAxis:
 
 
 @dataclass(frozen=True, eq=False)
-class LayerColors:
+class LayerColors(Value):
     """How a layer is about color."""
 
     model: str
@@ -315,7 +316,7 @@ class LayerColors:
 
 
 @dataclass(frozen=True, eq=False)
-class EmpiricalField:
+class EmpiricalField(Value):
     """What a unit really responds to."""
 
     model: str
@@ -350,7 +351,7 @@ class LikelyClass:
 
 
 @dataclass(frozen=True, eq=False)
-class UnitSegment:
+class UnitSegment(Value):
     """Where in an image a unit responds."""
 
     layer: str
@@ -394,7 +395,7 @@ class UnitSegment:
 
 
 @dataclass(frozen=True, eq=False)
-class Segmentation:
+class Segmentation(Value):
     """An image segmented by units."""
 
     model: str
@@ -410,7 +411,7 @@ class Segmentation:
 
 
 @dataclass(frozen=True, eq=False)
-class MinimalImageStep:
+class MinimalImageStep(Value):
     """An image with parts removed."""
 
     model: str

@@ -130,10 +130,11 @@ class InterActive:
                 f"{setting.layer!r} is the last layer, and no layer above can supervise it; take an earlier one, for "
                 f"example {self.layers.all[-2].name}"
                 if layer is self.layers.all[-1]
-                else f"what reads {setting.layer!r} is neither a convolution nor a pooling; take another layer"
+                else f"what reads {setting.layer!r} is neither a convolution nor a pooling, but "
+                f"{', '.join(user.name for user in self.layers.users(layer.node))}; take another layer"
             )
         for reader in readers:
-            if not type(reader.layer).__module__.startswith("torch.nn."):
+            if not self.layers.pads_as_it_says(reader):
                 raise BadLayer(
                     f"{reader.node.target}, which reads {setting.layer!r}, pads in its own way; take another layer"
                 )

@@ -10,7 +10,17 @@ import torch
 from torch import fx, nn
 
 from whymatch.embed.errors import BadLayer, NoReluLayers
-from whymatch.embed.operations import ADDITIONS, CONCATENATIONS, is_identity, is_pool, is_relu, layer_of, pool_of
+from whymatch.embed.operations import (
+    ADDITIONS,
+    CONCATENATIONS,
+    is_identity,
+    is_norm,
+    is_pool,
+    is_relu,
+    layer_of,
+    pads_as_it_says,
+    pool_of,
+)
 from whymatch.embed.subgraph import module_outputs
 from whymatch.embed.trunk import SCORES, Trunk, without_numbers
 
@@ -46,8 +56,8 @@ class Layers:
         self.module = _with_top(trunk)
         self.nodes = list(self.module.graph.nodes)
         self.position = {node: number for number, node in enumerate(self.nodes)}
-        shapes = shapes_of(self.module, 512, 512)
-        self._channels = {node: shape[1] for node, shape in shapes.items() if len(shape) == 4}
+        self._shapes = shapes_of(self.module, 512, 512)
+        self._channels = {node: shape[1] for node, shape in self._shapes.items() if len(shape) == 4}
         self._end = trunk.layer
         self._responses = self._find_responses()
         named = self._named()
@@ -60,6 +70,11 @@ class Layers:
         """The last layer before the class scores. Raises NoReluLayers."""
         self._require_some()
         return self.all[-2] if self.all[-1].name == SCORES else self.all[-1]
+
+    @property
+    def end_in_response(self) -> bool:
+        """Whether the feature map of the trunk is a response, and so at least 0."""
+        return self._end in self._by_name
 
     def find(self, name: str) -> Layer:
         """Return a layer by any of its names.
@@ -98,6 +113,14 @@ class Layers:
                 before = itertools.takewhile(lambda each: each is not node, user.all_input_nodes)
                 yield from self.readers(user, first + sum(self._channels[each] for each in before))
 
+    def users(self, node: fx.Node) -> Iterator[fx.Node]:
+        """Yield what uses the output of a node, behind what changes nothing."""
+        for user in node.users:
+            if is_identity(user, self.called(user)):
+                yield from self.users(user)
+            else:
+                yield user
+
     def response_of(self, reader: Reader) -> fx.Node | None:
         """Return the response of a reader: the output of the ReLU behind its convolution, or of the pooling itself."""
         node = reader.node
@@ -108,9 +131,15 @@ class Layers:
             layer = self.called(node)
             if is_relu(node, layer):
                 return node
-            if not (isinstance(layer, nn.BatchNorm2d) or is_identity(node, layer) or node.target in ADDITIONS):
+            if not (is_norm(node, layer) or is_identity(node, layer) or node.target in ADDITIONS):
                 return None
         return None
+
+    def pads_as_it_says(self, reader: Reader) -> bool:
+        """Say whether the windows of a reader lie where its kernel, stride and padding say."""
+        if not isinstance(reader.layer, nn.Conv2d) or type(reader.layer) is nn.Conv2d:
+            return True  # poolings, too, are torch's own
+        return pads_as_it_says(reader.layer, self._shapes[reader.node.all_input_nodes[0]], self._shapes[reader.node])
 
     def leads_to(self, node: fx.Node, later: fx.Node) -> bool:
         """Say whether the output of a node is, or has a part in, that of a later one."""
@@ -159,13 +188,13 @@ class Layers:
         ]
 
     def _relu_behind(self, node: fx.Node) -> fx.Node | None:
-        """Return the ReLU right behind a convolution, or behind its batch normalization."""
+        """Return the ReLU right behind a convolution, or behind its normalization."""
         if not isinstance(self.called(node), nn.Conv2d):
             return None
         while len(node.users) == 1:
             (node,) = node.users
             layer = self.called(node)
-            if not (isinstance(layer, nn.BatchNorm2d) or is_identity(node, layer)):
+            if not (is_norm(node, layer) or is_identity(node, layer)):
                 return node if node in self._responses else None
         return None
 

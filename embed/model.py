@@ -86,6 +86,13 @@ class Model:
             channel -= count
         return None
 
+    @property
+    def may_be_negative(self) -> bool:
+        """Whether the feature map can have values below 0: no ReLU ends it, or later layers weigh it."""
+        if self.tap is None:
+            return not self.layers.end_in_response
+        return any(isinstance(term, InterActiveSetting) and term.supervision != "next" for term in self.tap.terms)
+
     @functools.cached_property
     def description(self) -> dict[str, object]:
         """Everything that decides what vector an image gets, ready for JSON."""
@@ -123,8 +130,18 @@ class Model:
         image, profile = decode_unconverted(content, limits)
         placement = self.geometry.placement(*image.size)
         size = size or self.geometry.input_size(*image.size)
-        resized = image.resize(size, Image.Resampling[self.interpolation.upper()], box=placement.area)
-        return Prepared(np.asarray(to_srgb(resized, profile)), placement)
+        return Prepared(self.resize(image, profile, placement.area, size), placement)
+
+    def resize(
+        self, image: Image.Image, profile: bytes, area: tuple[float, float, float, float], size: tuple[int, int]
+    ) -> NDArray[np.uint8]:
+        """Lay a part of a picture onto an input of a size (width, height): (height, width, 3) sRGB.
+
+        image, profile: as `decode_unconverted` returns them.
+        area: left, top, right and bottom of the part, in pixels of the picture.
+        """
+        resized = image.resize(size, Image.Resampling[self.interpolation.upper()], box=area)
+        return np.asarray(to_srgb(resized, profile))
 
     def features(self, batch: Sequence[Prepared]) -> list[Features]:
         """Run the network on images of one input size."""

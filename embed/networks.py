@@ -130,7 +130,7 @@ def timm_network(name: str, *, pretrained: bool) -> Network:
         from timm.data import resolve_model_data_config
     except ImportError as err:
         raise BadModel(
-            f"torchvision has no network {name!r}; for timm's networks `pip install 'whymatch[timm]'`"
+            f"torchvision has no network {name!r}; for timm's networks `pip install '.[timm]'` in a checkout"
         ) from err
     if not timm.is_model(name):
         raise BadModel(f"neither torchvision nor timm has a network {name!r}; see `torchvision.models.list_models()`")

@@ -116,6 +116,11 @@ def is_identity(node: fx.Node, layer: nn.Module | None) -> bool:
     return isinstance(layer, IDENTITIES) or node.target in IDENTITY_FUNCTIONS
 
 
+def is_norm(node: fx.Node, layer: nn.Module | None) -> bool:
+    """Say whether a node normalizes the channels of a map, as networks do between a convolution and its ReLU."""
+    return isinstance(layer, (nn.BatchNorm2d, nn.GroupNorm)) or node.target is functional.group_norm
+
+
 def is_same_everywhere(node: fx.Node, layer: nn.Module | None) -> bool:
     """Say whether a node maps each value of a channel by one function, at every place the same."""
     return isinstance(layer, SAME_EVERYWHERE) or node.target in SAME_EVERYWHERE_FUNCTIONS
@@ -172,6 +177,18 @@ def window_of(layer: nn.Module) -> tuple[Pair, Pair, Pair, Pair]:
     if padding == "same":
         padding = tuple(step * (length - 1) // 2 for step, length in zip(dilation, kernel, strict=True))
     return kernel, _pair(layer.stride), _pair(0 if padding == "valid" else padding), dilation
+
+
+def pads_as_it_says(layer: nn.Conv2d, before: torch.Size, after: torch.Size) -> bool:
+    """Say whether a map `after` a convolution has the size that its own kernel, stride and padding give it.
+
+    Convolutions that come from TensorFlow pad in another way, by the size of the map `before`.
+    """
+    sides = zip(before[2:], after[2:], *window_of(layer), strict=True)
+    return all(
+        (side + 2 * pad - step * (length - 1) - 1) // stride + 1 == size
+        for side, size, length, stride, pad, step in sides
+    )
 
 
 def is_too_small(responses: torch.Tensor, layer: nn.Conv2d) -> bool:

@@ -104,7 +104,9 @@ def output_shape(module: nn.Module, side: int) -> torch.Size | None:
 def without_numbers(module: Module) -> Module:
     """Return a float32 network of the same shapes on torch's meta device, to try sizes on, without copying numbers."""
     memo: dict[int, object] = {
-        id(tensor): nn.Parameter(tensor.to("meta", torch.float32), requires_grad=False)
+        id(tensor): nn.Parameter(
+            tensor.to("meta", torch.float32 if tensor.is_floating_point() else tensor.dtype), requires_grad=False
+        )
         for tensor in (*module.parameters(), *module.buffers())
     }
     return copy.deepcopy(module, memo)
@@ -135,9 +137,11 @@ def side_for_top(trunk: Trunk, stride: int, side: int) -> int:
 
 
 def _channels(module: nn.Module, network: Network) -> int:
-    shape = output_shape(module, 256)
-    if shape is None or len(shape) != 4 or _has_channels_last(shape, network):
+    shape = output_shape(module, 256) or output_shape(module, network.size_px)
+    if shape is None or len(shape) != 4:
         raise BadModel(f"{network.name} gives no map of channels, rows and columns at any input size; {_TAKE_A_CNN}")
+    if _has_channels_last(shape, network):
+        raise BadModel(f"the map of {network.name} has its channels behind rows and columns; {_TAKE_A_CNN}")
     return shape[1]
 
 
@@ -239,9 +243,10 @@ def _fully_connected(network: Network, channels: int) -> list[tuple[str, nn.Modu
     linear = [(name, layer) for name, layer in named if isinstance(layer, nn.Linear)]
     side = pool.output_size[0] if isinstance(pool.output_size, tuple) else pool.output_size
     loaded = all(f"{name}.weight" in network.loaded for name, _ in linear)
-    if not loaded or linear[0][1].in_features != channels * (side or 0) ** 2:
+    known = all(isinstance(layer, (nn.Linear, nn.ReLU, nn.Dropout)) for _, layer in named)
+    if not loaded or not known or linear[0][1].in_features != channels * (side or 0) ** 2:
         return []
-    return [(name, layer) for name, layer in named if isinstance(layer, (nn.Linear, nn.ReLU))]
+    return [(name, layer) for name, layer in named if not isinstance(layer, nn.Dropout)]
 
 
 def _as_convolution(layer: nn.Linear, side: int) -> nn.Conv2d:

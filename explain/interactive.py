@@ -80,26 +80,46 @@ def explain_interactive(
 def reweighted_scores(model: Model, pixels: NDArray[np.uint8], *, norm: float = 2.0) -> tuple[Array, Array]:
     """Return the class scores of images, and those after InterActive weighed their last layer: (B, classes) float32.
 
-    The responses x of the last layer before the scores, supervised by the scores, become x gamma, scaled to keep their
-    length over all cells, and go through the classifier again (section 4.4 of the paper).
+    See `scores_by_norm`, which raises the same errors.
+    """
+    plain, again = scores_by_norm(model, pixels, [norm])
+    return plain, again
 
-    pixels: (B, h, w, 3).
+
+def scores_by_norm(model: Model, pixels: NDArray[np.uint8], norms: Sequence[float]) -> list[Array]:
+    """Return the class scores of images, and those after InterActive weighed their last layer, for each norm.
+
+    The responses x of the last layer before the scores (fc-7 of VGG), supervised by the scores, become x gamma, scaled
+    to keep their length over all cells, and go through the classifier again (section 4.4 of the paper). The layer T is
+    the scores behind a ReLU, as every x_T of the paper is: classes with a score below 0 supervise nothing.
+
+    pixels: (B, h, w, 3). Returns 1 + len(norms) arrays (B, classes) float32, the plain scores first.
 
     Raises:
-        BadLayer: the model has no classifier that reads its feature map.
+        BadLayer: the model has no classifier that reads the responses of its last ReLU.
         NoReluLayers: the network has no ReLU.
     """
-    if model.trunk.classifier is None:
+    classifier = model.trunk.classifier
+    if classifier is None:
         reason = model.trunk.unscored or "its weights lack its classifier, or that does not read its feature map"
         raise BadLayer(f"{model.backbone} has no class scores here: {reason}")
-    setting = InterActiveSetting(model.layers.last.name, "next", norm)
-    [(responses, gamma)] = InterActive(model.layers).weigh_together(model.inputs(pixels), [setting])
-    weighed = responses * gamma
-    before, after = (maps.flatten(1).norm(dim=1)[:, None, None, None] for maps in (responses, weighed))
-    classifier = model.trunk.classifier
+    last = model.layers.last
+    if classifier.name not in [str(reader.node.target) for reader in model.layers.readers(last.node)]:
+        raise BadLayer(
+            f"the class scores of {model.backbone} are not of its last ReLU, {last.name}, so there are no responses to "
+            "weigh; take a network whose classifier reads what a ReLU lets through, for example vgg16 or resnet50"
+        )
+    settings = [InterActiveSetting(last.name, "next", norm) for norm in norms]
+    weighed = InterActive(model.layers).weigh_together(model.inputs(pixels), settings)
+    responses = weighed[0][0]
+    maps = [responses, *(_with_length_of(responses, responses * gamma) for _, gamma in weighed)]
     dtype = classifier.layer.weight.dtype
-    plain, again = (
-        classifier(maps.to(dtype), maps.mean((2, 3)).to(dtype)).float().cpu().numpy()
-        for maps in (responses, weighed * before / torch.where(after > 0, after, 1))
-    )
-    return plain, again
+    with torch.no_grad():
+        return [classifier(each.to(dtype), each.mean((2, 3)).to(dtype)).float().cpu().numpy() for each in maps]
+
+
+def _with_length_of(responses: torch.Tensor, weighed: torch.Tensor) -> torch.Tensor:
+    """Scale each image of the weighed responses (B, C, H, W) to the length of the plain ones."""
+    before, after = (maps.flatten(1).norm(dim=1)[:, None, None, None] for maps in (responses, weighed))
+    scaled: torch.Tensor = weighed * before / torch.where(after > 0, after, 1)
+    return scaled

@@ -219,6 +219,12 @@ def _log_start(config: ServerConfig, model: Model, address: str) -> None:
         "encrypted": config.tls_certificate is not None,
     }
     logger.info("serving", extra={"facts": facts})
+    if model.pooling.kind == "gem" and model.may_be_negative:
+        logger.warning(
+            "GeM pooling takes what is below 0 as 0, and %s of %s can be: --pooling average keeps it",
+            model.layer,
+            model.backbone,
+        )
 
 
 def _servicers(parts: Parts) -> list[Servicer]:

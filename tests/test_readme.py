@@ -6,25 +6,24 @@ import subprocess
 import sys
 
 import pytest
-from doc_blocks import README, ROOT, make_photos, run_blocks
+from doc_blocks import README, ROOT, run_blocks
 
 from whymatch.client.apps.local_server import local_server
 
 
 @pytest.mark.timeout(600)  # a minute, but on a busy machine: two dozen commands, each a process of its own
 def test_the_examples_run_one_after_the_other(tmp_path):
-    make_photos(tmp_path)
     with local_server(tmp_path / "data") as address:
         first_search, python, rest = run_blocks(README, tmp_path, address)
-    assert "cats~cat.png" in first_search
+    assert "chelsea~whole.jpg" in first_search
     assert '"score"' in first_search
-    assert (tmp_path / "cats~cat.png.map.png").exists()
-    assert "cats~cat.png stored" in python
-    assert "is enough for cats~cat.png" in rest
-    assert "labels of the top 4 images: " in rest
-    assert "centering, 1280 dimensions, version 1, fitted to 4 images" in rest
+    assert (tmp_path / "chelsea~whole.jpg.map.png").exists()
+    assert "chelsea~whole.jpg stored" in python
+    assert "is enough for chelsea~" in rest
+    assert "labels of the top 9 images: " in rest
+    assert "centering, 1280 dimensions, version 1, fitted to 9 images" in rest
     assert "run/model.safetensors" in rest
-    for folder in ("maps", "point", "cats", "active", "evidence", "segment"):
+    for folder in ("maps", "point", "label", "active", "evidence", "segment"):
         assert (tmp_path / folder / "sheet.png").exists()
     assert len(list((tmp_path / "why").glob("features.18.2-*.png"))) == 3
     assert (tmp_path / "quality.png").exists()

@@ -19,12 +19,13 @@ ROOMS = {*MAY_IMPORT, "proto"}
 NOT_IN_THE_MODEL_ROOMS = {"grpc", "google", "grpc_status"}
 NOT_IN_THE_CLIENT = {"torch", "torchvision", "faiss", "timm", "matplotlib"}
 
-VALUES = {"adding", "errors", "inputs", "provenance", "results", "targets", "unit_results", "version"}
+VALUES = {"adding", "errors", "inputs", "provenance", "results", "targets", "unit_results", "value", "version"}
 CALLS = {
     "aio",
     "channel",
     "client",
     "following",
+    "reminder",
     "retrying",
     "stall",
     "transport",

@@ -151,17 +151,26 @@ def demo(
         "demo-output"
     ),
     keep: Annotated[bool, typer.Option("--keep", help="Also keep the gallery's data and the queries in DIR.")] = False,
+    samples: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False, metavar="DIR", help="Only write some of the photographs to DIR, to try the commands on."
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Try everything on real photographs that are already on this machine, and write a report."""
     require_server()
     note_command(context)
     from whymatch.client import WhymatchError
-    from whymatch.client.apps.demo.run import DemoFailed, run
+    from whymatch.client.apps.demo.run import DemoFailed, run, write_samples
     from whymatch.client.apps.local_server import ServerNotStarted
 
     try:
-        run(output, keep=keep)
+        if samples:
+            write_samples(samples)
+        else:
+            run(output, keep=keep)
     except (DemoFailed, ServerNotStarted, WhymatchError) as error:
         raise fail(error) from None
 

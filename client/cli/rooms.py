@@ -29,7 +29,7 @@ def require_server() -> None:
     if missing:
         print(
             f"whymatch: the server needs packages that are not installed ({', '.join(missing)}); "
-            'pip install "whymatch[server]" brings them',
+            'pip install ".[server]" in a checkout of whymatch brings them',
             file=sys.stderr,
         )
         raise typer.Exit(1)

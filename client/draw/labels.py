@@ -7,9 +7,11 @@ from pathlib import Path
 from PIL import Image
 
 from whymatch.client import results
+from whymatch.client.draw.folder import clear_pictures, note_pictures
 from whymatch.client.draw.maps import common_scale, lit
 from whymatch.client.draw.matches import COLUMNS, LARGE, SMALL
 from whymatch.client.draw.outlines import draw_best_box
+from whymatch.client.draw.saving import save_png
 from whymatch.client.draw.tiles import fitted, framed, scale_panel, side_by_side, stacked, text_panel, tile
 
 OVERLAY_PX = 512
@@ -28,13 +30,14 @@ class Explained:
 
 def write_labels(images: Sequence[Explained], label: str, folder: Path) -> list[Path]:
     """Write the map of each image as `NN-query.png`, and `sheet.png`, all on one scale; return the maps."""
-    folder.mkdir(parents=True, exist_ok=True)
+    clear_pictures(folder)
     scale = common_scale(one.explanation.query_map for one in images)
     overlays = [lit(one.content, one.explanation.query_map, scale, size_px=OVERLAY_PX) for one in images]
     files = [folder / f"{number:02}-query.png" for number in range(1, len(images) + 1)]
-    for overlay, file in zip(overlays, files, strict=True):
-        overlay.save(file)
-    labels_sheet(images, overlays, label, scale).save(folder / "sheet.png")
+    for one, overlay, file in zip(images, overlays, files, strict=True):
+        save_png(overlay, file, one.explanation.provenance)
+    save_png(labels_sheet(images, overlays, label, scale), folder / "sheet.png", None)
+    note_pictures(folder, [*files, folder / "sheet.png"])
     return files
 
 

@@ -7,7 +7,16 @@ from pathlib import Path
 
 from numpy.typing import ArrayLike
 
-from whymatch.client.inputs import HeadKind, ImageInput, NewImage, head_layer, image_bytes, image_name, require_text
+from whymatch.client.inputs import (
+    HeadKind,
+    ImageInput,
+    NewImage,
+    head_layer,
+    image_bytes,
+    image_name,
+    metadata_texts,
+    require_text,
+)
 from whymatch.client.wire import requests_shapes
 from whymatch.v1 import gallery_service_pb2
 
@@ -26,7 +35,7 @@ def add(new: NewImage | ImageInput, gallery: str) -> gallery_service_pb2.AddImag
         image_id=image_name(new),
         content=image_bytes(new.content),
         label=new.label,
-        metadata=dict(new.metadata),
+        metadata=metadata_texts(new.metadata),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from whymatch.client.inputs import ImageInput, Query, RegionInput, Stored
 from whymatch.client.results import Embedding
@@ -41,7 +42,7 @@ def search(
     if isinstance(query, Embedding):
         request.embedding.values.extend(_vector(query.embedding))
         request.embedding.model = query.model
-    elif isinstance(query, np.ndarray):
+    elif isinstance(query, (np.ndarray, list, tuple)):
         request.embedding.values.extend(_vector(query))
     else:
         request.image.CopyFrom(requests_shapes.image_source(query, gallery))
@@ -82,10 +83,11 @@ def rerank(
     )
 
 
-def _vector(embedding: np.ndarray) -> list[float]:
-    if embedding.ndim != 1:
+def _vector(numbers: ArrayLike) -> list[float]:
+    embedding = np.asarray(numbers)
+    if embedding.ndim != 1 or embedding.dtype.kind not in "iuf":
         raise ValueError(
-            f"an embedding is one vector, not an array of shape {embedding.shape}; "
-            "turn an array of pixels into an image with PIL.Image.fromarray"
+            f"an embedding is one vector of numbers, not {embedding.dtype} of shape {embedding.shape}; turn an array "
+            "of pixels into an image with PIL.Image.fromarray, and search for one image at a time"
         )
     return embedding.tolist()  # type: ignore[no-any-return]

@@ -10,13 +10,13 @@ from whymatch.v1 import shapes_pb2
 
 
 def gallery_path(gallery: str) -> str:
-    """Return the name that the API gives a gallery."""
-    return f"galleries/{gallery}"
+    """Return the name that the API gives a gallery. Raises TypeError or ValueError for what is no plain name."""
+    return f"galleries/{_plain_name('gallery', gallery)}"
 
 
 def image_path(gallery: str, name: str) -> str:
-    """Return the name that the API gives an image."""
-    return f"galleries/{gallery}/images/{name}"
+    """Return the name that the API gives an image. Raises TypeError or ValueError for what is no plain name."""
+    return f"{gallery_path(gallery)}/images/{_plain_name('image', name)}"
 
 
 def image_source(image: ImageInput | Stored, gallery: str) -> shapes_pb2.ImageSource:
@@ -80,3 +80,13 @@ def overlay_options(overlays: bool | int) -> shapes_pb2.OverlayOptions | None:
     if not isinstance(overlays, int) or overlays < 1:
         raise ValueError(f"overlays is {overlays!r}; take True, or the longer side of the pictures in pixels")
     return shapes_pb2.OverlayOptions(size_px=0 if overlays is True else overlays)
+
+
+def _plain_name(what: str, name: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"the name of one {what} is a text, not {name!r}; call once for each {what}, by its name")
+    if name.startswith("galleries/"):
+        gallery, _, image = name.removeprefix("galleries/").partition("/images/")
+        short = f"{image!r} with gallery={gallery!r}" if image else repr(gallery)
+        raise ValueError(f"{name!r} is a name of the API for other languages; here it is {short}")
+    return name

@@ -24,7 +24,7 @@ def open_heif(content: bytes) -> tuple[tuple[int, int], Parts, Callable[[], Imag
     except ImportError:
         raise Unreadable(
             "HEIC and HEIF images require pillow-heif, which is not installed; "
-            "`pip install 'whymatch[heif]'` where images are decoded, or save them as JPEG"
+            "`pip install '.[heif]'` in a checkout where images are decoded, or save them as JPEG"
         ) from None
     file = pillow_heif.open_heif(io.BytesIO(content), convert_hdr_to_8bit=True)
     return file.size, Parts(b"", profile=file.info.get("icc_profile") or b""), file.to_pillow

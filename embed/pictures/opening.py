@@ -22,6 +22,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from whymatch.embed.pictures.adobe_rgb import adobe_rgb
 from whymatch.embed.pictures.depths import scaled
 from whymatch.embed.pictures.errors import Unreadable
 from whymatch.embed.pictures.heif import open_heif
@@ -139,12 +140,9 @@ def _open(kind: str, parts: Parts) -> Opened:
             raise
         image = READERS[kind](io.BytesIO(_without_exif(parts.pixels)))
     said = image.info
-    parts = replace(
-        parts,
-        exif=parts.exif or said.get("exif", b""),
-        xmp=parts.xmp or said.get("xmp", b""),
-        profile=parts.profile or said.get("icc_profile") or b"",
-    )
+    parts = replace(parts, exif=parts.exif or said.get("exif", b""), xmp=parts.xmp or said.get("xmp", b""))
+    profile = parts.profile or said.get("icc_profile") or (adobe_rgb() if parts.is_adobe_rgb else b"")
+    parts = replace(parts, profile=profile)
     load = (lambda: _load_jpeg(image, parts)) if kind == "JPEG" else (lambda: _load(image, parts))
     return Opened(kind, image.size, parts, load, run_lengths=kind == "BMP" and said.get("compression") in (1, 2))
 

@@ -14,6 +14,7 @@ MAX_METADATA_BYTES = 4 * 2**20
 MAX_SEGMENTS = 20_000
 """More segments or chunks than any program writes; what follows is left out."""
 ORIENTATION = 0x0112  # the EXIF tag
+INTEROPERABILITY_INDEX = (0x8769, 0xA005, 1)  # in the third of three nested tables
 NUMBERS = {1: "B", 3: "H", 4: "I"}  # types of EXIF
 XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 
@@ -34,26 +35,36 @@ class Parts:
     @property
     def orientation(self) -> int:
         """How the pixels are turned, 1 to 8, as EXIF says; metadata that cannot be read says nothing."""
-        try:
-            found = _exif_orientation(self.exif.removeprefix(b"Exif\0\0"))
-        except struct.error:  # damaged EXIF says nothing of the pixels, so they are taken as they are
-            found = 0
+        kind, value, order = _exif_entry(self.exif, ORIENTATION)
+        found: int = struct.unpack_from(order + NUMBERS[kind], value)[0] if kind in NUMBERS else 0
         if not found and (match := XMP_ORIENTATION.search(self.xmp)):
             found = int(match[1])
         return found if 1 <= found <= 8 else 1
 
+    @property
+    def is_adobe_rgb(self) -> bool:
+        """Whether EXIF says what cameras do that are set to Adobe RGB."""
+        return _exif_entry(self.exif, *INTEROPERABILITY_INDEX)[1].startswith(b"R03")
 
-def _exif_orientation(exif: bytes) -> int:
-    """Return what EXIF says, 0 if nothing. Pillow reads all tags, which takes long where they are hostile."""
+
+def _exif_entry(exif: bytes, *tags: int) -> tuple[int, bytes, str]:
+    """Return type, first four bytes and byte order of what EXIF has under nested tags; type 0 and zeros if nothing.
+
+    Pillow reads all tags, which takes long where they are hostile.
+    """
+    exif = exif.removeprefix(b"Exif\0\0")
     order = "<" if exif.startswith(b"II") else ">"
-    (start,) = struct.unpack_from(order + "I", exif, 4)
-    (count,) = struct.unpack_from(order + "H", exif, start)
-    for entry in range(start + 2, start + 2 + 12 * count, 12):
-        tag, kind = struct.unpack_from(order + "HH", exif, entry)
-        if tag == ORIENTATION and kind in NUMBERS:
-            found: int = struct.unpack_from(order + NUMBERS[kind], exif, entry + 8)[0]
-            return found
-    return 0
+    kind, value = 0, exif[4:8]
+    try:
+        for tag in tags:
+            (start,) = struct.unpack(order + "I", value)
+            (count,) = struct.unpack_from(order + "H", exif, start)
+            entries = range(start + 2, start + 2 + 12 * count, 12)
+            entry = next(one for one in entries if struct.unpack_from(order + "H", exif, one)[0] == tag)
+            kind, value = struct.unpack_from(order + "2xH4x4s", exif, entry)
+    except (struct.error, StopIteration):  # damaged EXIF says nothing of the pixels, so they are taken as they are
+        return 0, bytes(4), order
+    return kind, value, order
 
 
 def take_apart(content: bytes) -> Parts:

@@ -45,7 +45,7 @@ class LabelObjective(Objective):
         try:
             from pytorch_metric_learning import distances, losses, miners
         except ImportError as err:
-            raise TrainingFailed(f"the losses of labels need {err.name}: pip install 'whymatch[train]'") from err
+            raise TrainingFailed(f"the losses of labels need {err.name}: pip install '.[train]' in a checkout") from err
         cosine = distances.CosineSimilarity()
         self._miner = miners.BatchHardMiner(distance=cosine) if kind == "triplet" else None
         if kind == "triplet":

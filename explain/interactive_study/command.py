@@ -13,10 +13,13 @@ from whymatch.embed import Aggregation, Array, LeftOut, Model, WhymatchError, fi
 from whymatch.embed.model import Precision
 from whymatch.embed.pictures.printing import escape_unprintable
 from whymatch.embed.terminal import MODEL_HELP, exit_on, plot_file, progress_bar, provenance, short
+from whymatch.explain.classification_study.command import classification
 from whymatch.explain.interactive import INTERACTIVE_PX
+from whymatch.explain.interactive_study.boxes import ObjectBox, fingerprint, read_boxes
 from whymatch.explain.interactive_study.descriptors import Descriptor, Variant, default_layers, variants
 from whymatch.explain.interactive_study.experiment import Plan, Results, measure, plan_of
-from whymatch.explain.interactive_study.inputs import InputKind, with_inputs
+from whymatch.explain.interactive_study.inputs import IN_BOX, InputKind, with_inputs
+from whymatch.explain.interactive_study.options import names, norms
 from whymatch.explain.interactive_study.plot import save_accuracies, save_histograms
 from whymatch.explain.interactive_study.report import document, notes, tables
 from whymatch.explain.interactive_study.settings import settings_of
@@ -42,20 +45,7 @@ def study() -> None:
     """Repeat the experiments of a paper on your images."""
 
 
-def names(text: str) -> list[str]:
-    """Read `pool-4,fc-6`."""
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def norms(text: str) -> list[float]:
-    """Read `1,2,inf`."""
-    try:
-        found = sorted({float(number) for number in text.split(",")})
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a list of numbers such as 1,2", param_hint="--norms") from None
-    if not all(number >= 1 for number in found):
-        raise typer.BadParameter(f"{text!r} has a norm that is not 1 or more, or inf", param_hint="--norms")
-    return found
+app.command()(classification)
 
 
 @app.command()
@@ -89,6 +79,15 @@ def interactive(
         int, typer.Option(min=32, max=4096, help="Un-warped inputs have about this number squared of pixels.")
     ] = INTERACTIVE_PX,
     warped_size_px: Annotated[int, typer.Option(min=32, max=4096, help="Side of warped inputs.")] = 224,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|DIR",
+            exists=True,
+            help="Also measure images cropped to the object's box: a CSV file name,left,top,width,height in pixels, or "
+            "a folder of YOLO's text files.",
+        ),
+    ] = None,
     layers: Annotated[
         str,
         typer.Option(metavar="LAYER,...", help="Names of layers.", show_default="the paper's for VGG, else about six"),
@@ -124,16 +123,23 @@ def interactive(
         loaded = load_named_model(model, device=device, precision=precision)
         made = provenance(context) | {"model": loaded.fingerprint}
         plan = plan_of(loaded.layers, names(layers) or default_layers(loaded.layers), compared)
-        models = {kind: with_inputs(loaded, kind, size) for kind, size in sizes.items() if inputs in (kind, "both")}
-        images = {**drawn, "images": split.fingerprint(folder)}
-        stores = {
-            kind: Store(output / kind, settings_of(each, plan, images), split.paths) for kind, each in models.items()
-        }
-        results = _run(models, stores, plan, split)
+        images: dict[str, object] = {**drawn, "images": split.fingerprint(folder)}
+        found = read_boxes(boxes, split.paths, folder) if boxes else {}
+        in_box = {**images, "boxes": fingerprint(found, folder)}
+        models: dict[InputKind, Model] = {}
+        stores: dict[InputKind, Store] = {}
+        for kind, size in sizes.items():
+            if inputs not in (kind, "both"):
+                continue
+            takes = with_inputs(loaded, kind, size)
+            for name, facts in [(kind, images)] + [(IN_BOX[kind], in_box)] * bool(boxes):
+                models[name] = takes
+                stores[name] = Store(output / name, settings_of(takes, plan, facts), split.paths)
+        results = _run(models, stores, plan, split, found)
         unreadable = {Path(path): reason for path, reason in left_out.unreadable.items()} | results.unreadable
         results = replace(results, unreadable=dict(sorted(unreadable.items())))
-        found = document(results) | {"provenance": made}
-        print(json_text.dumps(found, allow_nan=False) if json else tables(results))
+        written = document(results) | {"provenance": made}
+        print(json_text.dumps(written, allow_nan=False) if json else tables(results))
         for note in notes(results):
             print(note, file=sys.stderr)
         title = f"{folder.name}, {short(model)}"
@@ -143,14 +149,21 @@ def interactive(
             save_histograms(_mean_responses(stores, plan), histogram, title=title, made=made)
 
 
-def _run(models: Mapping[InputKind, Model], stores: Mapping[InputKind, Store], plan: Plan, split: Split) -> Results:
+def _run(
+    models: Mapping[InputKind, Model],
+    stores: Mapping[InputKind, Store],
+    plan: Plan,
+    split: Split,
+    boxes: Mapping[Path, ObjectBox],
+) -> Results:
     for store in stores.values():
         store.open()
     for kind, store in stores.items():
         missing = sum(len(store.chunk(number)) for number in store.missing)
         if missing:
             with progress_bar(missing, f"describing: {kind}") as bar:
-                describe_images(models[kind], store, plan.descriptors, bar.advance)
+                cropping = boxes if kind in IN_BOX.values() else None
+                describe_images(models[kind], store, plan.descriptors, bar.advance, cropping)
     classified = int((~split.training).sum()) * plan.classifiers * len(stores)
     with progress_bar(classified, "classifying") as bar:
         return measure(stores, split, plan, bar.advance)

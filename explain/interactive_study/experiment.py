@@ -1,7 +1,8 @@
 """What is measured: the paper's tables 1 and 2, from descriptors on disk."""
 
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,7 +24,9 @@ class Plan:
     layers: Sequence[Layer]
     variants: Sequence[Variant]
     descriptors: Sequence[Descriptor]
-    """Those that the layers allow."""
+    """Those that the layers allow, each once."""
+    below_last: Sequence[str] = ()
+    """Names of the layers that the last layer alone reads: their `next` is their `last`."""
 
     @property
     def complete(self) -> list[Layer]:
@@ -37,7 +40,18 @@ class Plan:
 
     def has(self, layer: Layer, variant: Variant) -> bool:
         """Say whether a layer has a variant."""
-        return Descriptor(layer.name, variant) in self.descriptors
+        return self.descriptor(layer, variant) in self.descriptors
+
+    def descriptor(self, layer: Layer, variant: Variant) -> Descriptor:
+        """Return the descriptor that is a variant of a layer."""
+        same = layer.name in self.below_last and variant.supervision == "next"
+        return Descriptor(layer.name, replace(variant, supervision="last") if same else variant)
+
+    @property
+    def rows(self) -> list[tuple[Layer, Variant]]:
+        """The lines of table 1: as in the paper, `next` is left out where it is `last`."""
+        every = itertools.product(self.layers, self.variants)
+        return [(layer, variant) for layer, variant in every if self.descriptor(layer, variant).variant == variant]
 
 
 def plan_of(layers: Layers, names: Sequence[str], variants: Sequence[Variant]) -> Plan:
@@ -48,8 +62,14 @@ def plan_of(layers: Layers, names: Sequence[str], variants: Sequence[Variant]) -
     """
     wanted = {layers.find(name).name for name in names}
     found = [layer for layer in layers.all if layer.name in wanted]
-    pairs = [(layer, variant) for layer in found for variant in variants if allows(layers, layer, variant)]
-    return Plan(found, variants, [Descriptor(layer.name, variant) for layer, variant in pairs])
+    plan = Plan(found, variants, (), [layer.name for layer in found if _is_below_last(layers, layer)])
+    pairs = [(layer, variant) for layer, variant in plan.rows if allows(layers, layer, variant)]
+    return replace(plan, descriptors=[Descriptor(layer.name, variant) for layer, variant in pairs])
+
+
+def _is_below_last(layers: Layers, layer: Layer) -> bool:
+    responses = [layers.response_of(reader) for reader in layers.readers(layer.node)]
+    return bool(responses) and all(response is layers.last.node for response in responses)
 
 
 @dataclass(frozen=True)
@@ -76,6 +96,8 @@ class Results:
     split: Split
     """The images that counted."""
     unreadable: Unreadable
+    below_last: Sequence[str]
+    """Layers whose `next` is their `last`, and has no line of its own."""
     dropped: list[str]
     """Classes that were left out, for they lost all images to learn from, or all to test on."""
 
@@ -99,11 +121,12 @@ def measure(
     trials = [_Trial(kind, store, kept, left, plan, advance) for kind, store in stores.items()]
     together = plan.complete if len(plan.complete) > 1 else []
     return Results(
-        [_row(trials, layer.name, [layer], variant) for layer in plan.layers for variant in plan.variants],
+        [_row(trials, layer.name, [layer], variant) for layer, variant in plan.rows],
         [_row(trials, f"all {len(together)}", together, variant) for variant in plan.variants if together],
         [layer.name for layer in together],
         left,
         dict(sorted(unreadable.items())),
+        plan.below_last,
         sorted(set(split.classes) - set(left.classes)),
     )
 
@@ -124,7 +147,7 @@ class _Trial:
     def accuracy(self, layers: Sequence[Layer], variant: Variant) -> Accuracy | None:
         if not all(self.plan.has(layer, variant) for layer in layers):
             return None
-        parts = [self.store.read(Descriptor(layer.name, variant).name)[self._rows] for layer in layers]
+        parts = [self.store.read(self.plan.descriptor(layer, variant).name)[self._rows] for layer in layers]
         found = accuracy_of(concatenated(parts), self.split.labels, self.split.training)
         self.advance(int((~self.split.training).sum()))
         return found

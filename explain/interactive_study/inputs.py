@@ -7,7 +7,10 @@ from whymatch.embed import BadModel, Geometry, Model
 from whymatch.embed.trunk import output_shape
 from whymatch.explain.interactive import STRIDE
 
-InputKind = Literal["unwarped", "warped"]
+InputKind = Literal["unwarped", "warped", "unwarped-box", "warped-box"]
+"""In their own shape or as squares; the whole image, or only what is in the object's box."""
+IN_BOX: dict[InputKind, InputKind] = {"unwarped": "unwarped-box", "warped": "warped-box"}
+"""The kind that is cropped to the box, for each kind of whole images."""
 
 
 def with_inputs(model: Model, kind: InputKind, size_px: int) -> Model:

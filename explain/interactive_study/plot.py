@@ -65,8 +65,8 @@ def _accuracies(results: Results, title: str) -> "Figure":
     figure = Figure(figsize=(max(5.0, 0.7 * len(names)) * len(kinds), 4.4), layout="constrained")
     for axes, kind in zip(figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0], kinds, strict=True):
         for variant, style in styles.items():
-            found = [row.accuracies[kind] for row in results.layers if row.variant == variant]
-            heights = [100 * accuracy.mean if accuracy else np.nan for accuracy in found]
+            found = {row.layer: row.accuracies[kind] for row in results.layers if row.variant == variant}
+            heights = [100 * accuracy.mean if (accuracy := found.get(name)) else np.nan for name in names]
             axes.plot(heights, marker=".", label=variant.name, **style)
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
         axes.set_title(kind, fontsize=9)

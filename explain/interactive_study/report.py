@@ -29,6 +29,11 @@ def notes(results: Results) -> list[str]:
             f"left out, for too few of their images can be read: the classes {', '.join(results.dropped)}; "
             "the others are what was measured"
         )
+    weighed = {row.variant.norm for row in results.layers if row.variant.supervision}
+    if results.below_last and weighed:
+        found.append(
+            f"Next of {', '.join(results.below_last)} is the same as Last and is listed once: the last layer reads it"
+        )
     every = {row.layer for row in results.layers}
     if results.concatenated and len(results.concatenated_layers) < len(every):
         missing = [name for name in every if name not in results.concatenated_layers]
@@ -55,6 +60,7 @@ def document(results: Results) -> dict[str, object]:
         "layers": [line for row in results.layers for line in _lines(row)],
         "concatenated": [line for row in results.concatenated for line in _lines(row)],
         "concatenated_layers": results.concatenated_layers,
+        "next_is_last": list(results.below_last),
         "skipped": [{"path": str(path), "reason": reason} for path, reason in results.unreadable.items()],
         "dropped_classes": results.dropped,
     }

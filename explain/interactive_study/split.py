@@ -3,7 +3,7 @@
 import hashlib
 import os
 import zlib
-from collections.abc import Container, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Split:
             digest.update(os.fsencode(image.path.relative_to(folder)) + (b"\0+" if training else b"\0-"))
         return digest.hexdigest()[:32]
 
-    def kept(self, unreadable: Container[Path]) -> NDArray[np.bool_]:
+    def kept(self, unreadable: Mapping[Path, str]) -> NDArray[np.bool_]:
         """Return which images can be read and are of a class that has some of both kinds left, (n,).
 
         Raises:
@@ -53,7 +53,10 @@ class Split:
         labels = self.labels
         both = set(labels[readable & self.training]) & set(labels[readable & ~self.training])
         if len(both) < 2:
-            raise BadFolder("fewer than two classes have images left that can be read, to learn from and to test on")
+            first = next((f"; {str(path)!r}: {reason}" for path, reason in unreadable.items()), "")
+            raise BadFolder(
+                f"fewer than two classes have images left that can be read, to learn from and to test on{first}"
+            )
         return readable & np.isin(labels, sorted(both))
 
 

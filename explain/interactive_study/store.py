@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whymatch.embed import Array, BadFolder, DecodeLimits, Model, WhymatchError, read_image_file
+from whymatch.embed.image import decode_unconverted
+from whymatch.explain.interactive_study.boxes import ObjectBox
 from whymatch.explain.interactive_study.descriptors import Descriptor, describe
 from whymatch.index.evaluation.embedding import Advance
 
@@ -107,15 +110,25 @@ class Store:
 
 
 def describe_images(
-    model: Model, store: Store, descriptors: Sequence[Descriptor], advance: Advance = lambda images: None
+    model: Model,
+    store: Store,
+    descriptors: Sequence[Descriptor],
+    advance: Advance = lambda images: None,
+    boxes: Mapping[Path, ObjectBox] | None = None,
 ) -> None:
-    """Describe the images of a store that have no descriptors yet; unreadable ones are noted with the reason."""
+    """Describe the images of a store that have no descriptors yet; unreadable ones are noted with the reason.
+
+    boxes: crop each image to its box; one whose box is not in it is unreadable.
+    """
     limits = DecodeLimits()
     for number in store.missing:
         described, reasons = [], []
         for path in store.chunk(number):
             try:
-                pixels = model.prepare(read_image_file(path, limits.max_bytes), limits).pixels
+                content = read_image_file(path, limits.max_bytes)
+                pixels = (
+                    _cropped(model, content, limits, boxes[path]) if boxes else model.prepare(content, limits).pixels
+                )
             except (WhymatchError, OSError) as err:
                 reasons.append(str(err))
             else:
@@ -123,6 +136,14 @@ def describe_images(
                 reasons.append("")
             advance(1)
         store.write(number, described, reasons)
+
+
+def _cropped(model: Model, content: bytes, limits: DecodeLimits, box: ObjectBox) -> NDArray[np.uint8]:
+    """Return what is in the box, as if it were an image of its own: (h, w, 3)."""
+    image, profile = decode_unconverted(content, limits)
+    cropped = image.crop(box.area(*image.size))
+    area = model.geometry.placement(*cropped.size).area
+    return model.resize(cropped, profile, area, model.geometry.input_size(*cropped.size))
 
 
 def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:

@@ -322,7 +322,7 @@ def test_serve_without_its_packages_says_how_to_install_them(monkeypatch, run):
     monkeypatch.setattr("whymatch.client.cli.rooms.SERVER_PACKAGES", ("no_such_package",))
     result = run("serve", "--port", "0")
     assert result.exit_code == 1
-    assert 'pip install "whymatch[server]"' in result.stderr
+    assert 'pip install ".[server]"' in result.stderr
 
 
 def test_serve_shows_the_servers_own_help():

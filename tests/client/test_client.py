@@ -1,8 +1,10 @@
 import io
+import json
 import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import PIL.Image
@@ -11,6 +13,7 @@ import pytest
 from whymatch.client import (
     AlreadyExists,
     Box,
+    Cancelled,
     Client,
     ColorScale,
     DeadlineExceeded,
@@ -74,16 +77,22 @@ def test_overlays_are_pictures_with_a_stated_scale(colors, picture):
     assert result.color_scale == ColorScale(0, 0.5, "inferno")
 
 
-@pytest.mark.parametrize("kind", ["path", "str", "bytes", "picture", "stored", "embedding"])
+@pytest.mark.parametrize(
+    "kind", ["path", "str", "bytes", "bytearray", "memoryview", "file", "picture", "stored", "embedding", "list"]
+)
 def test_a_query_has_many_forms(colors, save, kind):
     path = save("query.png", "lime")
     query = {
         "path": path,
         "str": str(path),
         "bytes": path.read_bytes(),
+        "bytearray": bytearray(path.read_bytes()),
+        "memoryview": memoryview(path.read_bytes()),
+        "file": io.BytesIO(path.read_bytes()),
         "picture": PIL.Image.open(io.BytesIO(path.read_bytes())),
         "stored": Stored("green.png"),
         "embedding": np.array([0, 2, 0]),
+        "list": [0.0, 2.0, 0.0],
     }[kind]
     [match] = colors.search(query, limit=1)
     assert (match.name, match.score) == ("green.png", pytest.approx(1))
@@ -105,6 +114,16 @@ def test_a_cmyk_picture_is_sent_as_rgb(colors):
 def test_pixels_are_no_query(colors):
     with pytest.raises(ValueError, match=r"PIL\.Image\.fromarray"):
         colors.search(np.zeros((4, 4, 3)))
+
+
+def test_several_images_are_no_query(colors):
+    with pytest.raises(ValueError, match="one image at a time"):
+        colors.search(["red.png", "green.png"])
+
+
+def test_a_file_that_is_open_for_text_is_no_image(colors, save):
+    with save("query.png", "lime").open() as file, pytest.raises(TypeError, match="open it with 'rb'"):
+        colors.search(file)
 
 
 def test_a_stored_query_may_lie_in_another_gallery(colors, picture):
@@ -378,3 +397,81 @@ def test_a_file_that_is_too_large_for_grpc_is_not_read(client, tmp_path):
         file.truncate(2_300_000_000)
     with pytest.raises(OSError, match="the file has 2300000000 bytes; no more than 2146435072 can be sent"):
         client.search(tmp_path / "a.tif")
+
+
+def test_an_open_file_is_added_under_its_own_name(client, save):
+    with save("cat.png", "red").open("rb") as file:
+        assert client.add_image(file).name == "cat.png"
+
+
+def test_images_that_nobody_asked_about_are_missed(client, save):
+    with pytest.warns(RuntimeWarning, match="nothing was added: iterate"):
+        client.add([save("cat.png", "red")])
+    assert list(client.list()) == []
+
+
+def test_metadata_are_texts(client, picture):
+    with pytest.raises(TypeError, match=r"'year' is 2024; write \{'year': '2024'\}"):
+        client.add_image(picture("red"), name="cat.png", metadata={"year": 2024})
+
+
+def test_names_are_given_one_at_a_time(colors):
+    with pytest.raises(TypeError, match=r"one image is a text, not \['red.png'\]; call once"):
+        colors.delete(["red.png"])
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda client: client.get("galleries/a/images/b"), "here it is 'b' with gallery='a'"),
+        (lambda client: client.search(Stored("galleries/a/images/b")), "here it is 'b' with gallery='a'"),
+        (lambda client: client.get_gallery("galleries/a"), "here it is 'a'"),
+    ],
+)
+def test_names_of_the_api_are_refused_with_the_short_ones(client, call, said):
+    with pytest.raises(ValueError, match=said):
+        call(client)
+
+
+def test_a_gallery_without_a_name_is_the_clients_own(client):
+    client.gallery = "mine"
+    assert client.create_gallery(exist_ok=True).name == "mine"
+
+
+def test_a_client_says_where_it_is(client):
+    assert repr(client) == f"Client({client.address!r}, gallery={client.gallery!r})"
+
+
+def test_a_single_call_may_have_a_deadline_of_its_own(world, colors, picture):
+    world.answer_delay_s = 0.5
+    with pytest.raises(DeadlineExceeded):
+        colors.with_timeout(0.1).search(picture("red"))
+    assert len(colors.search(picture("red"))) == 3
+
+
+def test_a_client_with_another_deadline_is_closed_together_with_the_first(client):
+    other = client.with_timeout(5)
+    other.close()
+    with pytest.raises(Cancelled, match="the client is closed"):
+        client.model()
+
+
+def test_results_are_short_to_read_and_become_json(colors, picture):
+    result = colors.search(picture("red"), limit=1, overlays=True)
+    assert "matches=(Match('red.png', label='red', score=1.0000),)" in repr(result)
+    assert "values=array(shape=(1, 2), sum=1)" in repr(result[0].match_map)
+    document = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert document["matches"][0]["match_map"]["values"] == result[0].match_map.values.tolist()
+    assert datetime.fromisoformat(document["matches"][0]["image"]["create_time"]).tzinfo is UTC
+    assert "overlay_png" not in document["matches"][0]["match_map"]
+
+
+def test_images_are_equal_and_hashable_by_value(colors):
+    first, again = colors.get("red.png"), colors.get("red.png")
+    assert first == again
+    assert len({first, again}) == 1
+
+
+def test_a_failed_image_becomes_json(client):
+    [added] = client.add([NewImage(b"no image", name="bad.png")])
+    assert added.to_dict()["error"] == {"code": "INVALID_ARGUMENT", "reason": "NOT_AN_IMAGE", "message": ANY}

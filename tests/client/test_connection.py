@@ -203,7 +203,7 @@ def test_a_closed_client_says_so(moody_address):
 def test_a_closed_async_client_says_so(moody_address):
     async def scenario() -> None:
         client = AsyncClient(moody_address)
-        await client.close()
+        await client.with_timeout(5).close()  # which has the same connection
         with pytest.raises(Cancelled, match="closed"):
             await client.model()
         with pytest.raises(Cancelled, match="closed"):

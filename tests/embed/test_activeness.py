@@ -344,9 +344,26 @@ def test_layers_that_pad_in_their_own_way_are_refused():
     class Padded(nn.Conv2d):
         """Like those of timm that came from TensorFlow."""
 
+        def forward(self, maps):
+            return super().forward(nn.functional.pad(maps, (1, 1, 1, 1)))
+
     net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), Padded(2, 2, 3), nn.ReLU(), Tail(2))
     with pytest.raises(BadLayer, match="2, which reads '0', pads in its own way"):
         interactive(net).weigh(inputs(), [InterActiveSetting("0")])
+
+
+def test_a_convolution_that_makes_its_own_weights_is_a_convolution():
+    class Standardized(nn.Conv2d):
+        """Like those of BiT; gamma depends on connections and not on their weights."""
+
+    plain, own = (
+        nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), kind(2, 2, 3), nn.ReLU(), Tail(2))
+        for kind in (nn.Conv2d, Standardized)
+    )
+    own.load_state_dict(plain.state_dict())
+    setting = InterActiveSetting("0", "next", 1.0)
+    [[expected]], [[found]] = (interactive(net).weigh(inputs()[:1], [setting]) for net in (plain, own))
+    np.testing.assert_array_equal(found.weights, expected.weights)
 
 
 def test_layers_without_a_response_say_so():

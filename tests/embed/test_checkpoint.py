@@ -44,7 +44,7 @@ def loads(content, path, state, name=NAME):
     return network.loaded >= trunk and all(torch.equal(loaded[each], state[each]) for each in trunk)
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors"])
 def test_words_before_the_names_are_understood_in_every_container(tmp_path, state, suffix):
     for prefix in (*WORDS, "module._orig_mod.", "model._orig_mod.net.", "image_tower."):
         assert loads(prefixed(state, prefix), tmp_path / f"w{suffix}", state), prefix
@@ -77,7 +77,7 @@ def test_a_checkpoint_of_lightning_loads(tmp_path, state):
         "best": np.float64(0.5),
         "optimizer_states": [{"state": {0: {"step": torch.tensor(1.0)}}}],
     }
-    assert loads(content, tmp_path / "w.ckpt.pth", state)
+    assert loads(content, tmp_path / "w.ckpt", state)
 
 
 def test_the_network_is_taken_before_its_running_mean(tmp_path, state):

@@ -248,3 +248,17 @@ def test_mnasnet_which_asks_for_metadata_is_loaded_from_its_tensors_alone(tmp_pa
     save_file(network.module.state_dict(), tmp_path / "plain.safetensors")
     loaded = load_model("mnasnet0_5", weights=tmp_path / "plain.safetensors")
     assert loaded.trunk.weights_sha256 == cut_trunk(network).weights_sha256
+
+
+@pytest.mark.parametrize(("name", "negative"), [("mobilenet_v2", False), ("efficientnet_b0", True)])
+def test_a_feature_map_that_no_relu_ends_may_be_negative(model, name, negative):
+    module = untrained_network(name).module
+    other = replace(model, trunk=cut_trunk(Network(name, module, frozenset(module.state_dict()))))
+    assert other.may_be_negative == negative
+
+
+@pytest.mark.parametrize(
+    ("tap", "negative"), [("features.5", False), ("features.5,next", False), ("features.5,last", True)]
+)
+def test_layers_that_the_last_one_weighs_may_be_negative(tap, negative):
+    assert load_model(weights=WEIGHTS, tap=tap).may_be_negative == negative

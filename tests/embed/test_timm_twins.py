@@ -59,7 +59,11 @@ def test_a_twin_has_the_same_maps_scores_and_hash(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["inception_v4", "mobilenetv4_conv_small", "ese_vovnet19b_dw", "resnetv2_50", "regnety_002", "repvgg_a0"]
+    "name",
+    [
+        *("inception_v4", "mobilenetv4_conv_small", "ese_vovnet19b_dw", "resnetv2_50", "regnety_002", "repvgg_a0"),
+        *("vovnet39a", "xception41", "resnetv2_50x1_bit"),
+    ],
 )
 def test_a_relu_inside_a_normalization_is_a_layer_and_nothing_else_changes(name):
     network = untrained(f"timm/{name}")
@@ -93,6 +97,11 @@ def test_a_classifier_that_is_a_convolution_scores_the_classes(name):
         assert torch.allclose(trunk.scorer(maps), scores, rtol=1e-4, atol=1e-5)
         assert torch.allclose(trunk.classifier(maps, maps.mean((2, 3))), scores, rtol=1e-3, atol=1e-4)
     assert len(network.class_names) == 1000
+
+
+def test_a_swin_is_said_to_have_a_map():
+    with pytest.raises(BadModel, match="has its channels behind rows and columns; transformers are not supported yet"):
+        cut_trunk(untrained_network("timm/swin_tiny_patch4_window7_224"))
 
 
 def test_attention_behind_the_map_is_named_and_not_the_weights():

@@ -31,10 +31,12 @@ from whymatch.explain.interactive_study import (
     draw_split,
     variants,
 )
+from whymatch.explain.interactive_study.boxes import ObjectBox, read_boxes
 from whymatch.explain.interactive_study.classification import concatenated
-from whymatch.explain.interactive_study.command import app, norms
+from whymatch.explain.interactive_study.command import app
 from whymatch.explain.interactive_study.experiment import plan_of
 from whymatch.explain.interactive_study.inputs import with_inputs
+from whymatch.explain.interactive_study.options import norms
 from whymatch.explain.interactive_study.plot import BINS, frequencies
 
 AVERAGE, MAX, NEXT, LAST = Variant("average"), Variant("max"), Variant("average", "next", 1), Variant("max", "last", 2)
@@ -215,8 +217,8 @@ def test_classes_that_cannot_be_measured_are_left_out(photos):
     split = split_of(photos)
     red = [image.path for image, training in zip(split.images, split.training, strict=True) if training][3:]
     with pytest.raises(BadFolder, match="fewer than two classes"):
-        split.kept(red)
-    assert split.kept(red[:2]).sum() == 10
+        split.kept(dict.fromkeys(red, "damaged"))
+    assert split.kept(dict.fromkeys(red[:2], "damaged")).sum() == 10
 
 
 def test_a_classifier_is_right_about_two_colors_and_wrong_about_swapped_ones():
@@ -362,6 +364,95 @@ def test_json_says_how_each_accuracy_was_measured(photos):
     }
     last = found["concatenated"][-1]
     assert (last["supervision"], last["norm"], last["aggregation"], last["dimensions"]) == ("last", "inf", "max", 192)
+
+
+def test_with_boxes_the_tables_have_both_kinds(photos):
+    lines = [f"{path.parent.name}/{path.name},8,16,40,32" for path in sorted(photos.glob("*/*.png"))]
+    boxes = photos.parent / "boxes.csv"
+    boxes.write_text("\n".join(["name,left,top,width,height", *lines]))
+    flags = ("--boxes", boxes, "--input", "both", "--layers", "features.2", "--norms", "2")
+    kinds = ["unwarped", "unwarped-box", "warped", "warped-box"]
+    assert study(photos, *flags).stdout.splitlines()[0].split()[3:] == kinds
+    assert [line["input"] for line in document(photos, *flags)["layers"][:4]] == kinds
+    boxes.write_text(boxes.read_text().replace("8,16,40,32", "8,16,40,33", 1))
+    assert "other settings (boxes; see" in study(photos, *flags).stderr
+
+
+def test_what_is_described_is_what_is_in_the_box(model, tmp_path):
+    inner = picture(1, 64, 96)
+    whole = Image.new("RGB", (200, 150), "red")
+    whole.paste(inner, (50, 30))
+    inner.save(tmp_path / "inner.png")
+    whole.save(tmp_path / "whole.png")
+    both, descriptors = with_inputs(model, "unwarped", 64), [Descriptor("features.5", AVERAGE)]
+    found = []
+    for name, boxes in (("inner", None), ("whole", {tmp_path / "whole.png": box(50, 30, 64, 96)})):
+        store = Store(tmp_path / name, {}, [tmp_path / f"{name}.png"])
+        store.open()
+        describe_images(both, store, descriptors, boxes=boxes)
+        found.append(store.read("features.5: Orig., AVG"))
+    np.testing.assert_array_equal(*found)
+
+
+def box(left: float, top: float, width: float, height: float, *, in_shares: bool = False) -> ObjectBox:
+    return ObjectBox(left, top, width, height, in_shares, "boxes.csv, line 2")
+
+
+def test_a_box_is_cut_off_at_the_edge_and_refused_outside():
+    assert box(0.25, 0.5, 0.5, 0.5, in_shares=True).area(80, 60) == (20, 30, 60, 60)
+    assert box(-0.5, 0, 80.9, 60).area(80, 60) == (0, 0, 80, 60)
+    assert box(79.8, 10.2, 0.1, 0.1).area(80, 60) == (79, 10, 80, 11)
+    for outside in (box(10, 10, 80, 10), box(-2, 0, 10, 10), box(0, 0, 10, 62), box(90, 10, 5, 5)):
+        with pytest.raises(BadFolder, match=r"its box \(boxes.csv, line 2\) .* outside the image of 80 x 60 px"):
+            outside.area(80, 60)
+
+
+def test_boxes_of_yolo_lie_beside_the_images_or_in_a_folder_of_their_own(photos):
+    images = sorted(photos.glob("red/*.png"))
+    for number, path in enumerate(images):
+        path.with_suffix(".txt").write_text(f"0 0.5 0.5 0.1 0.1\n3 0.5 0.25 0.5 0.{number + 1} 0.9\n\n")
+    found = read_boxes(photos, images, photos)
+    assert (found[images[1]].left, found[images[1]].top, found[images[1]].width) == (0.25, 0.15, 0.5)
+    assert read_boxes(photos / "red", images, photos) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("red/0.png,1,2,3,4", "the first line of .* does not name the columns name,left,top,width,height"),
+        ("name,left,top,width,height\nred/0.png,1,2,x,4", "boxes.csv, line 2 is not a box of four numbers"),
+        ("name,left,top,width,height\nred/0.png,1,2,3", "boxes.csv, line 2 is not a box of four numbers"),
+        ("name,left,top,width,height\nred/0.png,1,2,0,4", "the box of boxes.csv, line 2 has no area: it is 0 wide"),
+        ("name,left,top,width,height\nred/0.png,1,2,3,4", r"5 of 6 images have no box in .*, first 'red/1.png'"),
+    ],
+)
+def test_boxes_that_cannot_be_used_are_named(photos, text, message):
+    boxes = photos.parent / "boxes.csv"
+    boxes.write_text(text)
+    with pytest.raises(BadFolder, match=message):
+        read_boxes(boxes, sorted(photos.glob("red/*.png")), photos)
+
+
+def test_images_whose_box_is_outside_are_left_out(photos):
+    boxes = photos.parent / "boxes.csv"
+    images = sorted(photos.glob("*/*.png"))
+    lines = [f"{path.parent.name}/{path.name},0,0,{900 if path == images[0] else 40},32" for path in images]
+    boxes.write_text("\n".join(["name,left,top,width,height", *lines]))
+    found = document(photos, "--boxes", boxes)
+    assert found["training_images"] + found["test_images"] == 11
+    assert "its box (boxes.csv, line 2) reaches from 0, 0 to 900, 32, outside" in found["skipped"][0]["reason"]
+
+
+def test_next_is_listed_once_where_it_is_last(model):
+    fully = replace(model, trunk=trunk_of("alexnet"))
+    plan = plan_of(fully.layers, ["features.5", "fc-6"], variants())
+    fc_6 = plan.layers[-1]
+    assert plan.below_last == ["fc-6"]
+    assert [variant.name for layer, variant in plan.rows if layer is fc_6] == [
+        *("Orig., AVG", "Orig., MAX", "Last, p = 1", "Last, p = 2"),
+    ]
+    assert plan.descriptor(fc_6, Variant("average", "next", 1)).name == "fc-6: Last, p = 1"
+    assert plan.complete == plan.layers
 
 
 def test_plot_and_histogram_are_pictures(photos):

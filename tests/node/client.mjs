@@ -9,9 +9,18 @@ import { basename } from "node:path";
 import { promisify } from "node:util";
 import grpc from "@grpc/grpc-js";
 import protoLoader from "@grpc/proto-loader";
+import protobuf from "protobufjs";
 
 const DEADLINE_MS = 30_000;
 const OPTIONS = { "grpc.max_receive_message_length": -1, "grpc.enable_http_proxy": 0 };
+// What is read of messages that are not whymatch's own.
+const STANDARD = protobuf.parse(`
+  syntax = "proto3";
+  message Health { int32 status = 1; }
+  message Status { repeated Detail details = 3; }
+  message Detail { bytes value = 2; }
+  message ErrorInfo { string reason = 1; }
+`).root;
 const [address, protoFolder, gallery, ...files] = process.argv.slice(2);
 
 const definition = protoLoader.loadSync(
@@ -21,6 +30,8 @@ const definition = protoLoader.loadSync(
 const { GalleryService, SearchService } = grpc.loadPackageDefinition(definition).whymatch.v1;
 const galleries = new GalleryService(address, grpc.credentials.createInsecure(), OPTIONS);
 const searches = new SearchService(address, grpc.credentials.createInsecure(), OPTIONS);
+
+const [Health, Status, ErrorInfo] = ["Health", "Status", "ErrorInfo"].map((name) => STANDARD.lookupType(name));
 
 async function main() {
   const health = await checkHealth();
@@ -57,39 +68,18 @@ async function addImages(parent) {
   return added;
 }
 
-// The standard health service: an empty request asks for the whole server, field 1 of the answer is the status.
+// The standard health service: an empty request asks for the whole server.
 async function checkHealth() {
-  const method = ["/grpc.health.v1.Health/Check", (request) => request, fields, Buffer.alloc(0)];
-  const answer = await promisify(galleries.makeUnaryRequest.bind(galleries))(...method);
-  return answer[1] === 1 ? "SERVING" : "NOT_SERVING";
+  const method = ["/grpc.health.v1.Health/Check", (request) => request, (answer) => Health.decode(answer)];
+  const { status } = await promisify(galleries.makeUnaryRequest.bind(galleries))(...method, Buffer.alloc(0));
+  return status === 1 ? "SERVING" : "NOT_SERVING";
 }
 
-// The reason of a failed call is in a trailer: google.rpc.Status, whose third field is an Any with an ErrorInfo.
+// The reason of a failed call is in a trailer: a google.rpc.Status whose detail is an ErrorInfo.
 function reason(failure) {
-  const [status] = failure.metadata?.get("grpc-status-details-bin") ?? [];
-  return status ? fields(fields(fields(status)[3])[2])[1].toString() : "";
-}
-
-// Reads a message without its .proto: the last value of each field, numbers as numbers and the rest as bytes.
-function fields(message) {
-  const found = {};
-  let at = 0;
-  const varint = () => {
-    let value = 0;
-    for (let shift = 1; ; shift *= 128) {
-      const byte = message[at++];
-      value += (byte & 127) * shift;
-      if (byte < 128) return value;
-    }
-  };
-  while (at < message.length) {
-    const tag = varint();
-    const value = varint();
-    const isBytes = (tag & 7) === 2;
-    found[tag >> 3] = isBytes ? message.subarray(at, at + value) : value;
-    at += isBytes ? value : 0;
-  }
-  return found;
+  const [trailer] = failure.metadata?.get("grpc-status-details-bin") ?? [];
+  const [detail] = trailer ? Status.decode(trailer).details : [];
+  return detail ? ErrorInfo.decode(detail.value).reason : "";
 }
 
 try {

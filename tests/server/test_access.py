@@ -4,13 +4,14 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from server_harness import connected, failure, serving
-from small_weights import DIMENSIONS
+from small_weights import DIMENSIONS, WEIGHTS
 
+from whymatch.embed import Pooling, load_model
 from whymatch.server import ServerConfig
 from whymatch.server.access import Tokens, is_loopback, read_tokens
 from whymatch.server.errors import CannotStart, ReadOnlyToken, Unauthenticated
 from whymatch.server.metrics import Metrics
-from whymatch.server.serving import _interceptor
+from whymatch.server.serving import _interceptor, _log_start
 from whymatch.v1 import (
     embed_service_pb2,
     explain_service_pb2,
@@ -147,3 +148,10 @@ def test_a_server_that_others_reach_says_what_they_may_do(tmp_path, caplog, host
     assert len(messages) == bool(said)
     assert all(message.startswith(said) for message in messages)
     assert all("plain text" in message for message in messages) or "tls_certificate" in guard
+
+
+@pytest.mark.parametrize(("tap", "warned"), [("features.5,last", True), ("features.5", False)])
+def test_gem_pooling_of_what_may_be_negative_is_warned_of(tmp_path, caplog, tap, warned):
+    model = load_model(weights=WEIGHTS, pooling=Pooling("gem"), tap=tap)
+    _log_start(ServerConfig(data=tmp_path), model, "127.0.0.1:1")
+    assert any("GeM pooling takes what is below 0 as 0" in record.message for record in caplog.records) == warned

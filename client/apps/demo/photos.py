@@ -48,6 +48,10 @@ class Change:
     """Of the JPEG."""
 
 
+SAMPLES = ("chelsea", "astronaut", "coffee")
+"""The photographs of `whymatch demo --samples`; the query shows the first."""
+SAMPLE_CUTS = ("whole", "top-left", "bottom-right")
+
 QUERY_CHANGES = {
     "brighter": Change((0.12, 0.08, 0.80, 0.75), size_px=400, light=1.3),
     "mirrored": Change((0.18, 0.22, 0.90, 0.92), size_px=320, mirrored=True),
@@ -88,6 +92,14 @@ def queries(photos: dict[str, Path]) -> Iterator[View]:
             yield View(f"{_label(photo)}, {change_name}", _label(photo), _changed(picture, change))
     if "motorcycle_left" in photos:
         yield other_camera(photos)
+
+
+def samples(photos: dict[str, Path]) -> dict[str, bytes]:
+    """Return files to try the commands on: some gallery views of some photographs, and a query."""
+    some = {name: photos[name] for name in SAMPLES}
+    views = {f"photos/{one.photo}/{one.name.removeprefix(f'{one.photo}-')}": one for one in gallery_views(some)}
+    files = {name: view.content for name, view in views.items() if Path(name).stem in SAMPLE_CUTS}
+    return files | {"query.jpg": next(queries(some)).content}
 
 
 def other_camera(photos: dict[str, Path]) -> View:

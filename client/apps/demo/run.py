@@ -68,9 +68,7 @@ class Demo:
 
 def run(output: Path, *, keep: bool = False) -> Path:
     """Run the demo, write `output/report.html`, and print its path as the last line."""
-    found = photos.find_photos()
-    if not found:
-        raise DemoFailed('the demo\'s photographs come with the server: pip install "whymatch[server]"')
+    found = _find_photos()
     output.mkdir(parents=True, exist_ok=True)
     with _data_folder(output, keep) as data, local_server(data) as address, Client(address, gallery="demo") as client:
         print(f"a whymatch server listens on {address}")
@@ -82,6 +80,14 @@ def run(output: Path, *, keep: bool = False) -> Path:
             _keep_pictures(demo, output)
     print(path)
     return path
+
+
+def write_samples(folder: Path) -> None:
+    """Write `photos`, a few photographs in a folder for each, and `query.jpg` to search with."""
+    files = photos.samples(_find_photos())
+    for name, content in files.items():
+        _write(folder / name, content)
+    print(f"wrote {len(files)} pictures to {folder}")
 
 
 def headline(demo: Demo) -> Markup:
@@ -230,6 +236,16 @@ def _keep_pictures(demo: Demo, output: Path) -> None:
     files = {f"gallery/{view.photo}/{view.name}": view.content for view in demo.gallery}
     files |= {f"queries/{query.name}.jpg": query.content for query in queries}
     for name, content in files.items():
-        file = output / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
+        _write(output / name, content)
+
+
+def _write(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+
+
+def _find_photos() -> dict[str, Path]:
+    found = photos.find_photos()
+    if not found:
+        raise DemoFailed('the demo\'s photographs come with the server: pip install ".[server]" in a checkout')
+    return found

@@ -1,0 +1,1 @@
+"""The classification experiment of the InterActive paper (section 4.4): class scores before and after weighing."""
