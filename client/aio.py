@@ -323,6 +323,7 @@ class AsyncClient:
         training_image_count: int | None = None,
         refit_sampler: bool = False,
         with_sensitivity: bool = False,
+        layer: str | None = None,
         overlays: bool | int = False,
         deadline_s: float | None = None,
         progress: Callable[[results.PredictionDifferenceExplanation], None] | None = None,
@@ -344,6 +345,8 @@ class AsyncClient:
         training_image_count: how many images the classifier learned from; None means ImageNet's.
         refit_sampler: fit the normal distribution anew, which is otherwise fitted once for a gallery and kept.
         with_sensitivity: also ask for the sensitivity maps.
+        layer: take the cells of this layer as unknown, not the pixels; window, context and stride are then in cells,
+            and None means 1, k + 2 and 1. Every target must depend on the layer.
         deadline_s: how long the whole call may take, None for ever; `timeout_s` is for the server's next word alone.
         progress: called with how far it is, every second at least, and now and then with partial maps.
         gallery: where samples come from, and neighbors for evidence.
@@ -366,6 +369,7 @@ class AsyncClient:
             training_image_count=training_image_count,
             refit_sampler=refit_sampler,
             with_sensitivity=with_sensitivity,
+            layer=layer,
             overlays=overlays,
         )
         return await self._follow(request, Following(targets, progress), deadline_s)

@@ -397,7 +397,7 @@ class InterActiveExplanation(Value):
 
 @dataclass(frozen=True, eq=False)
 class DifferenceMap(Value):
-    """What each pixel of the network's input is worth for a target."""
+    """What each pixel of the network's input, or each cell of a layer, is worth for a target."""
 
     target: str
     """In the words of the command line, classes by their names: `class:tabby`."""
@@ -406,11 +406,11 @@ class DifferenceMap(Value):
     measure: str
     """What the values are in: `bits`, `score`, `cosine`, or `response of LAYER`."""
     values: NDArray[np.float32]
-    """(rows, columns), the network's input in pixels; what is positive supports the target."""
+    """(rows, columns), the network's input in pixels, or a layer in cells; what is positive supports the target."""
     standard_errors: NDArray[np.float32] | None
     """(rows, columns), from the drawing of samples alone; None after a single sample."""
     sensitivities: NDArray[np.float32] | None
-    """(rows, columns), how steep the target is in each pixel; None unless asked for."""
+    """(rows, columns), how steep the target is in each pixel, or cell; None unless asked for."""
     width_px: int
     """Of the upright image, as is `height_px`."""
     height_px: int
@@ -427,12 +427,23 @@ class DifferenceMap(Value):
 
     def strongest(self, share: float = 0.05) -> NDArray[np.bool_]:
         """Return (rows, columns), True for that share of the pixels: those farthest from 0, but none that is 0."""
-        if not 0 < share <= 1:
-            raise ValueError(f"share={share!r}; take more than 0 and at most 1")
-        sizes = np.abs(self.values).ravel()
-        mask = np.zeros(sizes.size, np.bool_)
-        mask[np.argsort(-sizes, kind="stable")[: max(1, round(share * sizes.size))]] = True
-        return (mask & (sizes > 0)).reshape(self.values.shape)
+        return _leading(self.values, share)
+
+    def steepest(self, share: float = 0.05) -> NDArray[np.bool_]:
+        """Return the same of the sensitivities, which must have been asked for."""
+        if self.sensitivities is None:
+            raise ValueError("there are no sensitivities; ask for them with `with_sensitivity=True`")
+        return _leading(self.sensitivities, share)
+
+
+def _leading(values: NDArray[np.float32], share: float) -> NDArray[np.bool_]:
+    """Return True for that share of the values: those farthest from 0, but none that is 0."""
+    if not 0 < share <= 1:
+        raise ValueError(f"share={share!r}; take more than 0 and at most 1")
+    sizes = np.abs(values).ravel()
+    mask = np.zeros(sizes.size, np.bool_)
+    mask[np.argsort(-sizes, kind="stable")[: max(1, round(share * sizes.size))]] = True
+    return (mask & (sizes > 0)).reshape(values.shape)
 
 
 @dataclass(frozen=True)
@@ -453,13 +464,15 @@ class PredictionDifferenceSetting(Value):
     """How parts of an image were taken as unknown, in the paper's letters k, l and S."""
 
     window_px: int
-    """k, of windows of k x k pixels of the network's input."""
+    """k, of windows of k x k pixels of the network's input, or cells of `layer`."""
     context_px: int
     """l, a window is predicted from the rest of the l x l pixels around it."""
     sample_count: int
     """S, how many samples replaced each window."""
     stride_px: int
     """From one window to the next."""
+    layer: str = ""
+    """Whose cells were taken as unknown; empty for the pixels."""
 
 
 @dataclass(frozen=True)
@@ -474,6 +487,10 @@ class PatchSampler(Value):
     """How many patches of them the normal distribution was fitted to; 0 for `marginal`."""
     seed: int
     """What makes the draw repeatable."""
+    channel_count: int = 0
+    """Of a layer, how many of its leading principal channels the normal distribution is of; else 0."""
+    variance_share: float = 0.0
+    """How much of the variance of the layer's cells these hold, 0 to 1; the rest is taken for its mean."""
 
 
 @dataclass(frozen=True, eq=False)

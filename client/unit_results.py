@@ -50,7 +50,7 @@ class ColorThresholds(Value):
     aligned_share: float | None = None
     """Least share of the variance along the axis of an aligned filter."""
     centered_distance: float | None = None
-    """Largest distance of a centered axis from middle gray."""
+    """Largest distance of a centered axis from middle gray, in standard deviations along it."""
     black_white_share: float | None = None
     """Least share of the variance in intensity of a black-white filter."""
     name_share: float | None = None
@@ -71,6 +71,8 @@ class AxisSetting(Value):
     min_spread_deg: float | None = None
     """Degrees that are added to the spread of each Gaussian, squared."""
     seed: int | None = None
+    units_per_component: int | None = None
+    """Fewest units for each Gaussian of a mixture."""
 
 
 @dataclass(frozen=True)
@@ -167,10 +169,16 @@ class TopImage(Value):
     """What the unit sees there."""
     patch_png: bytes = field(default=b"", repr=False)
     """The same in pixels of the network's input; empty unless asked for."""
+    segment_png: bytes = field(default=b"", repr=False)
+    """The image with what lies outside the unit's segment darkened; empty unless asked for."""
 
     def patch(self) -> PIL.Image.Image:
         """Return what the unit sees there."""
         return _opened(self.patch_png, "a patch", "with_patches=True")
+
+    def segment(self) -> PIL.Image.Image:
+        """Return the image as the network gets it, with what lies outside the unit's segment darkened."""
+        return _opened(self.segment_png, "a segment", "with_segments=True")
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,6 +202,8 @@ class UnitDescription(Value):
     receptive_field: TheoreticalField
     color: ColorSelectivity | None
     """Only if asked for, and not of a dead unit."""
+    layer_unit_count: int = 0
+    """How many units the layer has."""
     provenance: Provenance | None = None
     """Where the answer comes from; None if the server does not say."""
 
@@ -216,7 +226,7 @@ class FilterColor(Value):
     position: str
     """`centered` or `shifted`."""
     axis_distance: float
-    """How far the axis passes from middle gray."""
+    """How far the axis passes from middle gray, in standard deviations of the colors along it."""
     tone: str
     """`black-white` or `chromatic`."""
     intensity_share: float
@@ -332,6 +342,14 @@ class EmpiricalField(Value):
     """Where the answer comes from; None if the server does not say."""
 
 
+@dataclass(frozen=True)
+class LikelyClass:
+    """How likely a class is."""
+
+    class_name: str
+    probability: float
+
+
 @dataclass(frozen=True, eq=False)
 class UnitSegment(Value):
     """Where in an image a unit responds."""
@@ -356,6 +374,8 @@ class UnitSegment(Value):
     mask_png: bytes = field(repr=False)
     """Of the size of the network's input."""
     overlay_png: bytes = field(default=b"", repr=False)
+    label: LabelShare | None = None
+    """The label that the unit detects; only if detectors were asked for."""
 
     def mask(self) -> PIL.Image.Image:
         """Return the segment, of the size of the upright image: white inside, black outside."""
@@ -381,9 +401,11 @@ class Segmentation(Value):
     model: str
     """The fingerprint of the model and the gallery's head."""
     segments: Sequence[UnitSegment]
-    """One for each unit, in the order of the request."""
+    """One for each unit, in the order of the request; of units that were chosen, the strongest response first."""
     matches: Sequence[Match]
     """Best first, if any were asked for."""
+    classes: Sequence[LikelyClass] = ()
+    """Likeliest first, if any were asked for and the network has them."""
     provenance: Provenance | None = None
     """Where the answer comes from; None if the server does not say."""
 

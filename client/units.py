@@ -38,6 +38,8 @@ class Units:
         top_count: int | None = None,
         label_image_count: int | None = None,
         with_patches: bool = False,
+        with_segments: bool = False,
+        segment_quantile: float | None = None,
         with_colors: bool = False,
         selectivity: unit_results.SelectivitySetting | None = None,
         progress: ShowProgress | None = None,
@@ -47,8 +49,11 @@ class Units:
 
         channels: empty for all of the layer.
         top_count: how many top images; None means 9, or as many as there are.
-        label_image_count: over how many of them labels are counted; None means 60, or as many as there are.
+        label_image_count: over how many of them labels are counted; None means as many as the gallery's most frequent
+            label has, but 9 at least and 60 at most.
         with_patches: ask for what the units see of their top images.
+        with_segments: ask for the top images with what does not make the units respond darkened: a segment begins at
+            the response that `segment_quantile` of the cells of the gallery's images do not exceed; None means 0.995.
         with_colors: ask for the colors of these patches; `selectivity` says how they are measured.
         """
         request = requests_unit.describe(
@@ -58,6 +63,8 @@ class Units:
             top_count=top_count,
             label_image_count=label_image_count,
             with_patches=with_patches,
+            with_segments=with_segments,
+            segment_quantile=segment_quantile,
             with_colors=with_colors,
             selectivity=selectivity,
         )
@@ -87,6 +94,7 @@ class Units:
     def layer_colors(
         self,
         layer: str,
+        channels: Sequence[int] = (),
         *,
         with_axes: bool = True,
         with_selectivity: bool = True,
@@ -99,11 +107,13 @@ class Units:
     ) -> unit_results.LayerColors:
         """Return how a layer is about color.
 
+        channels: empty for all of the layer.
         with_axes: ask for the classes of all decoded filters, and the color axes that follow.
         with_selectivity: ask how selective all units are, by the patches of `top_count` images each; None means 9.
         """
         request = requests_unit.layer_colors(
             layer,
+            channels,
             gallery or self._gallery(),
             with_axes=with_axes,
             with_selectivity=with_selectivity,
@@ -143,20 +153,28 @@ class Units:
         self,
         image: ImageInput | Stored,
         layer: str,
-        channels: Sequence[int],
+        channels: Sequence[int] = (),
         *,
+        unit_limit: int | None = None,
+        detector_precision: float | None = None,
         share: float | None = None,
         quantile: float | None = None,
         match_limit: int = 0,
+        class_limit: int = 0,
         overlays: bool | int = False,
         progress: ShowProgress | None = None,
         gallery: str | None = None,
     ) -> unit_results.Segmentation:
         """Return where in an image units respond.
 
+        channels: empty for those that respond to it most, as shares of their largest responses over the gallery;
+            `unit_limit` says how many at most, None means 6.
+        detector_precision: choose of the detectors of labels alone that have a segment in the image: at least this
+            share of a detector's top images have its label.
         share: a segment begins at this share of the unit's largest response over the gallery; None means 0.5.
         quantile: it begins at the response that this share of the cells of the gallery's images does not exceed.
         match_limit: how many matches of the image to return as well.
+        class_limit: how many classes; the network may have none.
         """
         request = beside(
             requests_unit.segment,
@@ -164,9 +182,12 @@ class Units:
             layer,
             channels,
             gallery or self._gallery(),
+            unit_limit=unit_limit,
+            detector_precision=detector_precision,
             share=share,
             quantile=quantile,
             match_limit=match_limit,
+            class_limit=class_limit,
             overlays=overlays,
         )
         with closing(self._answers(self._stub.SegmentUnits, request, progress)) as answers:

@@ -35,6 +35,7 @@ from .head import (
     normalized,
 )
 from .image import DecodeLimits, decode_image, decode_unconverted, media_type
+from .layer_maps import LayerMaps
 from .layers import Layer, Layers
 from .model import Model, Prepared, load_model, load_named_model
 from .moments import Moments
@@ -71,6 +72,7 @@ __all__ = [
     "InterActiveSetting",
     "LabeledImage",
     "Layer",
+    "LayerMaps",
     "Layers",
     "LeftOut",
     "Model",

@@ -1,4 +1,7 @@
-"""Outputs of a model for one image with windows replaced: class scores, pooled vectors, responses of layers."""
+"""Outputs of a model for one image with windows of it, or of a layer, replaced.
+
+They are class scores, pooled vectors, and responses of layers.
+"""
 
 import difflib
 from collections.abc import Callable, Sequence
@@ -16,7 +19,7 @@ from whymatch.embed.incremental import Incremental, Value
 from whymatch.embed.map_patches import Patches, whole_maps
 from whymatch.embed.model import Model
 from whymatch.embed.pooling import TINY, Array, Pooling
-from whymatch.embed.subgraph import module_outputs
+from whymatch.embed.subgraph import module_outputs, reached_from, section
 
 
 @dataclass(frozen=True)
@@ -43,27 +46,35 @@ End: TypeAlias = ClassScores | PooledVector | Responses
 
 
 class Alterations:
-    """Runs one model on one image with windows of other contents.
+    """Runs one model on one image with windows of other contents, windows of its pixels or of a layer's cells.
 
     Each window is replaced alone, and only what it changes is computed (`Incremental`).
     """
 
-    def __init__(self, model: Model, pixels: NDArray[np.uint8], ends: Sequence[End]) -> None:
+    def __init__(
+        self, model: Model, pixels: NDArray[np.uint8], ends: Sequence[End], *, layer: str | None = None
+    ) -> None:
         """Run the model on the unchanged image.
 
         pixels: (h, w, 3), as `Model.prepare` makes them.
         ends: the outputs to compute for each altered image.
+        layer: the layer whose cells are replaced. What depends on it is computed from the altered map, all else, such
+            as a shortcut around it, from the unchanged image. None means the pixels.
 
         Raises:
             NoClassScores: class scores are among the ends, and the network has none.
-            BadLayer: no layer has that name, or it has no such cell.
+            BadLayer: no layer has that name, it has no such cell, or an end does not depend on the altered layer.
         """
         self._model = model
         self._network = NetworkGraph(model)
         self._inputs = model.inputs(np.stack([pixels]))
         self._ends = [(end, self._network.node(end)) for end in ends]
+        self._start = None if layer is None else self._network.layer(layer)
+        if layer is not None and self._start:
+            self._network.check_reached(layer, self._start, ends)
         with torch.inference_mode():
-            self._incremental = Incremental(self._network.module, self._inputs, [node for _, node in self._ends])
+            nodes = [node for _, node in self._ends]
+            self._incremental = Incremental(self._network.module, self._inputs, nodes, self._start)
             base = self._incremental.base
             for end, node in self._ends:
                 _check(end, base[node])
@@ -88,19 +99,18 @@ class Alterations:
         """Return each end for windows with other contents, (windows * samples, n) float32.
 
         tops, lefts: the first row and column of each window.
-        contents: (windows, samples, k, k, 3) float32, 0 to 255.
+        contents: (windows, samples, k, k, C) float32; pixels of 0 to 255, C = 3, or responses of the layer.
         """
-        windows, samples, side = contents.shape[:3]
         with torch.inference_mode():
-            inputs = self._model.inputs(contents.reshape(-1, side, side, 3))
-            values = self._incremental.run(tops, lefts, inputs.reshape(windows, samples, *inputs.shape[1:]))
+            inputs = self._contents(contents.reshape(-1, *contents.shape[2:]))
+            values = self._incremental.run(tops, lefts, inputs.reshape(*contents.shape[:2], *inputs.shape[1:]))
             return [self._read(end, values[node]) for end, node in self._ends]
 
     def gradient(self, activation: Callable[[list[torch.Tensor]], torch.Tensor]) -> Array:
-        """Return the gradient of a scalar function of the ends at each pixel of the unchanged image, (h, w) float32.
+        """Return the gradient of a scalar function of the ends at each pixel, or cell, of what is altered, (h, w).
 
         The largest absolute derivative among the channels (Simonyan et al., "Deep inside convolutional networks"), for
-        pixels of 0 to 255.
+        pixels of 0 to 255, or for the responses of the layer, at the unchanged image; float32.
 
         Raises:
             BadLayer: InterActive weighs the pooled layers, and it has no gradient.
@@ -111,14 +121,21 @@ class Alterations:
                 f"{self._model.layer!r} weighs neurons, which has no gradient; leave out the sensitivity map"
             )
         with torch.inference_mode(False), torch.enable_grad():
-            inputs = self._inputs.clone().requires_grad_()
-            values = _Recorder(self._network.module, {node for _, node in self._ends}).values(inputs)
+            recorder = _Recorder(self._network.module, {node for _, node in self._ends}, self._start)
+            values = recorder.values(self._inputs)
             number = activation([self._read(end, _unchanged(values[node])) for end, node in self._ends])
             number.backward()  # type: ignore[no-untyped-call]
-        assert inputs.grad is not None
-        scale = torch.tensor(self._model.std, device=inputs.device)[:, None, None] * 255
-        steepest: Array = (inputs.grad[0] / scale).abs().amax(0).float().cpu().numpy()
+        steps = recorder.gradient()
+        if self._start is None:
+            steps = steps / (torch.tensor(self._model.std, device=steps.device)[:, None, None] * 255)
+        steepest: Array = steps.abs().amax(0).float().cpu().numpy()
         return steepest
+
+    def _contents(self, contents: Array) -> torch.Tensor:
+        """Return contents (B, k, k, C) as the network has them, (B, C, k, k)."""
+        if self._start is None:
+            return self._model.inputs(contents)
+        return torch.from_numpy(contents).to(self._inputs).permute(0, 3, 1, 2)
 
     def _read(self, end: End, value: Value) -> torch.Tensor:
         if isinstance(end, PooledVector):
@@ -154,13 +171,31 @@ class NetworkGraph:
     def node(self, end: End) -> fx.Node:
         """Return the node whose output is an end."""
         if isinstance(end, Responses):
-            return self._layer(end.layer)
+            return self.layer(end.layer)
         if isinstance(end, PooledVector):
             return self._features if self._model.tap is None else next(iter(self.module.graph.nodes))
         assert self._model.scorer
         return self._scores
 
-    def _layer(self, name: str) -> fx.Node:
+    def check_reached(self, layer: str, start: fx.Node, ends: Sequence[End]) -> None:
+        """Raise BadLayer if an end does not depend on a layer, whose node is `start`."""
+        reached = reached_from(start, self.module.graph.nodes)
+        for end in ends:
+            if self.node(end) in reached:
+                continue
+            if isinstance(end, Responses):
+                raise BadLayer(
+                    f"layer {end.layer!r} does not depend on {layer!r}, whose cells are altered; take a later one"
+                )
+            raise BadLayer(f"nothing leads from layer {layer!r}, whose cells are altered, to the pooled vector")
+
+    def up_to(self, node: fx.Node) -> fx.GraphModule:
+        """Return the function of the network's input to the output of a node."""
+        part = section(self.module, next(iter(self.module.graph.nodes)), node)
+        assert part
+        return part
+
+    def layer(self, name: str) -> fx.Node:
         """Return the response of a layer by any name that InterActive knows, else the output of that module."""
         nodes: dict[str, fx.Node] = {node.name: node for node in self.module.graph.nodes}
         outputs, named = module_outputs(self.module.graph), [layer.name for layer in self._model.layers.all]
@@ -187,21 +222,31 @@ def _node(output: object) -> fx.Node:
 
 
 class _Recorder(fx.Interpreter):
-    """Runs a network and keeps the outputs of some nodes."""
+    """Runs a network and keeps the outputs of some nodes, and the gradient at one, `start`, else at the input."""
 
-    def __init__(self, module: fx.GraphModule, wanted: set[fx.Node]) -> None:
+    def __init__(self, module: fx.GraphModule, wanted: set[fx.Node], start: fx.Node | None) -> None:
         super().__init__(module)
         self._wanted = wanted
+        self._start = start or next(iter(module.graph.nodes))
         self._kept: dict[fx.Node, torch.Tensor] = {}
+        self._leaf = torch.empty(0)
 
     def values(self, inputs: torch.Tensor) -> dict[fx.Node, torch.Tensor]:
         self.run(inputs)
         return self._kept
 
+    def gradient(self) -> torch.Tensor:
+        """Return (C, h, w), once a function of the values has been differentiated."""
+        assert self._leaf.grad is not None
+        return self._leaf.grad[0]
+
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
+        if n is self._start:
+            self._leaf = result.detach().clone().requires_grad_()
+            result = self._leaf.clone()  # the next layer may write into it
         if n in self._wanted:
-            self._kept[n] = result.clone()  # the next layer may write into it
+            self._kept[n] = result.clone()
         return result
 
 

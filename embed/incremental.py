@@ -1,4 +1,7 @@
-"""Runs a network on variants of one image in which only a window changes, and computes only what that changes."""
+"""Runs a network on variants of one image in which only a window of the input, or of one layer, changes.
+
+It computes only what that changes.
+"""
 
 import functools
 from collections.abc import Collection, Mapping, Sequence
@@ -9,7 +12,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from whymatch.embed.map_patches import Patches, Span, whole_maps
+from whymatch.embed.map_patches import Patches, Span, unchanged, whole_maps
 from whymatch.embed.operations import (
     ARITHMETIC,
     is_adaptive_average,
@@ -24,6 +27,7 @@ from whymatch.embed.operations import (
     window_of,
     writes_into_input,
 )
+from whymatch.embed.subgraph import reached_from
 
 Value: TypeAlias = Any
 """The output of a node: `Patches` of a map, or a tensor without places, for all windows and samples."""
@@ -32,21 +36,31 @@ Value: TypeAlias = Any
 class Incremental:
     """Runs one network on one image.
 
-    A window changes only those activations whose receptive field sees it. Convolutions, poolings, layers that do the
-    same at every place, sums and concatenations are computed again on that growing part, the mean over a map by its
-    difference. All else is computed as a whole, and so is what follows it. The result is that of the whole network.
+    A window of the input, or of the output of one node, changes only those activations whose receptive field sees it,
+    and of these only the ones that depend on that node; all others stay those of the unchanged image. Convolutions,
+    poolings, layers that do the same at every place, sums and concatenations are computed again on that growing part,
+    the mean over a map by its difference. All else is computed as a whole, and so is what follows it. The result is
+    that of the whole network.
     """
 
-    def __init__(self, module: fx.GraphModule, inputs: torch.Tensor, ends: Collection[fx.Node]) -> None:
+    def __init__(
+        self,
+        module: fx.GraphModule,
+        inputs: torch.Tensor,
+        ends: Collection[fx.Node],
+        start: fx.Node | None = None,
+    ) -> None:
         """Run the network once.
 
         inputs: (1, 3, h, w), the unchanged image, normalized for the network.
-        ends: the nodes whose values `run` returns.
+        ends: the nodes whose values `run` returns; each must depend on `start`.
+        start: the node whose output the windows are cut from, a map; None means the input.
         """
         self._interpreter = fx.Interpreter(module)
         self._module = module
         self._ends = set(ends)
         self._nodes = _leading_to(self._ends)
+        self._start = start or self._nodes[0]
         self._last_use = {source: node for node in self._nodes for source in node.all_input_nodes}
         self._bordered: dict[fx.Node, torch.Tensor] = {}
         self.multiplications = 0
@@ -59,6 +73,7 @@ class Incremental:
         for node in self._nodes:
             values[node] = self.base[node] = inputs if node.op == "placeholder" else self._computed(node, values)
             self._pass_on(node, values)
+        self._of_input = reached_from(self._nodes[0], self._nodes)
         self._kept = self._not_to_write_into()
         self._whole_multiplications = self.multiplications
         self.computed_whole: set[str] = set()
@@ -74,24 +89,29 @@ class Incremental:
         """Return the values of the ends for windows with other contents.
 
         tops, lefts: the first row and column of each window.
-        contents: (windows, samples, 3, k, k), normalized for the network.
+        contents: (windows, samples, C, k, k), normalized for the network where they are pixels.
         """
         side = contents.shape[-1]
         values: dict[fx.Node, Value] = {}
+        before: dict[fx.Node, Value] = dict(self.base)  # as the nodes that run next read it
         found: dict[fx.Node, Value] = {}
         self._windows = contents.shape[0]
         self.multiplications, self._evaluations = 0, contents.shape[0] * contents.shape[1]
         for node in self._nodes:
-            if node.op == "placeholder":
+            if node is self._start:
                 rows, columns = (
                     Span(tuple(firsts), tuple(first + side for first in firsts), size)
                     for firsts, size in zip((tops, lefts), self.base[node].shape[-2:], strict=True)
                 )
-                changed = contents.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-                values[node] = Patches(changed, rows, columns, self.base[node])
-            elif not values.keys().isdisjoint(node.all_input_nodes):
-                values[node] = self._value(node, {source: values.get(source) for source in node.all_input_nodes})
+                parts = contents.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+                values[node] = Patches(parts, rows, columns, self.base[node])
                 self._pass_on(node, values)
+            elif not values.keys().isdisjoint(node.all_input_nodes):
+                changed = {source: values[source] for source in node.all_input_nodes if source in values}
+                values[node] = self._value(node, changed, before)
+                self._pass_on(node, values)
+            else:
+                self._pass_on(node, before)
             if node in self._ends:
                 found[node] = values[node]
             for source in node.all_input_nodes:
@@ -99,18 +119,28 @@ class Incremental:
                     values.pop(source, None)
         return found
 
-    def _value(self, node: fx.Node, inputs: Mapping[fx.Node, Value]) -> Value:
-        """Return the output of a node for its changed inputs; None stands for an unchanged one."""
-        maps = [each for each in inputs.values() if isinstance(each, Patches)]
-        if not all(each.is_whole for each in maps):
-            if len(maps) == len(inputs) and (followed := self._followed(node, maps)) is not None:
+    def _value(self, node: fx.Node, changed: Mapping[fx.Node, Value], before: Mapping[fx.Node, Any]) -> Value:
+        """Return the output of a node for its changed inputs; the others are as before."""
+        if not all(each.is_whole for each in changed.values() if isinstance(each, Patches)):
+            maps = _alike(node, changed, before)
+            if maps and (followed := self._followed(node, maps)) is not None:
                 return followed
             self.computed_whole.add(node.name)
-        whole = {n: each.whole() if isinstance(each, Patches) else each for n, each in inputs.items()}
-        result = self._computed(node, {n: self.base[n] if each is None else each for n, each in whole.items()})
+        inputs = {source: self._whole(source, changed, before) for source in node.all_input_nodes}
+        result = self._computed(node, inputs)
         if not isinstance(result, torch.Tensor) or result.ndim != 4:
             return result
         return whole_maps(result, self.base[node], windows=self._windows)
+
+    def _whole(self, source: fx.Node, changed: Mapping[fx.Node, Value], before: Mapping[fx.Node, Any]) -> Any:
+        """Return the output of a node as a whole, for all windows and samples."""
+        if source in changed:
+            value = changed[source]
+            return value.whole() if isinstance(value, Patches) else value
+        value = before[source]
+        if source not in self._of_input or not isinstance(value, torch.Tensor):
+            return value
+        return value.repeat(self._evaluations, *[1] * (value.ndim - 1))
 
     def _followed(self, node: fx.Node, maps: list[Patches]) -> Value:
         """Return the output of a node from the changed parts alone, None if these are not enough."""
@@ -178,7 +208,7 @@ class Incremental:
         kept: set[fx.Node] = set()
         for node in self._nodes:
             same = (source for source in node.all_input_nodes if _is_same_memory(self.base[source], self.base[node]))
-            if node.op == "placeholder" or node in self._ends or len(node.users) > 1 or not kept.isdisjoint(same):
+            if node in (self._nodes[0], self._start, *self._ends) or len(node.users) > 1 or not kept.isdisjoint(same):
                 kept.add(node)
         return kept
 
@@ -188,13 +218,27 @@ class Incremental:
 
 
 def _leading_to(ends: Collection[fx.Node]) -> list[fx.Node]:
-    """Return the nodes that the ends depend on, in order."""
+    """Return the nodes that the ends depend on, themselves among them, in order; the first is the input."""
     wanted = set(ends)
     graph = next(iter(ends)).graph
     for node in reversed(graph.nodes):
         if node in wanted:
             wanted.update(node.all_input_nodes)
     return [node for node in graph.nodes if node in wanted]
+
+
+def _alike(node: fx.Node, changed: Mapping[fx.Node, Value], before: Mapping[fx.Node, Any]) -> list[Patches] | None:
+    """Return the inputs of a node as parts of maps, unchanged ones as well; None if one cannot be."""
+    parts = [each for each in changed.values() if isinstance(each, Patches)]
+    if len(parts) < len(changed):
+        return None
+    maps: list[Patches] = []
+    for source in node.all_input_nodes:
+        base = before[source]
+        if source not in changed and not (isinstance(base, torch.Tensor) and parts[0].fits(base)):
+            return None
+        maps.append(changed[source] if source in changed else unchanged(base, parts[0]))
+    return maps
 
 
 def _is_same_memory(first: object, second: object) -> bool:

@@ -21,7 +21,7 @@ from whymatch.embed.operations import (
     pads_as_it_says,
     pool_of,
 )
-from whymatch.embed.subgraph import module_outputs
+from whymatch.embed.subgraph import module_outputs, reached_from
 from whymatch.embed.trunk import SCORES, Trunk, without_numbers
 
 
@@ -143,11 +143,7 @@ class Layers:
 
     def leads_to(self, node: fx.Node, later: fx.Node) -> bool:
         """Say whether the output of a node is, or has a part in, that of a later one."""
-        reached = {node}
-        for each in self.nodes[self.position[node] : self.position[later] + 1]:
-            if reached.intersection(each.all_input_nodes):
-                reached.add(each)
-        return later in reached
+        return later in reached_from(node, self.nodes)
 
     def called(self, node: fx.Node) -> nn.Module | None:
         """Return the module that a node calls."""

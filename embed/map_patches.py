@@ -56,6 +56,10 @@ class Patches:
         """Whether the whole map was computed."""
         return self.values.shape[-2:] == self.base.shape[-2:]
 
+    def fits(self, other: torch.Tensor) -> bool:
+        """Say whether a tensor is a map with as many places, for one image."""
+        return other.ndim == self.base.ndim and other.shape[:1] + other.shape[-2:] == (1, *self.base.shape[-2:])
+
     @property
     def samples(self) -> int:
         """How many samples each window has."""
@@ -115,6 +119,12 @@ def whole_maps(values: torch.Tensor, base: torch.Tensor, *, windows: int) -> Pat
     """Return maps that were computed as a whole, (windows * samples, C, H, W)."""
     rows, columns = (Span((0,) * windows, (size,) * windows, size) for size in values.shape[2:])
     return Patches(values, rows, columns, base)
+
+
+def unchanged(base: torch.Tensor, like: Patches) -> Patches:
+    """Return the part of a map (1, C, H, W) that lies where others change, as it is for all windows and samples."""
+    cut = _parts(base, like.rows.firsts, like.columns.firsts, like.values.shape[-2:])
+    return Patches(torch.cat(cut).repeat_interleave(like.samples, 0), like.rows, like.columns, base)
 
 
 def _parts(base: torch.Tensor, tops: list[int], lefts: list[int], size: Sequence[int]) -> list[torch.Tensor]:

@@ -1,5 +1,7 @@
 """Parts of a traced network: what lies between two of its nodes, as a function of its own."""
 
+from collections.abc import Iterable
+
 from torch import fx
 
 
@@ -23,6 +25,15 @@ def section(traced: fx.GraphModule, start: fx.Node, end: fx.Node) -> fx.GraphMod
     part.delete_all_unused_submodules()
     part.recompile()
     return part
+
+
+def reached_from(start: fx.Node, nodes: Iterable[fx.Node]) -> set[fx.Node]:
+    """Return those of some nodes, in order, that depend on `start`, itself among them."""
+    reached = {start}
+    for node in nodes:
+        if not reached.isdisjoint(node.all_input_nodes):
+            reached.add(node)
+    return reached
 
 
 def module_outputs(graph: fx.Graph) -> dict[str, fx.Node]:

@@ -1,5 +1,6 @@
 """Says where and why images match: similarity maps, regions, InterActive, prediction difference, and pictures."""
 
+from whymatch.explain.cells import CellNormal, fit_cells
 from whymatch.explain.errors import BadRegion, BadTarget, BadWindow, EmptyRegion, NoLabeledPairs
 from whymatch.explain.interactive import (
     INTERACTIVE_PX,
@@ -19,8 +20,9 @@ from whymatch.explain.leading import (
     correspondences,
     leading_channels,
 )
-from whymatch.explain.patches import PatchNormal, fit_patches, load_patch_normal
+from whymatch.explain.patches import PatchNormal, fit_patches
 from whymatch.explain.prediction_difference import (
+    MAX_CONTEXT_CELLS,
     MAX_CONTEXT_PX,
     DifferenceMap,
     PredictionDifference,
@@ -45,6 +47,7 @@ __all__ = [
     "EVIDENCE_NEIGHBORS",
     "IMAGENET_IMAGES",
     "INTERACTIVE_PX",
+    "MAX_CONTEXT_CELLS",
     "MAX_CONTEXT_PX",
     "MAX_INTERACTIVE_PX",
     "MIN_INTERACTIVE_PX",
@@ -53,6 +56,7 @@ __all__ = [
     "BadWindow",
     "Bounds",
     "Box",
+    "CellNormal",
     "ChannelShare",
     "ColorScale",
     "ConditionalSampler",
@@ -86,9 +90,9 @@ __all__ = [
     "evidence_target",
     "explain_interactive",
     "explain_match",
+    "fit_cells",
     "fit_patches",
     "leading_channels",
-    "load_patch_normal",
     "load_picture",
     "read_mask",
     "region_vector",

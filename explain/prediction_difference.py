@@ -1,7 +1,8 @@
 """Prediction difference: how much each part of an image supports a prediction, found by treating it as unknown.
 
 Zintgraf, Cohen, Welling, "A New Method to Visualize Deep Neural Networks": each window of k x k pixels is replaced by
-samples of its possible contents, and the value of a pixel is the mean over the windows on it (algorithm 1).
+samples of its possible contents, and the value of a pixel is the mean over the windows on it (algorithm 1). The cells
+of a hidden layer may take the place of the pixels (equation 6).
 """
 
 import functools
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from whymatch.embed import Alterations, Array, Model, Placement, Prepared
+from whymatch.embed import Alterations, Array, LayerMaps, Model, Placement, Prepared
 from whymatch.explain.errors import BadWindow
 from whymatch.explain.samplers import Sampler
 from whymatch.explain.targets import Function, Target
@@ -24,6 +25,8 @@ MAX_CONTEXT_PX = 32
 """Of an outer patch: the covariance of larger ones is too large to be of use."""
 MAX_MARGIN_PX = 8
 """Between window and outer patch: a gain is kept for each of the places that a window can have in it."""
+MAX_CONTEXT_CELLS = 7
+"""Of an outer patch of a layer's cells, each of which has up to 64 values."""
 ROUND = 5
 """Samples of each window between two looks at the standard error."""
 
@@ -33,13 +36,13 @@ class PredictionDifferenceSetting:
     """How to treat parts of an image as unknown."""
 
     window_px: int = 10
-    """k: a window has k x k pixels of the network's input."""
+    """k: a window has k x k pixels of the network's input, or cells of a layer."""
     context_px: int = 14
     """l: the window is predicted from the rest of an l x l patch around it."""
     sample_count: int = 20
     """S: how many samples replace each window."""
     stride_px: int = 4
-    """Pixels from one window to the next; 1 in the paper."""
+    """Pixels, or cells, from one window to the next; 1 in the paper."""
     seed: int = 0
     """The same seed draws the same samples."""
     batch_size: int = 100
@@ -47,31 +50,39 @@ class PredictionDifferenceSetting:
     max_standard_error: float | None = None
     """Stop sooner, after every 5 samples of all windows, if no pixel's standard error is larger in any map."""
 
-    def check(self, height: int, width: int) -> None:
-        """Raise BadWindow if this cannot be done to an input of that size in pixels."""
-        k, outer, largest = self.window_px, self.context_px, min(MAX_CONTEXT_PX, height, width)
+    def check(self, height: int, width: int, layer: str | None = None) -> None:
+        """Raise BadWindow if this cannot be done to an input of that size in pixels, or to a layer of that in cells."""
+        if layer is None:
+            self._check(height, width, f"an input of {width} x {height}", "px", MAX_CONTEXT_PX)
+        else:
+            cells = f"layer {layer!r} of {width} x {height} cells"
+            self._check(height, width, cells, "cells", MAX_CONTEXT_CELLS)
+
+    def _check(self, height: int, width: int, what: str, unit: str, most: int) -> None:
+        k, outer, largest = self.window_px, self.context_px, min(most, height, width)
         for value, name in ((k, "window"), (self.stride_px, "stride"), (self.sample_count, "number of samples")):
             if value < 1:
                 raise BadWindow(f"the {name} is {value}; take 1 or more")
         if self.batch_size < 1:
             raise BadWindow(f"the batch size is {self.batch_size}; take 1 or more")
         if k > largest:
-            raise BadWindow(f"the window of {k} px is too large for an input of {width} x {height}; at most {largest}")
+            raise BadWindow(f"the window of {k} {unit} is too large for {what}; at most {largest}")
         if k > outer:
             enough = min(k + 4, largest)
             raise BadWindow(
-                f"the window of {k} px is larger than its context of {outer} px; take a context of {enough}"
+                f"the window of {k} {unit} is larger than its context of {outer} {unit}; take a context of {enough}"
             )
         if outer > largest:
-            raise BadWindow(
-                f"the context of {outer} px is too large for an input of {width} x {height}; at most {largest}"
-            )
+            raise BadWindow(f"the context of {outer} {unit} is too large for {what}; at most {largest}")
         if outer - k > MAX_MARGIN_PX:
             raise BadWindow(
-                f"the context of {outer} px is too wide for a window of {k} px; at most {k + MAX_MARGIN_PX}"
+                f"the context of {outer} {unit} is too wide for a window of {k} {unit}; at most {k + MAX_MARGIN_PX}"
             )
         if self.stride_px > k:
-            raise BadWindow(f"a stride of {self.stride_px} px leaves pixels between windows of {k} px; at most {k}")
+            raise BadWindow(
+                f"a stride of {self.stride_px} {unit} leaves {'pixels' if unit == 'px' else unit} between windows of "
+                f"{k} {unit}; at most {k}"
+            )
         bound = self.max_standard_error
         if bound is not None and not (bound > 0 and self.sample_count > 1):
             raise BadWindow(f"the bound {bound} on the standard error must be above 0, and needs more than one sample")
@@ -79,7 +90,7 @@ class PredictionDifferenceSetting:
 
 @dataclass(frozen=True, eq=False)
 class DifferenceMap:
-    """The prediction difference of each pixel of the network's input for a target."""
+    """The prediction difference of each pixel of the network's input, or cell of a layer, for a target."""
 
     target: Target
     plain: float
@@ -89,7 +100,7 @@ class DifferenceMap:
     standard_errors: Array | None
     """(h, w) float32, of the sampling; None until a window has two samples."""
     placement: Placement
-    """Where the pixels of the input lie in the image."""
+    """Where the pixels of the input, or the cells, lie in the image."""
 
 
 class PredictionDifference:
@@ -102,21 +113,29 @@ class PredictionDifference:
         targets: Sequence[Target],
         sampler: Sampler,
         setting: PredictionDifferenceSetting = PredictionDifferenceSetting(),
+        *,
+        layer: str | None = None,
     ) -> None:
         """Plan the work, and run the unchanged image.
 
+        layer: the hidden layer H whose cells are taken as unknown, all channels of a cell together; a target z(h) is
+            then computed from the altered responses h, and from the unchanged image where it does not depend on them.
+            None for the pixels.
+
         Raises:
-            BadWindow: the setting does not fit the image.
-            BadTarget, BadLayer, NoClassScores: a target is not there.
+            BadWindow: the setting does not fit the image, or the layer.
+            BadTarget, BadLayer, NoClassScores: a target is not there, or does not depend on the layer.
         """
-        setting.check(*image.pixels.shape[:2])
+        self._known = image.pixels if layer is None else LayerMaps(model, layer)(image.pixels)
+        rows, columns, _ = self._known.shape
+        setting.check(rows, columns, layer)
         self.setting = setting
-        self._image, self._targets, self._sampler = image, targets, sampler
+        self._placement, self._targets, self._sampler = image.placement, targets, sampler
         ends = list(dict.fromkeys(target.end for target in targets))
         self._end_numbers = [ends.index(target.end) for target in targets]
-        self._alterations = Alterations(model, image.pixels, ends)
+        self._alterations = Alterations(model, image.pixels, ends, layer=layer)
         self._plain = [float(value[0]) for value in self._values(self._alterations.plain)]
-        self._grid = _Grid.over(image.pixels.shape[:2], setting)
+        self._grid = _Grid.over((rows, columns), setting)
         self._order = self._grid.coarse_to_fine()
         self.windows = list(zip(*self._grid.places(self._order), strict=True))
         """First row and column of each window, in the order in which they come."""
@@ -163,7 +182,7 @@ class PredictionDifference:
         return [self._map(number) for number in range(len(self._targets))]
 
     def sensitivities(self) -> list[Array]:
-        """Return the sensitivity map of each target, (h, w) float32: the size of its gradient at each pixel."""
+        """Return the sensitivity map of each target, (h, w) float32: how steep it is in each pixel, or cell."""
         return [
             self._alterations.gradient(functools.partial(_sloped, target.slope, number))
             for number, target in zip(self._end_numbers, self._targets, strict=True)
@@ -180,8 +199,7 @@ class PredictionDifference:
     def _evaluate(self, windows: NDArray[np.intp], first: int, count: int) -> None:
         tops, lefts = self._grid.places(windows)
         places = zip(tops, lefts, strict=True)
-        pixels = self._image.pixels
-        drawn = [self._sampler.draw(pixels, top, left, first + count)[first:] for top, left in places]
+        drawn = [self._sampler.draw(self._known, top, left, first + count)[first:] for top, left in places]
         for number, values in enumerate(self._values(self._alterations.run(tops, lefts, np.stack(drawn)))):
             changes = values.double().numpy().reshape(len(windows), count) - self._plain[number]
             self._sums[number, windows] += changes.sum(1)
@@ -209,7 +227,7 @@ class PredictionDifference:
         if measured.any():
             variances = (self._squares[number] / counts - change**2).clip(min=0) / np.maximum(counts - 1, 1)
             errors = self._grid.pixel_errors(target.error(means, np.sqrt(variances)), measured)
-        return DifferenceMap(target, self._plain[number], values, errors, self._image.placement)
+        return DifferenceMap(target, self._plain[number], values, errors, self._placement)
 
 
 def _sloped(slope: Function, number: int, ends: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -5,7 +5,8 @@ the values B around it, A given x_B has
 
     mean  mu_A + G (x_B - mu_B),  G = S_AB S_BB^-1,  and covariance  S_AA - G S_BA.
 
-Pixels are (h, w, 3) with values of 0 to 255; the values of a patch lie in the order row, column, channel.
+Pixels are (h, w, 3) with values of 0 to 255; the values of a patch lie in the order row, column, channel. The map of a
+layer, (H, W, C), may take the place of the image: then its cells are taken as unknown (equation 6).
 """
 
 from dataclasses import dataclass
@@ -16,14 +17,12 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from whymatch.embed import ONE_BLAS_THREAD, Array
-from whymatch.explain.patches import PatchNormal, Pixels, Wide
+from whymatch.explain.patches import Cells, PatchNormal, Wide
 
 SamplerKind = Literal["conditional", "marginal", "mean"]
 RIDGE = 1e-4
 """Added to the variance of each value, as a part of their mean, which keeps any covariance positive definite.
-It is noise of 0.7 levels where values spread by 70, as in photographs."""
-ROUNDING = 1 / 12
-"""The variance of rounding to whole levels; the ridge takes the mean variance for no less, even of flat images."""
+It is noise of 0.7 levels where pixels spread by 70, as in photographs. Values that never vary have a least variance."""
 
 
 class Sampler(Protocol):
@@ -33,17 +32,17 @@ class Sampler(Protocol):
     def kind(self) -> SamplerKind:
         """`conditional`, `marginal` or `mean`."""
 
-    def draw(self, pixels: Pixels, top: int, left: int, count: int) -> Array:
-        """Return (count, k, k, 3) float32 of 0 to 255 for the window whose first pixel is at (top, left).
+    def draw(self, pixels: Cells, top: int, left: int, count: int) -> Array:
+        """Return (count, k, k, C) float32 for the window whose first pixel, or cell, is at (top, left).
 
         A draw depends on the seed, the place and its number alone: drawing more leaves the first ones as they are.
 
-        pixels: (h, w, 3).
+        pixels: (h, w, 3) of 0 to 255, or the map of a layer (H, W, C).
         """
 
 
 class ConditionalSampler:
-    """Draws from the normal of a window given the pixels around it, clipped to 0 to 255."""
+    """Draws from the normal of a window given what is around it, clipped to what a pixel, or a cell, can be."""
 
     kind: SamplerKind = "conditional"
 
@@ -51,26 +50,26 @@ class ConditionalSampler:
         self._windows = _Windows(normal, window_px)
         self._seed = seed
 
-    def draw(self, pixels: Pixels, top: int, left: int, count: int) -> Array:
-        """Return (count, k, k, 3) float32; see `Sampler`."""
+    def draw(self, pixels: Cells, top: int, left: int, count: int) -> Array:
+        """Return (count, k, k, C) float32; see `Sampler`."""
         mean, factor = self._windows.given(pixels, top, left)
         noise = np.random.default_rng([self._seed, top, left]).standard_normal((count, len(mean)))
         # One product for each draw: the last digits of a product of matrices depend on how many rows there are.
-        return self._windows.clipped(mean + (factor @ noise[..., None])[..., 0])
+        return self._windows.contents(mean + (factor @ noise[..., None])[..., 0])
 
 
 class MeanSampler:
-    """Gives the mean of a window given the pixels around it, clipped to 0 to 255; all draws are the same."""
+    """Gives the mean of a window given what is around it, clipped in the same way; all draws are the same."""
 
     kind: SamplerKind = "mean"
 
     def __init__(self, normal: PatchNormal, window_px: int) -> None:
         self._windows = _Windows(normal, window_px)
 
-    def draw(self, pixels: Pixels, top: int, left: int, count: int) -> Array:
-        """Return (count, k, k, 3) float32; see `Sampler`."""
+    def draw(self, pixels: Cells, top: int, left: int, count: int) -> Array:
+        """Return (count, k, k, C) float32; see `Sampler`."""
         mean, _ = self._windows.given(pixels, top, left)
-        return self._windows.clipped(np.tile(mean, (count, 1)))
+        return self._windows.contents(np.tile(mean, (count, 1)))
 
 
 class MarginalSampler:
@@ -78,12 +77,12 @@ class MarginalSampler:
 
     kind: SamplerKind = "marginal"
 
-    def __init__(self, others: Pixels, window_px: int, seed: int) -> None:
-        """Keep the other images, (n, h, w, 3), of the size of those that `draw` gets."""
+    def __init__(self, others: Cells, window_px: int, seed: int) -> None:
+        """Keep the other images, (n, h, w, 3), or their maps, of the size of those that `draw` gets."""
         self._others, self._window_px, self._seed = others, window_px, seed
 
-    def draw(self, pixels: Pixels, top: int, left: int, count: int) -> Array:
-        """Return (count, k, k, 3) float32; see `Sampler`. `pixels` is not used."""
+    def draw(self, pixels: Cells, top: int, left: int, count: int) -> Array:
+        """Return (count, k, k, C) float32; see `Sampler`. `pixels` is not used."""
         chosen = np.random.default_rng([self._seed, top, left]).integers(len(self._others), size=count)
         rows, columns = slice(top, top + self._window_px), slice(left, left + self._window_px)
         return self._others[chosen, rows, columns].astype(np.float32)
@@ -104,25 +103,26 @@ class _Place:
 
 
 class _Windows:
-    """The normals of windows of k x k pixels given the rest of their patch of l x l."""
+    """The normals of windows of k x k pixels, or cells, given the rest of their patch of l x l."""
 
     def __init__(self, normal: PatchNormal, window_px: int) -> None:
         self._normal, self._window_px = normal, window_px
         self._places: dict[tuple[int, int], _Place] = {}
 
-    def given(self, pixels: Pixels, top: int, left: int) -> tuple[Wide, Wide]:
-        """Return the mean (k k 3,) and the Cholesky factor (k k 3, k k 3) of a window's covariance."""
+    def given(self, pixels: Cells, top: int, left: int) -> tuple[Wide, Wide]:
+        """Return the mean (a,) of a window's values and the Cholesky factor (a, a) of their covariance."""
         side, mean = self._normal.context_px, self._normal.mean
         margin = (side - self._window_px) // 2  # the patch is centered on the window as the border allows
         first_row = min(max(top - margin, 0), pixels.shape[0] - side)
         first_column = min(max(left - margin, 0), pixels.shape[1] - side)
         place = self._place(top - first_row, left - first_column)
-        around = pixels[first_row : first_row + side, first_column : first_column + side].reshape(-1)[place.outside]
+        patch = pixels[first_row : first_row + side, first_column : first_column + side]
+        around = self._normal.values(patch)[place.outside]
         return mean[place.inside] + place.gain @ (around - mean[place.outside]), place.factor
 
-    def clipped(self, values: Wide) -> Array:
-        """Return values (count, k k 3) as windows (count, k, k, 3) of 0 to 255."""
-        return values.clip(0, 255).astype(np.float32).reshape(-1, self._window_px, self._window_px, 3)
+    def contents(self, values: Wide) -> Array:
+        """Return values (count, a) as windows (count, k, k, C)."""
+        return self._normal.contents(values, self._window_px)
 
     def _place(self, row: int, column: int) -> _Place:
         if (row, column) not in self._places:
@@ -130,19 +130,20 @@ class _Windows:
                 self._normal.context_px,
                 np.s_[row : row + self._window_px, column : column + self._window_px],
             )
-            unknown = np.zeros((side, side, 3), bool)
+            unknown = np.zeros((side, side, self._normal.channels), bool)
             unknown[window] = True
-            self._places[row, column] = _condition(self._normal.covariance, unknown.reshape(-1))
+            self._places[row, column] = _condition(self._normal, unknown.reshape(-1))
         return self._places[row, column]
 
 
-def _condition(covariance: Wide, unknown: NDArray[np.bool_]) -> _Place:
+def _condition(normal: PatchNormal, unknown: NDArray[np.bool_]) -> _Place:
     """Compute gain and factor from the Cholesky factor of the covariance with B before A, [[L_B, 0], [L_AB, L_A]].
 
     G = L_AB L_B^-1, and L_A is the factor of S_AA - G S_BA.
     """
     inside, outside = np.flatnonzero(unknown), np.flatnonzero(~unknown)
-    ridge = RIDGE * max(float(covariance.diagonal().mean()), ROUNDING)
+    covariance = normal.covariance
+    ridge = RIDGE * max(float(covariance.diagonal().mean()), normal.least_variance)
     order, known = np.concatenate([outside, inside]), len(outside)
     with ONE_BLAS_THREAD, threadpool_limits(1, user_api="blas"):
         lower = np.linalg.cholesky(covariance[np.ix_(order, order)] + ridge * np.eye(len(order)))

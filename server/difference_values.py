@@ -63,6 +63,22 @@ class DifferenceRequest:
     with_sensitivity: bool
     digest: str
     """The same for all requests for the same maps of the same image of the same gallery; hexadecimal."""
+    layer: str | None = None
+    """The layer whose cells are taken as unknown; None for the pixels."""
+
+
+@dataclass(frozen=True)
+class SamplerSource:
+    """What a sampler is made of."""
+
+    image_count: int
+    """Images of the gallery."""
+    patch_count: int = 0
+    """Patches of them that a normal distribution was fitted to; 0 where there is none."""
+    channel_count: int = 0
+    """The leading principal channels of a layer that it is of; 0 for pixels."""
+    variance_share: float = 0.0
+    """How much of the variance of the layer's cells these channels hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +89,8 @@ class DifferenceMaps:
     """One for each target of the request, in their order."""
     sensitivities: tuple[Array, ...]
     """(h, w) float32, one for each target; empty unless asked for."""
-    image_count: int
-    """Images of the gallery that the sampler is made of."""
-    patch_count: int
-    """Patches of them that a normal distribution was fitted to; 0 where there is none."""
+    source: SamplerSource
+    """What the samples came from."""
     multiplied_share: float
     """Multiplications of the last batch, as a share of those that whole images would have taken."""
     computed_whole: frozenset[str]

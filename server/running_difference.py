@@ -8,11 +8,11 @@ from concurrent.futures import Executor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
-from whymatch.embed import Array, DecodeLimits, Model, Prepared, Progress
+from whymatch.embed import Array, DecodeLimits, LayerMaps, Model, Prepared, Progress
 from whymatch.explain import ColorScale, PredictionDifference, Target
 from whymatch.index import Gallery
 from whymatch.server.difference_targets import find_targets
-from whymatch.server.difference_values import DifferenceAnswer, DifferenceMaps, DifferenceRequest
+from whymatch.server.difference_values import DifferenceAnswer, DifferenceMaps, DifferenceRequest, SamplerSource
 from whymatch.server.patch_samplers import make_sampler
 from whymatch.server.provenance import Provenance
 from whymatch.server.sources import Images
@@ -80,7 +80,8 @@ class RunningDifference:
         """
         gallery = await images.gallery(self.request.gallery)
         image = await asyncio.to_thread(model.prepare, self.content, images.limits)
-        self.request.setting.check(*image.pixels.shape[:2])
+        if not self.request.layer:
+            self.request.setting.check(*image.pixels.shape[:2])
         targets = await find_targets(images, model, explainer, self.request, self.content, image)
         preparing = _prepare(self.request, self.content, image, targets, gallery, model, images.limits)
         async with aclosing(steps(preparing, explainer)) as stages:
@@ -131,8 +132,7 @@ class _Begun:
 
     difference: PredictionDifference
     sensitivities: tuple[Array, ...]
-    image_count: int
-    patch_count: int
+    source: SamplerSource
 
     def progress(self, *, with_maps: bool) -> Progress[DifferenceMaps]:
         """Return how far it is."""
@@ -141,8 +141,7 @@ class _Begun:
             maps = DifferenceMaps(
                 maps=tuple(difference.maps()),
                 sensitivities=self.sensitivities,
-                image_count=self.image_count,
-                patch_count=self.patch_count,
+                source=self.source,
                 multiplied_share=difference.multiplied_share,
                 computed_whole=frozenset(difference.computed_whole),
                 is_final=difference.is_complete,
@@ -161,13 +160,18 @@ def _prepare(
 ) -> Iterator[Progress[_Begun]]:
     """Make the sampler, and run the unchanged image."""
     height, width, _ = image.pixels.shape
+    if request.layer:
+        maps = LayerMaps(model, request.layer)
+        maps.check_leads_to([target.end for target in targets])
+        rows, columns, _ = maps(image.pixels).shape
+        request.setting.check(rows, columns, request.layer)
     for making in make_sampler(gallery, model, limits, request, content, (width, height)):
         if (made := making.result) is None:
             yield Progress(making.counted, making.done, making.total)
             continue
-        difference = PredictionDifference(model, image, targets, made.sampler, request.setting)
+        difference = PredictionDifference(model, image, targets, made.sampler, request.setting, layer=request.layer)
         sensitivities = tuple(difference.sensitivities()) if request.with_sensitivity else ()
-        begun = _Begun(difference, sensitivities, made.image_count, made.patch_count)
+        begun = _Begun(difference, sensitivities, made.source)
         yield Progress(making.counted, making.done, making.total, begun)
 
 

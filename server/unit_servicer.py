@@ -80,7 +80,7 @@ class UnitServicer(UnitServiceServicer):
         self, request: pb.DescribeLayerColorsRequest, context: Context
     ) -> AsyncIterator[pb.DescribeLayerColorsResponse]:
         """Stream how a layer is about color."""
-        layer = requests_unit.layer(request.layer)
+        layer, channels = requests_unit.layer(request.layer), requests_unit.channels(request.channels)
         if not (request.with_axes or request.with_selectivity):
             raise BadRequest("nothing is asked for; set `with_axes`, `with_selectivity` or both")
         setting = requests_unit.selectivity(request.selectivity)
@@ -90,7 +90,7 @@ class UnitServicer(UnitServiceServicer):
         if request.with_selectivity:
             selectivity = await self._work(request.parent, layer), setting, top_count
         origin = await self._images.provenance(selectivity[0].gallery.version if selectivity else None)
-        coloring = unit_work.coloring(self._model, layer, filters if request.with_axes else None, selectivity)
+        coloring = unit_work.coloring(self._model, layer, filters if request.with_axes else None, selectivity, channels)
         async for one in self._answers(coloring, partial(answers_unit.layer_colors_response, layer), origin):
             yield one
 

@@ -10,6 +10,7 @@ from whymatch.explain.units import (
     DecodedFilter,
     Fill,
     FilterColor,
+    LabelShare,
     LayerFilters,
     LayerSelectivity,
     MinimalImageStep,
@@ -39,9 +40,16 @@ class SegmentRequest:
     """How to segment an image."""
 
     channels: tuple[int, ...]
+    """Empty to choose units."""
+    unit_limit: int
+    """How many to choose at most."""
+    detector_precision: float | None
+    """Choose of the units that detect a label with this precision; None to choose of all."""
     threshold: SegmentThreshold
     match_limit: int
     """How many matches to find, too; 0 for none."""
+    class_limit: int
+    """How many classes to return, too; 0 for none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +83,8 @@ class ImageSegment:
     """Where the pixels of the network's input lie in the image."""
     picture: Image | None
     """The image, dark outside the segment; None unless asked for."""
+    label: LabelShare | None
+    """What the unit detects; None unless detectors were asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +93,14 @@ class ImageMatches:
 
     matches: tuple[Match, ...]
     """Best first; scores are cosine similarities."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageClasses:
+    """The classes of an image that was segmented."""
+
+    classes: tuple[tuple[str, float], ...]
+    """Names and probabilities, likeliest first."""
 
 
 @dataclass(frozen=True, eq=False)

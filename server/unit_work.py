@@ -10,10 +10,12 @@ from whymatch.embed import Array, DecodeLimits, Features, Model, Prepared, Progr
 from whymatch.explain import load_picture
 from whymatch.explain.patches import Pixels
 from whymatch.explain.units import (
+    LABEL_IMAGES,
     AxisSetting,
     BestMatch,
     ColorThresholds,
     DescriptionSetting,
+    LabelShare,
     LayerFilters,
     LayerSelectivity,
     OccluderSetting,
@@ -28,6 +30,7 @@ from whymatch.explain.units import (
     darkened,
     decode_filters,
     describe_units,
+    detected_labels,
     draw_without,
     field_in_gallery,
     fill,
@@ -37,11 +40,14 @@ from whymatch.explain.units import (
     layer_selectivity,
     segment,
     segments_of,
+    strongest,
+    usual_label_images,
 )
 from whymatch.index import Gallery, GalleryVersion
 from whymatch.server.sources import ImageName
 from whymatch.server.unit_values import (
     ColoredFilter,
+    ImageClasses,
     ImageMatches,
     ImageSegment,
     LayerColors,
@@ -83,21 +89,24 @@ def coloring(
     layer: str,
     filters: tuple[ColorThresholds, AxisSetting] | None,
     selectivity: tuple[Work, SelectivitySetting, int] | None,
+    channels: Sequence[int] = (),
 ) -> Iterator[Progress[LayerColors]]:
     """Look at the colors of a layer: at its filters, at the selectivity of its units, or at both.
 
     selectivity: the work, how to measure it, and of how many top images.
+    channels: empty for all.
     """
     found: LayerFilters | None = None
     measured: LayerSelectivity | None = None
     progress = Progress[LayerColors]("units", 0, 0)
     if filters:
-        for decoded in layer_filters(model, layer, *filters):
+        for decoded in layer_filters(model, layer, *filters, channels):
             found, progress = decoded.result, Progress(decoded.counted, decoded.done, decoded.total)
             yield progress
     if selectivity:
         work, setting, top_count = selectivity
-        for step in layer_selectivity(work.gallery, model, layer, setting, work.limits, top_count=top_count):
+        steps = layer_selectivity(work.gallery, model, layer, setting, work.limits, top_count=top_count, units=channels)
+        for step in steps:
             measured, progress = step.result, Progress(step.counted, step.done, step.total)
             yield progress
     axes = filters[1] if filters else AxisSetting()
@@ -113,27 +122,66 @@ def occluding(
 
 def segmenting(
     work: Work, version: GalleryVersion, content: bytes, wanted: SegmentRequest, overlay_px: int | None
-) -> Iterator[Progress[ImageSegment | ImageMatches]]:
+) -> Iterator[Progress[ImageSegment | ImageMatches | ImageClasses]]:
     """Segment an image by units, and find its matches; if the layer is the one that is pooled, in one pass."""
     found = UnitsOfGallery(work.gallery, work.model, work.layer, work.limits)
     found.check(wanted.channels)
-    thresholds: list[UnitThreshold] = []
-    for step in found.thresholds(wanted.channels, wanted.threshold):
-        thresholds = step.result or thresholds
-        yield Progress(step.counted, step.done, step.total)
     prepared = work.model.prepare(content, work.limits)
     maps, features = _responses(found, work.model, prepared, with_features=wanted.match_limit > 0)
+    channels, labels = wanted.channels, dict[int, LabelShare]()
+    if not channels:
+        for choice in _chosen(found, maps, wanted):
+            channels, labels = choice.result or (channels, labels)
+            yield Progress(choice.counted, choice.done, choice.total)
+    thresholds: list[UnitThreshold] = []
+    for step in found.thresholds(channels, wanted.threshold):
+        thresholds = step.result or thresholds
+        yield Progress(step.counted, step.done, step.total)
     picture = load_picture(content, size_px=overlay_px, limits=work.limits) if overlay_px else None
     field = found.field_of(*prepared.pixels.shape[:2])
     for done, one in enumerate(thresholds, start=1):
         unit = one.tops.unit
         part = segment(unit, maps[..., unit], field, math.inf if one.tops.is_dead else one.response)
+        if unit in labels and not part.mask.any():  # a detector that detects nothing
+            continue
         drawn = darkened(picture, part.mask, prepared.placement) if picture else None
-        yield Progress("units", done, len(thresholds), ImageSegment(part, one, prepared.placement, drawn))
+        result = ImageSegment(part, one, prepared.placement, drawn, labels.get(unit))
+        yield Progress("units", done, len(thresholds), result)
     if wanted.match_limit and features:
         embedding = features.through(version.head).embedding
         [matches] = version.search(np.stack([embedding]), wanted.match_limit)
         yield Progress("units", len(thresholds), len(thresholds), ImageMatches(tuple(matches)))
+    if wanted.class_limit:
+        classes = _classes(work.model, prepared, wanted.class_limit)
+        yield Progress("units", len(thresholds), len(thresholds), classes)
+
+
+def _chosen(
+    found: UnitsOfGallery, maps: Array, wanted: SegmentRequest
+) -> Iterator[Progress[tuple[tuple[int, ...], dict[int, LabelShare]]]]:
+    """Choose units by their responses to an image, (h, w, units), and say what detectors among them detect."""
+    precision = wanted.detector_precision
+    for step in found.tops(range(found.responses.channels), 1 if precision is None else LABEL_IMAGES):
+        if (table := step.result) is None:
+            yield Progress(step.counted, step.done, step.total)
+            continue
+        tops, labels = table.all(), dict[int, LabelShare]()
+        if precision is not None:
+            labels = detected_labels(tops, usual_label_images(table.images), precision)
+            tops = [one for one in tops if one.unit in labels]
+        units = strongest(tops, maps.max(axis=(0, 1)), wanted.unit_limit)
+        yield Progress(step.counted, step.done, step.total, (tuple(units), labels))
+
+
+def _classes(model: Model, prepared: Prepared, count: int) -> ImageClasses:
+    """Return the likeliest classes of an image; none if the network has no class scores."""
+    if not model.classes:
+        return ImageClasses(())
+    [scores] = model.class_scores(np.stack([prepared.pixels]))
+    likely = np.exp(scores - scores.max(), dtype=np.float64)
+    probabilities = likely / likely.sum()
+    leading = np.argsort(-probabilities)[:count]
+    return ImageClasses(tuple((model.classes[place], float(probabilities[place])) for place in leading))
 
 
 def _responses(

@@ -78,10 +78,14 @@ def decoded(values: np.ndarray | None) -> unit_results.DecodedFilter:
     return unit_results.DecodedFilter("f", "conv", 1, 3, 2, values, 0.5, b"png", FILTER_COLOR)
 
 
+LIKELY = unit_results.LikelyClass("cat", 0.75)
+COUNTS = {"cat": 5, "dog": 4, "fox": 3}
+
+
 def layer_colors(*, whole: bool) -> unit_results.LayerColors:
     colors = unit_results.UnitColors(0, FILTER_COLOR if whole else None, COLOR if whole else None)
     axes = (unit_results.ColorAxis(12.5, 3.0, 1.0),) if whole else ()
-    setting = AxisSetting(1, 6, 10, 1.0, 0) if whole else None
+    setting = AxisSetting(1, 6, 10, 1.0, 0, 9) if whole else None
     return unit_results.LayerColors(
         *("f", "conv", (colors,), axes, "" if whole else "too few", (1, 2) if whole else ()),
         np.ones(181 if whole else 0, np.float32),
@@ -96,7 +100,8 @@ def field(box: results.Box | None) -> unit_results.EmpiricalField:
 
 
 def segment(threshold: float | None) -> unit_results.UnitSegment:
-    return unit_results.UnitSegment("conv", 1, GRID, threshold, 2.5, 100, 0.25, BOX, 4, 2, b"png")
+    label = LabelShare("cat", 3, 0.75) if threshold else None
+    return unit_results.UnitSegment("conv", 1, GRID, threshold, 2.5, 100, 0.25, BOX, 4, 2, b"png", label=label)
 
 
 def steps() -> list[unit_results.MinimalImageStep]:
@@ -150,7 +155,7 @@ def sample_documents() -> dict[str, object]:
     bare = results.SearchResult((match(None, None),), "f", None)
     mapped = results.SearchResult((match(MAP, UNBOXED), match(UNBOXED, None)), "f", None)
     summary = add.Summary("default", 2, 1, 1, [add.Failure("x.png", "x", "NOT_AN_IMAGE", "no image")])
-    networks = [NetworkLabels("bundled", "conv", "f", [unit(0), unit(1, dead=True), unit(2, label="dog")], 0.5)]
+    networks = [NetworkLabels("bundled", "conv", "f", [unit(0), unit(1, dead=True), unit(2, label="dog")], 0.5, COUNTS)]
     feature_map = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
     vector = np.array([0.6, 0.8], np.float32)
     return {
@@ -179,7 +184,9 @@ def sample_documents() -> dict[str, object]:
         "field": documents.field(field(BOX)),
         "field of a dead unit": documents.field(field(None)),
         "segments": documents.segmentation(
-            "q.jpg", unit_results.Segmentation("f", (segment(0.5), segment(None)), (match(None, None),)), [PATH, None]
+            "q.jpg",
+            unit_results.Segmentation("f", (segment(0.5), segment(None)), (match(None, None),), (LIKELY,)),
+            [PATH, None],
         ),
         "minimal image": documents.minimal_image("q.jpg", steps(), PATH),
         "minimal image, the last step alone": documents.minimal_image("q.jpg", steps()[-1:], None),

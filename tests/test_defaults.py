@@ -1,5 +1,6 @@
 """What `--help` says of numbers that are left to the server is what the server takes."""
 
+from dataclasses import asdict
 from typing import get_args
 
 import pytest
@@ -8,7 +9,17 @@ from typer.main import get_command
 from whymatch.client.cli.app import app
 from whymatch.embed import InterActiveSetting
 from whymatch.explain import INTERACTIVE_PX, PredictionDifferenceSetting, SamplerKind
-from whymatch.explain.units import FIELD_IMAGES, LABEL_IMAGES, TOP_IMAGES, OccluderSetting, SegmentThreshold
+from whymatch.explain.units import (
+    FIELD_IMAGES,
+    LABEL_IMAGES,
+    SEGMENT_QUANTILE,
+    TOP_IMAGES,
+    AxisSetting,
+    ColorThresholds,
+    OccluderSetting,
+    SegmentThreshold,
+    SelectivitySetting,
+)
 from whymatch.server import explain_servicer, search_servicer
 from whymatch.server.wire import requests_shapes, requests_unit
 
@@ -42,13 +53,27 @@ SERVER = {
     ("units show", "top"): TOP_IMAGES,
     ("units show", "labels_of"): LABEL_IMAGES,
     ("units labels", "top"): LABEL_IMAGES,
+    ("units show", "quantile"): SEGMENT_QUANTILE,
     ("units colors", "top"): TOP_IMAGES,
+    ("units colors", "seed"): AxisSetting.seed,
+    **{
+        ("units colors", name): default
+        for setting in (ColorThresholds(), AxisSetting())
+        for name, default in asdict(setting).items()
+    },
+    **{("units filters", name): default for name, default in asdict(ColorThresholds()).items()},
+    **{
+        ("units colors", name): getattr(SelectivitySetting(), name)
+        for name in ("leading", "categories", "merge_distance", "max_pixels")
+    },
+    ("units colors", "colored_share"): SelectivitySetting.gray_share,
     ("units report", "labels_of"): LABEL_IMAGES,
     ("units receptive-field", "images"): FIELD_IMAGES,
     ("units receptive-field", "side_px"): OCCLUDER.side_px,
     ("units receptive-field", "stride_px"): OCCLUDER.stride_px,
     ("units receptive-field", "threshold"): OCCLUDER.threshold,
     ("units receptive-field", "seed"): OCCLUDER.seed,
+    ("units segment", "count"): requests_unit.SEGMENTED,
     ("units segment", "share"): SegmentThreshold.value,
     ("units minimal-image", "segments"): requests_unit.PARTS,
 }
@@ -57,7 +82,9 @@ OWN = {
     ("units report", "fields"),
     ("units report", "field_images"),
     ("units segment", "limit"),
+    ("units segment", "precision"),
     ("explain match", "cards"),
+    ("explain prediction-difference", "share"),
 }
 """Numbers that are no request's: 0 for none, or the command's own work."""
 CONNECTION = {"timeout"}

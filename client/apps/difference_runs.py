@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from whymatch.client.apps.progress import ProgressBar, progress_bar
 from whymatch.client.apps.talk import note
 from whymatch.client.draw.runs import DifferenceRun
+from whymatch.client.errors import InvalidArgument
 from whymatch.client.results import PredictionDifferenceExplanation
 
 if TYPE_CHECKING:
@@ -45,6 +46,15 @@ def follow(planned: PlannedRun, runs: list[DifferenceRun], draw: Callable[[Diffe
         watch = _Watch(planned, bar, draw)
         try:
             planned.ask(progress=watch)
+        except InvalidArgument as error:
+            if not planned.network or error.reason != "BAD_TARGET":
+                raise
+            raise InvalidArgument(
+                f"{planned.network}: {error}. Networks may name the same class differently; its number, or top1, can "
+                "be asked of several",
+                reason=error.reason,
+                request_id=error.request_id,
+            ) from None
         except KeyboardInterrupt:
             if watch.name:
                 note(f"stopped early; --resume {watch.name} continues from here")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from whymatch.client import results, unit_results
 from whymatch.client.apps.plain import Document, plain, record
+from whymatch.client.draw.unit_words import filter_classes
 from whymatch.client.provenance import provenance
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ _OfUnit = (
 )
 
 SETTING = ("window_px", "context_px", "sample_count", "stride_px")
+OF_PIXELS = ("kind", "image_count", "patch_count", "seed")
+"""What there is to say of a sampler of pixels; one of a layer has channels as well."""
 
 
 def origin(answer: results.Provenance | None) -> Document:
@@ -196,10 +199,11 @@ def prediction_difference(run: "DifferenceRun", one: results.DifferenceMap, over
         **steep,
         **record(explanation, "evaluations", "planned_evaluations"),
         "seed": sampler.seed if sampler else None,
-        "sampler": plain(sampler),
+        "sampler": plain(sampler) if run.layer or not sampler else record(sampler, *OF_PIXELS),
         **{name: getattr(explanation.setting, name, None) for name in SETTING},
         **record(explanation, "name", "model", "complete", "multiplied_share", "computed_whole"),
         **({"network": run.network} if run.network else {}),
+        **({"layer": run.layer} if run.layer else {}),
         **_file("overlay", overlay),
     }
 
@@ -252,6 +256,7 @@ def layer_colors(one: unit_results.LayerColors) -> Document:
         **record(one, "layer", "model", "axes", "no_axes", "histogram", "aic", "cut_deg", "axis_setting"),
         "curve": [{"threshold": threshold, "share": share} for threshold, share in one.curve],
         **record(one, "dead_count", "gray"),
+        **({"classes": filter_classes(one)} if one.axis_setting else {}),
         "units": [
             {"unit": unit.channel, "filter": plain(unit.filter), "color": plain(unit.selectivity)} for unit in one.units
         ],
@@ -279,6 +284,7 @@ def segmentation(image: str, found: unit_results.Segmentation, overlays: Sequenc
         "model": found.model,
         "segments": [_segment(one, file) for one, file in zip(found.segments, overlays, strict=True)],
         "matches": [record(match, "name", "label", "score") for match in found.matches],
+        "classes": plain(found.classes),
     }
 
 
@@ -310,7 +316,7 @@ def _top_image(top: unit_results.TopImage) -> Document:
 
 def _segment(one: unit_results.UnitSegment, overlay: Path | None) -> Document:
     numbers = record(one, "threshold", "maximum", "sampled_cells", "area_share", "responses")
-    return _unit(one) | numbers | _file("picture", overlay)
+    return _unit(one) | numbers | ({"label": plain(one.label)} if one.label else {}) | _file("picture", overlay)
 
 
 def _network(one: "NetworkLabels") -> Document:
@@ -318,6 +324,7 @@ def _network(one: "NetworkLabels") -> Document:
         **record(one, "network", "layer", "model"),
         "unit_count": len(one.units),
         "dead_count": one.dead_count,
+        "frequency_correlation": one.frequency_correlation,
         "units": [
             {"unit": unit.channel, "labels": plain(unit.labels), "images": unit.label_image_count} for unit in one.units
         ],

@@ -21,10 +21,11 @@ def fetch_cards(
     *,
     top_count: int | None = None,
     label_image_count: int | None = None,
+    segment_quantile: float | None = None,
     selectivity: SelectivitySetting | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[UnitCard]:
-    """Yield cards of units, with patches, colors and, where they can be decoded, filters.
+    """Yield cards of units, with patches, segments, colors and, where they can be decoded, filters.
 
     channels: empty for all of the layer.
     """
@@ -42,6 +43,8 @@ def fetch_cards(
         top_count=top_count,
         label_image_count=label_image_count,
         with_patches=True,
+        with_segments=True,
+        segment_quantile=segment_quantile,
         with_colors=True,
         selectivity=selectivity,
         progress=progress,

@@ -1,7 +1,9 @@
 """Which labels the units of a layer prefer, and which units detect a label, for one network or several side by side."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from whymatch.client.results import Provenance
 from whymatch.client.unit_results import UnitDescription
@@ -18,6 +20,8 @@ class NetworkLabels:
     units: Sequence[UnitDescription]
     precision: float
     """The least precision of a unit that detects a label."""
+    label_counts: Mapping[str, int]
+    """How many different images of the gallery have each label."""
 
     @property
     def provenance(self) -> Provenance | None:
@@ -35,13 +39,28 @@ class NetworkLabels:
         firsts = [(unit.channel, unit.labels[0].label, unit.labels[0].precision) for unit in self.units if unit.labels]
         return detectors(firsts, self.precision)
 
+    @property
+    def frequency_correlation(self) -> float | None:
+        """Pearson's correlation, over all labels of the gallery, of a label's images with the units that detect it.
+
+        None where one of the two is the same for all labels, or there are fewer than three labels.
+        """
+        found = self.detectors
+        images = np.array([*self.label_counts.values()], float)
+        units = np.array([len(found.get(label, ())) for label in self.label_counts], float)
+        if len(images) < 3 or np.ptp(images) == 0 or np.ptp(units) == 0:
+            return None
+        return float(np.corrcoef(images, units)[0, 1])
+
     def text(self) -> str:
         """Summarize the layer in one line."""
         detecting, labels = sum(map(len, self.detectors.values())), len(self.detectors)
         each = f", {detecting / labels:.1f} units each" if labels else ""
+        related = self.frequency_correlation
+        with_frequency = "" if related is None else f"; correlation with the label's number of images {related:.2f}"
         return (
             f"{self.network} {self.layer}: {detecting} of {len(self.units)} units detect {labels} labels{each}; "
-            f"{self.dead_count} are dead"
+            f"{self.dead_count} are dead{with_frequency}"
         )
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from whymatch.client.targets import PredictionTarget
 
 MAX_WINDOW_PX = 32
+MAX_TARGETS = 32
 ASKED = (
     "images",
     "targets",
@@ -35,6 +37,7 @@ ASKED = (
     "training_images",
     "refit",
     "sensitivity",
+    "layer",
     "also",
 )
 """The parameters that define an explanation, which --resume excludes."""
@@ -55,6 +58,13 @@ def known(samplers: list[str] | None) -> list[str] | None:
         if sampler not in get_args(SamplerKind):
             raise typer.BadParameter(f"{sampler!r}; take {', '.join(get_args(SamplerKind))}")
     return samplers
+
+
+def above_zero_to_one(value: float | None) -> float | None:
+    """Require a share."""
+    if value is not None and not 0 < value <= 1:
+        raise typer.BadParameter(f"{value:g}; take more than 0 and at most 1")
+    return value
 
 
 def png(file: Path | None) -> Path | None:
@@ -83,7 +93,8 @@ def explain_prediction_difference(
             "--target",
             metavar="TARGET",
             help="What to explain; may be given repeatedly: class:NAME, a class's probability; score:NAME, its score "
-            "before softmax; unit:LAYER/CHANNEL, a feature map, or unit:LAYER/CHANNEL@ROW,COLUMN, one unit of it; "
+            "before softmax; unit:LAYER/CHANNEL, a feature map, unit:LAYER/FIRST-LAST, several, or "
+            "unit:LAYER/CHANNEL@ROW,COLUMN, one unit of it; "
             "similarity:IMAGE; evidence:LABEL or evidence-image:NAME, its probability among the neighbors. The NAME of "
             "a class may be top1, top2 and so on.",
             show_default=False,
@@ -172,7 +183,22 @@ def explain_prediction_difference(
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="Also return the sensitivity map, the size of the gradient.")
     ] = False,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAYER",
+            help="Replace the cells of this layer, not the pixels of the image. Window, context and stride are then in "
+            "cells: 1, window + 2 and 1, unless given. Every target must depend on the layer.",
+        ),
+    ] = None,
     maps: Maps = None,
+    share: Annotated[
+        float,
+        typer.Option(callback=above_zero_to_one, metavar="SHARE", help="How much of a map the sheet's mask shows."),
+    ] = 0.05,
+    by_target: Annotated[
+        bool, typer.Option("--by-target", help="Order the sheet by target, not by image: a feature map over images.")
+    ] = False,
     live: Annotated[
         Path | None,
         typer.Option(
@@ -225,8 +251,9 @@ def explain_prediction_difference(
             "batch_size": batch_size,
             "training_image_count": training_images,
             "with_sensitivity": sensitivity,
+            "layer": layer,
         }
-        named = [read(word) for word in targets or ()]
+        named = [target for word in targets or () for target in read(word)]
         kinds = cast("list[SamplerKind | None]", samplers or [None])
         sizes_px: list[int | None] = [*windows] if windows else [None]
         settings = list(itertools.product(kinds, sizes_px))
@@ -234,7 +261,7 @@ def explain_prediction_difference(
             clients = by_network([client, *(connect_to(address, context) for address in also)])
         calls = planned(clients, images or [], named, settings, context_px, refit, options)
     runs: list[DifferenceRun] = []
-    draw = functools.partial(write_live, file=live) if live else None
+    draw = functools.partial(write_live, file=live, share=share) if live else None
     try:
         for call in calls:
             follow(call, runs, draw)
@@ -242,7 +269,7 @@ def explain_prediction_difference(
         for run in {run.network: run for run in runs}.values():
             say_who_answered(clients[run.network], run.explanation.provenance)
         if runs:
-            show(runs, maps, json, several=len(calls) > 1)
+            show(runs, maps, json, several=len(calls) > 1, share=share, by_target=by_target)
 
 
 def require_what_to_do(
@@ -258,12 +285,19 @@ def require_what_to_do(
         )
 
 
-def read(word: str) -> "PredictionTarget":
-    """Parse the value of --target."""
+def read(word: str) -> "list[PredictionTarget]":
+    """Parse the value of --target; unit:LAYER/FIRST-LAST names several."""
     from whymatch.client import read_target
 
+    units = re.fullmatch(r"(unit:.+/)([0-9]{1,9})-([0-9]{1,9})", word)
+    words = [word]
+    if units:
+        first, last = int(units[2]), int(units[3])
+        if not first <= last < first + MAX_TARGETS:
+            raise typer.BadParameter(f"--target {word!r}: give 1 to {MAX_TARGETS} channels, the first one first")
+        words = [f"{units[1]}{channel}" for channel in range(first, last + 1)]
     try:
-        return read_target(word)
+        return [read_target(each) for each in words]
     except ValueError as error:
         raise typer.BadParameter(f"--target {error}") from None
 
@@ -317,7 +351,9 @@ def planned(
     return calls
 
 
-def show(runs: "list[DifferenceRun]", folder: Path | None, json: bool, *, several: bool) -> None:
+def show(
+    runs: "list[DifferenceRun]", folder: Path | None, json: bool, *, several: bool, share: float, by_target: bool
+) -> None:
     """Write the pictures into `folder`, if given, and print the results, those of several calls as a list."""
     from whymatch.client.apps import documents
     from whymatch.client.draw.runs import each_map
@@ -327,7 +363,7 @@ def show(runs: "list[DifferenceRun]", folder: Path | None, json: bool, *, severa
     if folder:
         from whymatch.client.draw.differences import write_maps
 
-        overlays = write_maps(runs, folder)
+        overlays = write_maps(runs, folder, share=share, by_target=by_target)
         note(folder / "sheet.png")
     if json:
         found = [

@@ -28,7 +28,7 @@ def report(
     ] = None,
     units: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="How many units of each layer get a page.", show_default="all"),
+        typer.Option(min=1, metavar="N", help="How many units of each layer to look at, evenly.", show_default="all"),
     ] = None,
     fields: Annotated[
         int, typer.Option(min=0, max=100, metavar="N", help="How many of these units to find the receptive field of.")
@@ -43,7 +43,7 @@ def report(
             max=1000,
             metavar="N",
             help="How many top images of a unit to count labels over.",
-            show_default="60, or as many as there are",
+            show_default="60, or as many as the most frequent label has",
         ),
     ] = None,
 ) -> None:

@@ -1,5 +1,7 @@
 """The commands `units show`, `labels`, `filters`, `colors`, `receptive-field`, `segment` and `minimal-image`."""
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,12 +12,17 @@ from whymatch.client.apps.talk import note
 from whymatch.client.cli import unit_report
 from whymatch.client.cli.connection import connect_to, with_client
 from whymatch.client.cli.groups import Group
-from whymatch.client.cli.options import Json, OneImage, either_source, whole_number
+from whymatch.client.cli.options import Json, OneImage, content_of, either_source, whole_number
+from whymatch.client.cli.unit_options import axis_setting, color_thresholds, selectivity_setting, with_settings
 
 if TYPE_CHECKING:
-    from whymatch.client import Client
+    from PIL.Image import Image
+
+    from whymatch.client import AxisSetting, Client, ColorThresholds, SelectivitySetting
     from whymatch.client.apps.unit_labels import NetworkLabels
 
+CLASSES = 5
+"""How many classes come with detectors."""
 app = typer.Typer(
     cls=Group, help="Show what the network's units, the channels of its layers, respond to.", no_args_is_help=True
 )
@@ -37,7 +44,6 @@ def below_one(value: float | None) -> float | None:
 
 Layer = Annotated[str, typer.Argument(metavar="LAYER", help="A layer by name; `whymatch layers` lists them.")]
 Unit = Annotated[int, typer.Argument(min=0, metavar="UNIT", help="A channel of the layer, from 0.")]
-Units = Annotated[list[int], typer.Argument(min=0, metavar="UNIT", help="Channels of the layer, from 0.")]
 SomeUnits = Annotated[
     list[int] | None,
     typer.Argument(min=0, metavar="UNIT", help="Channels of the layer, from 0; all if none are given."),
@@ -50,7 +56,7 @@ LabelsOf = Annotated[
         max=1000,
         metavar="N",
         help="How many top images of a unit to count labels over.",
-        show_default="60, or as many as there are",
+        show_default="60, or as many as the most frequent label has",
     ),
 ]
 Seed = Annotated[
@@ -74,18 +80,36 @@ def show(
         ),
     ] = None,
     labels_of: LabelsOf = None,
+    quantile: Annotated[
+        float | None,
+        typer.Option(
+            callback=below_one,
+            metavar="SHARE",
+            help="Segments begin at this quantile of the unit's responses over all cells of the gallery's images.",
+            show_default="0.995",
+        ),
+    ] = None,
     pictures: Pictures = None,
     json: Json = False,
 ) -> None:
     """Show what a unit responds to: top images, labels, colors, decoded filter, theoretical receptive field.
 
-    The first call reads all images of the gallery, later calls only new ones. --pictures writes a card.
+    The first call reads all images of the gallery, later calls only new ones. --pictures writes a card, with the top
+    images segmented by the unit.
     """
     from whymatch.client.apps import documents
     from whymatch.client.apps.unit_cards import fetch_cards
 
     with unit_bar(layer) as progress:
-        [card] = fetch_cards(client, layer, [unit], top_count=top, label_image_count=labels_of, progress=progress)
+        [card] = fetch_cards(
+            client,
+            layer,
+            [unit],
+            top_count=top,
+            label_image_count=labels_of,
+            segment_quantile=quantile,
+            progress=progress,
+        )
     file = None
     if pictures:
         from whymatch.client.draw.folder import clear_pictures
@@ -124,6 +148,10 @@ def labels(
             "given repeatedly.",
         ),
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, metavar="FILE", help="Draw the number of units that detect each label as bars."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """List the labels that units of a layer detect, with the units; several networks stand side by side."""
@@ -135,6 +163,14 @@ def labels(
         address, _, other_layer = other.partition("=")
         with connect_to(address, context) as other_client:
             networks.append(labels_of_layer(other_client, other_layer or layer, top, precision))
+    if plot:
+        from whymatch.client.draw.detector_bars import detector_bars
+        from whymatch.client.draw.saving import save_png
+
+        counts = [{label: len(units) for label, units in one.detectors.items()} for one in networks]
+        words = [one.text() for one in networks]
+        save_png(detector_bars([*zip(words, counts, strict=True)]), plot, None)
+        note(plot)
     if json:
         documents.print_document(documents.labels(networks, precision) | documents.origin(None))
         return
@@ -147,9 +183,11 @@ def labels(
 
 @app.command("filters")
 @with_client
+@with_settings(thresholds=color_thresholds)
 def filters(
     client: "Client",
     layer: Layer,
+    thresholds: "ColorThresholds",
     units: SomeUnits = None,
     values: Annotated[bool, typer.Option("--values", help="Also return the numbers (requires --json).")] = False,
     pictures: Pictures = None,
@@ -162,7 +200,9 @@ def filters(
     if values and not json:
         raise typer.BadParameter("--values requires --json, which prints them")
     with unit_bar(layer) as progress:
-        found = list(client.units.filters(layer, units or [], with_values=values, progress=progress))
+        found = list(
+            client.units.filters(layer, units or [], with_values=values, thresholds=thresholds, progress=progress)
+        )
     files: list[Path | None] = [None] * len(found)
     if pictures:
         from whymatch.client.draw.units import write_filters
@@ -181,9 +221,13 @@ def filters(
 
 @app.command("colors")
 @with_client
+@with_settings(thresholds=color_thresholds, axis=axis_setting, patches=selectivity_setting)
 def colors(
     client: "Client",
     layers: Annotated[list[str], typer.Argument(metavar="LAYER", help="Layers by name; `whymatch layers` lists them.")],
+    thresholds: "ColorThresholds",
+    axis: "AxisSetting",
+    patches: "SelectivitySetting",
     axes: Annotated[bool, typer.Option("--axes/--no-axes", help="Decode all filters, and look for color axes.")] = True,
     selectivity: Annotated[
         bool, typer.Option("--selectivity/--no-selectivity", help="Measure the selectivity of all units.")
@@ -192,6 +236,7 @@ def colors(
         int | None,
         typer.Option(min=1, max=100, metavar="N", help="How many top images of a unit to measure.", show_default="9"),
     ] = None,
+    seed: Seed = None,
     pictures: Pictures = None,
     json: Json = False,
 ) -> None:
@@ -206,13 +251,21 @@ def colors(
         with unit_bar(layer) as progress:
             found.append(
                 client.units.layer_colors(
-                    layer, with_axes=axes, with_selectivity=selectivity, top_count=top, progress=progress
+                    layer,
+                    with_axes=axes,
+                    with_selectivity=selectivity,
+                    top_count=top,
+                    thresholds=thresholds,
+                    axes=replace(axis, seed=seed),
+                    selectivity=replace(patches, seed=seed),
+                    progress=progress,
                 )
             )
     if pictures:
+        from whymatch.client.apps.unit_classes import write_class_sheets
         from whymatch.client.draw.unit_plots import write_plots
 
-        for file in write_plots(found, pictures):
+        for file in [*write_plots(found, pictures), *write_class_sheets(client, found, pictures)]:
             note(file)
     if json:
         rows = [documents.layer_colors(one) for one in found]
@@ -283,7 +336,38 @@ def segment(
     client: "Client",
     image: OneImage,
     layer: Layer,
-    units: Units,
+    units: Annotated[
+        list[int] | None,
+        typer.Argument(
+            min=0, metavar="UNIT", help="Channels of the layer, from 0; without any, those that respond most."
+        ),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            metavar="N",
+            help="Without units: how many to choose at most.",
+            show_default="6, with --detectors 100",
+        ),
+    ] = None,
+    detectors: Annotated[
+        bool,
+        typer.Option(
+            "--detectors",
+            help="Choose the units that detect a label and respond here; adds classes and, with --pictures, "
+            "detectors.png, which names the labels.",
+        ),
+    ] = False,
+    precision: Annotated[
+        float,
+        typer.Option(
+            callback=share_of_maximum,
+            metavar="SHARE",
+            help="With --detectors: a unit detects a label if at least this share of its top images have it.",
+        ),
+    ] = 0.5,
     share: Annotated[
         float | None,
         typer.Option(
@@ -308,39 +392,50 @@ def segment(
     pictures: Pictures = None,
     json: Json = False,
 ) -> None:
-    """Segment an image by the responses of units."""
-    from whymatch.client.apps import documents
-    from whymatch.client.draw.units import segment_lines, write_segments
+    """Segment an image by the responses of units: of those named, or of those that respond to it most.
 
+    --detectors shows the objects in an image: where units respond that detect a label, and which.
+    """
+    from whymatch.client.apps import documents
+    from whymatch.client.draw.units import segmentation_lines, write_segments
+
+    if units and (detectors or count is not None):
+        raise typer.BadParameter("--detectors and --count choose units; leave out those that are named")
     if share is not None and quantile is not None:
         raise typer.BadParameter("--share and --quantile exclude each other")
     with unit_bar(layer) as progress:
         found = client.units.segment(
             either_source(image),
             layer,
-            units,
+            units or [],
+            unit_limit=count or (100 if detectors else None),
+            detector_precision=precision if detectors else None,
             share=share,
             quantile=quantile,
             match_limit=limit,
+            class_limit=CLASSES if detectors else 0,
             overlays=pictures is not None,
             progress=progress,
         )
     files: list[Path | None] = [None] * len(found.segments)
     if pictures:
         files = [*write_segments(found.segments, pictures, found.provenance)]
-        note(pictures / "sheet.png")
+        note(pictures / ("detectors.png" if detectors else "sheet.png"))
+    if pictures and detectors:
+        from whymatch.client.draw.detectors import write_detectors
+
+        write_detectors(picture_of(client, image), found, pictures)
     if json:
         documents.print_document(documents.segmentation(image, found, files) | documents.origin(found.provenance))
         return
-    for one in found.segments:
-        print("; ".join(segment_lines(one)))
+    print("\n".join(segmentation_lines(found)))
     if not any(one.area_share for one in found.segments):
         note(
-            f"none of these units reaches its threshold in the image; whymatch units show {layer} UNIT says what one "
-            f"responds to, whymatch units labels {layer} which of them detect a label"
+            "none of these units reaches its threshold in the image; leave them out for those that respond most, or "
+            "ask for --detectors, the units that detect a label"
+            if units
+            else "no unit that detects a label responds to this image"
         )
-    for match in found.matches:
-        print(f"{match.score:.4f}\t{match.label}\t{match.name}")
 
 
 @app.command("minimal-image")
@@ -412,10 +507,21 @@ def minimal_image(
     for step in steps[:-1]:
         print(f"{step.segments_left} parts, {step.area_share:.1%} of the image: {step.value:.4f}")
     last = steps[-1]
-    print(f"minimal: {last.area_share:.1%} of the image is enough for {last.prediction} ({last.value:.4f})")
+    held = "the match" if kind == "match" else "the class"
+    value = "similarity" if kind == "match" else "probability"
+    print(
+        f"minimal: {last.area_share:.1%} of the image is enough for {held} {last.prediction} ({value} {last.value:.4f})"
+    )
 
 
 app.command("report")(unit_report.report)
+
+
+def picture_of(client: "Client", image: str) -> "Image":
+    """Return the picture of a file, or of a stored image."""
+    from whymatch.client.draw.decode import decode
+
+    return decode(content_of(client, either_source(image)))
 
 
 def labels_of_layer(client: "Client", layer: str, top: int | None, precision: float) -> "NetworkLabels":
@@ -425,4 +531,6 @@ def labels_of_layer(client: "Client", layer: str, top: int | None, precision: fl
     model = client.model()
     with unit_bar(f"{model.backbone} {layer}") as progress:
         units = list(client.units.describe(layer, top_count=1, label_image_count=top, progress=progress))
-    return NetworkLabels(model.backbone, layer, model.fingerprint, units, precision)
+    contents = {image.content_sha256: image.label for image in reversed([*client.list()])}  # of equals the first
+    counts = Counter(label for label in contents.values() if label)
+    return NetworkLabels(model.backbone, layer, model.fingerprint, units, precision, counts)

@@ -1,10 +1,11 @@
 """A chart with two axes as a picture, drawn with Pillow alone."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageChops, ImageDraw
 
 from whymatch.client.draw.tiles import font, side_by_side
 
@@ -15,6 +16,8 @@ FINE = 3
 """Lines are drawn this many times as large and shrunk, which smooths them."""
 GRID, INK = "#e3e6ea", "#222222"
 KEY_ROW_PX = 24
+SLANT_DEG = 35
+"""Of words that are too wide for their place."""
 
 Points = Sequence[tuple[float, float]]
 Word = Callable[[float], str]
@@ -57,16 +60,32 @@ class Chart:
         picture = self._image.resize((WIDTH_PX, HEIGHT_PX), Image.Resampling.LANCZOS)
         draw = ImageDraw.Draw(picture)
         draw.text((LEFT_PX, 14), title, fill=INK, font=font(17))
-        for x in self._x_ticks:
-            draw.text((self._x(x), BOTTOM_PX + 8), x_word(x), fill=INK, font=font(14), anchor="mt")
         for y in self._y_ticks:
             draw.text((LEFT_PX - 8, self._y(y)), y_word(y), fill=INK, font=font(14), anchor="rm")
-        draw.text(((LEFT_PX + RIGHT_PX) / 2, BOTTOM_PX + 34), x_label, fill=INK, font=font(15), anchor="mt")
         panel = _key_panel(key)
-        if key_beside:
-            return side_by_side([picture, panel])
-        picture.paste(panel, (RIGHT_PX - 8 - panel.width, BOTTOM_PX - 10 - panel.height))
-        return picture
+        if not key_beside:
+            picture.paste(panel, (RIGHT_PX - 8 - panel.width, BOTTOM_PX - 10 - panel.height))
+        picture = self._with_words(picture, x_label, x_word)
+        return side_by_side([picture, panel]) if key_beside else picture
+
+    def _with_words(self, picture: Image.Image, x_label: str, x_word: Word) -> Image.Image:
+        """Write the words of the horizontal axis, aslant where they are wider than what lies between two ticks."""
+        words = [_word_picture(x_word(x)) for x in self._x_ticks]
+        places = [self._x(x) for x in self._x_ticks]
+        between = min((right - left for left, right in itertools.pairwise(places)), default=RIGHT_PX - LEFT_PX)
+        slanted = max(word.width for word in words) > between - 6
+        if slanted:
+            words = [word.rotate(SLANT_DEG, Image.Resampling.BICUBIC, expand=True, fillcolor="white") for word in words]
+        lefts = [round(x - word.width * (1 if slanted else 0.5)) for x, word in zip(places, words, strict=True)]
+        margin = max(0, -min(lefts))
+        lowest = BOTTOM_PX + 8 + max(word.height for word in words)
+        whole = Image.new("RGB", (picture.width + margin, max(picture.height, lowest + 36)), "white")
+        whole.paste(picture, (margin, 0))
+        for left, word in zip(lefts, words, strict=True):
+            whole.paste(word, (margin + left, BOTTOM_PX + 8), ImageChops.invert(word.convert("L")))
+        middle = (margin + (LEFT_PX + RIGHT_PX) / 2, lowest + 8)
+        ImageDraw.Draw(whole).text(middle, x_label, fill=INK, font=font(15), anchor="mt")
+        return whole
 
     def _x(self, value: float) -> float:
         return LEFT_PX + (value - self._low_x) / (self._high_x - self._low_x) * (RIGHT_PX - LEFT_PX)
@@ -90,6 +109,12 @@ def round_step(length: float) -> float:
     rough = length / 6
     power = 10.0 ** math.floor(math.log10(rough))
     return power * next(factor for factor in (1, 2, 5, 10) if factor * power >= rough)
+
+
+def _word_picture(word: str) -> Image.Image:
+    picture = Image.new("RGB", (max(1, math.ceil(font(14).getlength(word))), 18), "white")
+    ImageDraw.Draw(picture).text((0, 9), word, fill=INK, font=font(14), anchor="lm")
+    return picture
 
 
 def _key_panel(key: Sequence[Entry]) -> Image.Image:

@@ -64,7 +64,15 @@ def _draw_region(picture: Image.Image, region: Region, scale: Pixels, color: str
         case Point(x, y):
             _cross(picture, x * scale[0], y * scale[1], color)
         case Mask(image):
-            _outline_mask(picture, image_bytes(image), color)
+            outline_mask(picture, read_mask(image_bytes(image)), color)
+
+
+def outline_mask(picture: Image.Image, mask: Image.Image, color: str) -> None:
+    """Draw the rim of a mask, white inside, of whatever size."""
+    mask = mask.resize(picture.size).point([255 * (value > 127) for value in range(256)])
+    rim = ImageChops.subtract(mask.filter(ImageFilter.MaxFilter(3)), mask.filter(ImageFilter.MinFilter(3)))
+    picture.paste("black", mask=rim.filter(ImageFilter.MaxFilter(3)))
+    picture.paste(color, mask=rim)
 
 
 def _rectangle(picture: Image.Image, first: Pixels, last: Pixels, *, color: str) -> None:
@@ -89,13 +97,6 @@ def _cross(picture: Image.Image, x: float, y: float, color: str) -> None:
     for width, fill, arm in ((6, "black", 10), (2, color, 9)):
         draw.line((x - arm, y, x + arm, y), fill=fill, width=width)
         draw.line((x, y - arm, x, y + arm), fill=fill, width=width)
-
-
-def _outline_mask(picture: Image.Image, content: bytes, color: str) -> None:
-    mask = read_mask(content).resize(picture.size).point([255 * (value > 127) for value in range(256)])
-    rim = ImageChops.subtract(mask.filter(ImageFilter.MaxFilter(3)), mask.filter(ImageFilter.MinFilter(3)))
-    picture.paste("black", mask=rim.filter(ImageFilter.MaxFilter(3)))
-    picture.paste(color, mask=rim)
 
 
 @functools.lru_cache(maxsize=4)  # one mask is drawn on every tile of a sheet

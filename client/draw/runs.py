@@ -32,6 +32,11 @@ class DifferenceRun:
         return " ".join(filter(None, [self.image or self.explanation.name, self.network]))
 
     @property
+    def layer(self) -> str:
+        """Whose cells are taken as unknown; empty for the pixels."""
+        return self.explanation.setting.layer if self.explanation.setting else ""
+
+    @property
     def progress(self) -> str:
         """The progress in words."""
         explanation = self.explanation
@@ -44,9 +49,14 @@ class DifferenceRun:
         if setting is None or sampler is None:
             return ""
         sizes = f"k = {setting.window_px}, l = {setting.context_px}, S = {setting.sample_count}"
-        return f"{sampler.kind}, {sizes}, stride = {setting.stride_px}, seed = {sampler.seed}"
+        cells = f"cells of {setting.layer}, " if setting.layer else ""
+        if sampler.channel_count:
+            cells += f"{sampler.channel_count} principal channels ({sampler.variance_share:.0%} of the variance), "
+        return f"{cells}{sampler.kind}, {sizes}, stride = {setting.stride_px}, seed = {sampler.seed}"
 
 
-def each_map(runs: Iterable[DifferenceRun]) -> list[tuple[DifferenceRun, DifferenceMap]]:
-    """Return all maps in order, each with the run that it is of."""
-    return [(run, one) for run in runs for one in run.explanation.maps]
+def each_map(runs: Iterable[DifferenceRun], *, by_target: bool = False) -> list[tuple[DifferenceRun, DifferenceMap]]:
+    """Return all maps, each with the run that it is of, a run after the other, or a target after the other."""
+    numbered = [(number, run, one) for run in runs for number, one in enumerate(run.explanation.maps)]
+    ordered = sorted(numbered, key=lambda each: each[0]) if by_target else numbered
+    return [(run, one) for _, run, one in ordered]

@@ -101,6 +101,6 @@ def selectivity_plot(layers: Sequence[tuple[str, Curve]]) -> Image.Image:
     title = "Units that are selective for colors"
 
     def word(place: float) -> str:
-        return shown[round(place) - 1][0][-14:]
+        return shown[round(place) - 1][0]
 
     return chart.picture(title, "layers", word, "{:.0%}".format, key, key_beside=True)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from whymatch.client.unit_results import ColorSelectivity, DecodedFilter, LayerColors, UnitDescription
 
-COLORS = ("single", "double", "multiple")
+ROWS = ("single-color", "double-color", "multiple-color", "black-white")
 CLASSES = ("aligned centered", "aligned shifted", "dispersed")
+"""Rows and columns of the paper's table 2; filters of more than two colors and black-white ones have rows of their own.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,13 +91,19 @@ def color_lines(one: LayerColors) -> list[str]:
     return lines
 
 
+def filter_classes(one: LayerColors) -> dict[str, dict[str, list[int]]]:
+    """Return the paper's table 2: the channels of a layer by row and column."""
+    found: dict[str, dict[str, list[int]]] = {row: {kind: [] for kind in CLASSES} for row in ROWS}
+    for unit in one.units:
+        if (color := unit.filter) and color.content == "varied":
+            row = "black-white" if color.tone == "black-white" else f"{color.colors}-color"
+            kind = color.alignment if color.alignment == "dispersed" else f"aligned {color.position}"
+            found[row][kind].append(unit.channel)
+    return found
+
+
 def class_table(one: LayerColors) -> Sequence[tuple[str, ...]]:
-    """Return the paper's table 2 as counts of units, with a row for each number of colors and for the other filters."""
-    filters = [unit.filter for unit in one.units if unit.filter]
-    varied = [each for each in filters if each.content == "varied"]
-    kinds = (each.alignment if each.alignment == "dispersed" else f"aligned {each.position}" for each in varied)
-    counts = Counter(zip((each.colors for each in varied), kinds, strict=True))
-    rows = [(f"{colors}-color", *(str(counts[colors, kind]) for kind in CLASSES)) for colors in COLORS]
-    plain = Counter(each.content for each in filters if each.content != "varied")
-    tones = Counter(each.tone for each in varied)
-    return [("", *CLASSES), *rows, *((kind, str(count)) for kind, count in sorted((plain + tones).items()))]
+    """Return the paper's table 2 as counts of units, and a row for each content of the other filters."""
+    rows = [(row, *(str(len(units)) for units in kinds.values())) for row, kinds in filter_classes(one).items()]
+    plain = Counter(unit.filter.content for unit in one.units if unit.filter and unit.filter.content != "varied")
+    return [("", *CLASSES), *rows, *((kind, str(count)) for kind, count in sorted(plain.items()))]

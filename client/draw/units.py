@@ -17,6 +17,7 @@ from whymatch.client.unit_results import (
     DecodedFilter,
     EmpiricalField,
     MinimalImageStep,
+    Segmentation,
     UnitSegment,
 )
 
@@ -87,10 +88,13 @@ def write_sheet(sheet: Image.Image, folder: Path, provenance: Provenance | None)
 
 
 def card_picture(card: UnitCard, note: str = "") -> Image.Image:
-    """Return the card of a unit: patches of its top images, its decoded filter, its colors and labels."""
+    """Return the card of a unit: patches and segments of its top images, its decoded filter, colors and labels."""
     unit = card.unit
     patches = [_captioned(top.patch(), PATCH, f"{top.response:.4g}") for top in unit.top_images if top.patch_png]
-    left = [_grid(patches, PATCHES_IN_ROW)] if patches else [text_panel(["no image makes it respond"], PANEL_PX)]
+    left = [text_panel(["what it sees"], 3 * PATCH[0]), _grid(patches, PATCHES_IN_ROW)] if patches else []
+    segments = [_captioned(top.segment(), PATCH, top.label) for top in unit.top_images if top.segment_png]
+    middle = [text_panel(["its segments"], 3 * PATCH[0]), _grid(segments, PATCHES_IN_ROW)] if segments else []
+    seen = [stacked(column) for column in (left, middle) if column]
     right = [text_panel(_facts(card), PANEL_PX)]
     if card.filter:
         right.append(_captioned_lines(card.filter.picture(), FILTER, ["decoded filter:", filter_words(card.filter)]))
@@ -103,7 +107,7 @@ def card_picture(card: UnitCard, note: str = "") -> Image.Image:
             bars_panel(rows, PANEL_PX),
         ]
     title = text_panel([f"{unit.layer} / {unit.channel}", *filter(None, [note])], PANEL_PX)
-    return framed(stacked([title, side_by_side([stacked(left), stacked(right)])]))
+    return framed(stacked([title, side_by_side([*seen, stacked(right)])]))
 
 
 def color_panel(color: ColorSelectivity) -> Image.Image:
@@ -160,16 +164,26 @@ def field_lines(one: EmpiricalField) -> list[str]:
 def segment_sheet(segments: Sequence[UnitSegment]) -> Image.Image:
     """Return the segments of an image side by side."""
     tiles = [_captioned_lines(one.overlay(), PICTURE, segment_lines(one)) for one in segments if one.overlay_png]
-    return framed(_grid(tiles, 3))
+    return framed(_grid(tiles or [text_panel(["no unit responds"], PANEL_PX)], 3))
+
+
+def segmentation_lines(found: Segmentation) -> list[str]:
+    """Return a line for each segment, class and match."""
+    return [
+        *("; ".join(segment_lines(one)) for one in found.segments),
+        *(f"{one.probability:.1%}\t{one.class_name}" for one in found.classes),
+        *(f"{match.score:.4f}\t{match.label}\t{match.name}" for match in found.matches),
+    ]
 
 
 def segment_lines(one: UnitSegment) -> list[str]:
     """Describe the threshold and the size of a segment."""
     if one.threshold is None:
         return [f"{one.layer} / {one.channel}: dead", "no segment"]
+    label = f"{one.label.label} ({one.label.precision:.0%}), " if one.label else ""
     return [
-        f"{one.layer} / {one.channel}: {one.area_share:.0%} of the image",
-        f"from {one.threshold:.3g} on, of at most {one.maximum:.3g} in the gallery",
+        f"{one.layer} / {one.channel}: {label}{one.area_share:.0%} of the image",
+        f"up to {float(one.responses.max()):.3g}, from {one.threshold:.3g} on; {one.maximum:.3g} in the gallery",
     ]
 
 

@@ -81,10 +81,17 @@ def _target(message: explain_service_pb2.PredictionTarget) -> targets.Prediction
 
 
 def _patch_sampler(message: explain_service_pb2.PatchSampler) -> results.PatchSampler:
-    return results.PatchSampler(message.kind, message.image_count, message.patch_count, message.seed)
+    return results.PatchSampler(
+        message.kind,
+        message.image_count,
+        message.patch_count,
+        message.seed,
+        message.channel_count,
+        message.variance_share,
+    )
 
 
 def _setting(message: explain_service_pb2.PredictionDifferenceSetting) -> results.PredictionDifferenceSetting:
     return results.PredictionDifferenceSetting(
-        message.window_px, message.context_px, message.sample_count, message.stride_px
+        message.window_px, message.context_px, message.sample_count, message.stride_px, message.layer
     )

@@ -52,13 +52,15 @@ def description(answer: pb.DescribeUnitsResponse) -> unit_results.UnitDescriptio
                 cell=(top.cell.row, top.cell.column),
                 box=answers_shapes.box(top.box),
                 patch_png=top.patch_png,
+                segment_png=top.segment_png,
             )
             for top in message.top_images
         ),
-        labels=tuple(unit_results.LabelShare(one.label, one.image_count, one.precision) for one in message.labels),
+        labels=tuple(map(_label_share, message.labels)),
         label_image_count=message.label_image_count,
         receptive_field=_theoretical(message.receptive_field),
         color=_selectivity(message.color) if message.HasField("color") else None,
+        layer_unit_count=message.layer_unit_count,
         provenance=answers_shapes.provenance(answer),
     )
 
@@ -138,6 +140,11 @@ def segmentation(answers: Sequence[pb.SegmentUnitsResponse]) -> unit_results.Seg
         model=answers[-1].model if answers else "",
         segments=tuple(_segment(answer.segment) for answer in answers if answer.HasField("segment")),
         matches=tuple(answers_search.match(match) for answer in answers for match in answer.matches.matches),
+        classes=tuple(
+            unit_results.LikelyClass(one.class_name, one.probability)
+            for answer in answers
+            for one in answer.classes.classes
+        ),
         provenance=answers_shapes.provenance(answers[-1]) if answers else None,
     )
 
@@ -156,6 +163,7 @@ def _segment(message: pb.UnitSegment) -> unit_results.UnitSegment:
         height_px=message.height_px,
         mask_png=message.mask_png,
         overlay_png=message.overlay_png,
+        label=_label_share(message.label) if message.HasField("label") else None,
     )
 
 
@@ -177,6 +185,10 @@ def minimal_image_step(answer: pb.FindMinimalImageResponse) -> unit_results.Mini
         picture_png=message.picture_png,
         provenance=answers_shapes.provenance(answer),
     )
+
+
+def _label_share(message: pb.LabelShare) -> unit_results.LabelShare:
+    return unit_results.LabelShare(message.label, message.image_count, message.precision)
 
 
 def _without_gallery(prediction: str) -> str:

@@ -37,6 +37,7 @@ def prediction_difference(
     training_image_count: int | None,
     refit_sampler: bool,
     with_sensitivity: bool,
+    layer: str | None,
     overlays: bool | int,
 ) -> DifferenceRequest:
     """Ask what each part of an image is worth."""
@@ -57,6 +58,7 @@ def prediction_difference(
         training_image_count=training_image_count,
         refit_sampler=refit_sampler,
         with_sensitivity=with_sensitivity,
+        layer=layer or "",
         overlays=requests_shapes.overlay_options(overlays),
     )
 

@@ -25,6 +25,8 @@ def describe(
     top_count: int | None,
     label_image_count: int | None,
     with_patches: bool,
+    with_segments: bool,
+    segment_quantile: float | None,
     with_colors: bool,
     selectivity: SelectivitySetting | None,
 ) -> pb.DescribeUnitsRequest:
@@ -36,6 +38,8 @@ def describe(
         top_count=top_count,
         label_image_count=label_image_count,
         with_patches=with_patches,
+        with_segments=with_segments,
+        segment_quantile=segment_quantile,
         with_colors=with_colors,
         selectivity=_setting(pb.SelectivitySetting, selectivity),
     )
@@ -55,6 +59,7 @@ def filters(
 
 def layer_colors(
     layer: str,
+    channels: Sequence[int],
     gallery: str,
     *,
     with_axes: bool,
@@ -68,6 +73,7 @@ def layer_colors(
     return pb.DescribeLayerColorsRequest(
         parent=requests_shapes.gallery_path(gallery),
         layer=layer,
+        channels=_channels(channels),
         with_axes=with_axes,
         with_selectivity=with_selectivity,
         top_count=top_count,
@@ -95,9 +101,12 @@ def segment(
     channels: Sequence[int],
     gallery: str,
     *,
+    unit_limit: int | None,
+    detector_precision: float | None,
     share: float | None,
     quantile: float | None,
     match_limit: int,
+    class_limit: int,
     overlays: bool | int,
 ) -> pb.SegmentUnitsRequest:
     """Ask where in an image units respond."""
@@ -108,7 +117,10 @@ def segment(
         image=requests_shapes.image_source(image, gallery),
         layer=layer,
         channels=_channels(channels),
+        unit_limit=unit_limit,
+        detector_precision=detector_precision,
         match_limit=match_limit,
+        class_limit=class_limit,
         overlays=requests_shapes.overlay_options(overlays),
     )
     if share is not None:

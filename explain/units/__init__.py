@@ -1,5 +1,6 @@
 """Says what the units of a network respond to."""
 
+from whymatch.explain.units.choice import detected_labels, strongest
 from whymatch.explain.units.color_axes import (
     AxisSetting,
     LayerAxes,
@@ -11,16 +12,16 @@ from whymatch.explain.units.color_axes import (
 from whymatch.explain.units.color_names import COLOR_NAMES, color_memberships
 from whymatch.explain.units.decoded import DecodedFilter, decode_filters
 from whymatch.explain.units.description import (
+    SEGMENT_QUANTILE,
     TOP_IMAGES,
     DescriptionSetting,
     UnitDescription,
-    UnitsOfGallery,
-    UnitThreshold,
     describe_units,
 )
 from whymatch.explain.units.empirical_field import EmpiricalField, find_empirical_field
 from whymatch.explain.units.gallery_field import FIELD_IMAGES, UnitField, field_in_gallery
-from whymatch.explain.units.labels import LABEL_IMAGES, LabelShare, label_shares
+from whymatch.explain.units.gallery_units import UnitsOfGallery, UnitThreshold
+from whymatch.explain.units.labels import LABEL_IMAGES, LabelShare, label_shares, usual_label_images
 from whymatch.explain.units.layer_colors import LayerFilters, LayerSelectivity, layer_filters, layer_selectivity
 from whymatch.explain.units.layer_map import find_layer_map, unit_layers
 from whymatch.explain.units.minimal_image import (
@@ -60,6 +61,7 @@ __all__ = [
     "COLOR_NAMES",
     "FIELD_IMAGES",
     "LABEL_IMAGES",
+    "SEGMENT_QUANTILE",
     "TOP_IMAGES",
     "AxisSetting",
     "BestMatch",
@@ -106,6 +108,7 @@ __all__ = [
     "darkened",
     "decode_filters",
     "describe_units",
+    "detected_labels",
     "draw_without",
     "field_in_gallery",
     "fill",
@@ -121,6 +124,8 @@ __all__ = [
     "segment",
     "segments_of",
     "selectivity_curve",
+    "strongest",
     "to_opponent",
     "unit_layers",
+    "usual_label_images",
 ]

@@ -35,6 +35,8 @@ class AxisSetting:
     """Added to the spread of each Gaussian, squared; without it AIC likes needles on units that happen to be alike."""
     seed: int = 0
     """Of the first guesses; the same one finds the same axes."""
+    units_per_component: int = 9
+    """Fewest units for each Gaussian of a mixture: three for each of its three numbers."""
 
     def check(self) -> None:
         """Raise ValueError for invalid settings."""
@@ -43,6 +45,10 @@ class AxisSetting:
         if not 1 <= self.min_components <= self.max_components:
             raise ValueError(
                 f"{self.min_components} to {self.max_components} components are not a range; take at least 1"
+            )
+        if self.units_per_component < 3:
+            raise ValueError(
+                f"{self.units_per_component} units do not fix the 3 numbers of a component; take at least 3"
             )
         if not self.min_spread_deg > 0:
             raise ValueError(f"a least spread of {self.min_spread_deg} degrees makes needles; take more than 0")
@@ -105,7 +111,8 @@ def chromatic_angle(color: FilterColor) -> float | None:
 def find_axes(angles_deg: Sequence[float], settings: AxisSetting = DEFAULT_AXES) -> LayerAxes:
     """Fit mixtures of each number of components to each cut of the circle, and return the one of least AIC.
 
-    A mixture of K has 3 K - 1 numbers to fit; it is tried where there are more units than that, and K different angles.
+    A mixture of K has 3 K - 1 numbers to fit; it is tried where there are `units_per_component` times K units, and K
+    different angles.
 
     angles_deg: of the units of a layer, finite; angles 180 apart are the same.
 
@@ -125,11 +132,12 @@ def search_axes(angles_deg: Sequence[float], settings: AxisSetting = DEFAULT_AXE
         raise ValueError("there are angles that are no numbers; leave out units without an angle")
     angles = _rounded(angles_deg)
     fewest, different = settings.min_components, len(np.unique(angles))
-    most = min(settings.max_components, len(angles) // 3, different)  # n // 3 is the largest K with 3 K - 1 < n
+    most = min(settings.max_components, len(angles) // settings.units_per_component, different)
     if most < fewest:
         raise TooFewUnits(
-            f"units with a chromatic axis: {len(angles)}, different angles: {different}; {fewest} color axes need "
-            f"{fewest} in {3 * fewest} units: take a layer with more units, or looser thresholds"
+            f"too few units: {len(angles)} have a chromatic axis, at {different} different angles, and {fewest} color "
+            f"axes need {fewest} in {settings.units_per_component * fewest} units; take a layer with more units, "
+            "looser thresholds, or fewer units per component"
         )
     counts = range(fewest, most + 1)
     best: _Fit | None = None

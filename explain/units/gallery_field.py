@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from whymatch.embed import DecodeLimits, Model, Progress
-from whymatch.explain.units.description import UnitsOfGallery
 from whymatch.explain.units.empirical_field import EmpiricalField, find_empirical_field
+from whymatch.explain.units.gallery_units import UnitsOfGallery
 from whymatch.explain.units.occluders import OccluderSetting
 from whymatch.explain.units.receptive_field import ReceptiveField
 from whymatch.explain.units.tops import TopTable

@@ -4,7 +4,14 @@ Opponent colors are intensity, red against green, and yellow against blue, each 
 
     O1 = (R + G + B - 1.5) / 1.5,  O2 = R - G,  O3 = (R + G - 2 B) / 2
 
-Middle gray, which a filter of zeros is drawn as, is the origin.
+Middle gray, which a filter of zeros is drawn as, is the origin. How far an axis passes from it is measured where the
+filter is not zero: with the principal components of the colors c_i weighted by |c_i|, whose mean is m, first direction
+u, and variance along it v,
+
+    distance = |m - (m . u) u| / sqrt(v)
+
+which neither the size of the weights changes, nor how much of the picture is gray. Where there is but one color beside
+gray, the axis runs from one to the other: the distance is 0.
 """
 
 from dataclasses import dataclass
@@ -33,8 +40,8 @@ class ColorThresholds:
     """Colors whose standard deviation in opponent space is no larger are one color; 1 / 255 is a level of 8 bits."""
     aligned_share: float = 0.8
     """Least share of the variance along the axis of an aligned filter; its colors stray by half of what they spread."""
-    centered_distance: float = 0.2
-    """Largest distance of a centered axis from the origin, in opponent space: a tenth of the range of its values."""
+    centered_distance: float = 0.1
+    """Largest distance of a centered axis from the origin, in standard deviations of the colors along it."""
     black_white_share: float = 0.75
     """Least share of the variance in intensity of a black-white filter; at 0.75 an axis is within 30 degrees of it."""
     name_share: float = 0.2
@@ -59,8 +66,9 @@ class ColorAxis:
 
     @property
     def distance(self) -> float:
-        """How far the axis passes from the origin, middle gray."""
-        return float(np.linalg.norm(self.mean - (self.mean @ self.directions[0]) * self.directions[0]))
+        """How far the axis passes from middle gray, in standard deviations along it, which must not be 0."""
+        away = np.linalg.norm(self.mean - (self.mean @ self.directions[0]) * self.directions[0])
+        return float(away / np.sqrt(self.variances[0]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +81,8 @@ class FilterColor:
     axis_share: float | None
     """Of the variance, along the axis. None, like what follows from it, if the content is not varied."""
     alignment: Alignment | None
+    axis_distance: float | None
+    """How far the axis passes from middle gray, in standard deviations of the colors along it, as the module says."""
     position: Position | None
     """Whether the axis passes near middle gray; the paper asks it of aligned filters only."""
     intensity_share: float | None
@@ -100,14 +110,20 @@ def from_opponent(opponent: Wide) -> Wide:
     return np.asarray(np.einsum("...o,co->...c", opponent - _BLACK, np.linalg.inv(_MATRIX)))
 
 
-def color_axis(rgb: NDArray[Any]) -> ColorAxis:
-    """Return the principal components of the opponent colors of RGB (..., 3) of 0 to 1."""
+def color_axis(rgb: NDArray[Any], *, ignore_gray: bool = False) -> ColorAxis:
+    """Return the principal components of the opponent colors of RGB (..., 3) of 0 to 1.
+
+    ignore_gray: weigh each color by its distance from middle gray; there must be one that is not gray.
+    """
     colors = to_opponent(rgb).reshape(-1, 3)
-    away = colors - colors.mean(axis=0)
-    variances, columns = np.linalg.eigh(np.einsum("nc,nd->cd", away, away) / len(away))
+    weights = np.linalg.norm(colors, axis=1) if ignore_gray else np.ones(len(colors))
+    weights /= weights.sum()
+    mean = np.einsum("n,nc->c", weights, colors)
+    away = colors - mean
+    variances, columns = np.linalg.eigh(np.einsum("n,nc,nd->cd", weights, away, away))
     directions = columns.T[::-1]
     largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1)
-    return ColorAxis(colors.mean(axis=0), directions * np.sign(largest), variances[::-1].clip(min=0))
+    return ColorAxis(mean, directions * np.sign(largest), variances[::-1].clip(min=0))
 
 
 def classify_filter(picture: NDArray[Any], thresholds: ColorThresholds = DEFAULT_THRESHOLDS) -> FilterColor:
@@ -125,12 +141,19 @@ def classify_filter(picture: NDArray[Any], thresholds: ColorThresholds = DEFAULT
     seen = shares, _counted(shares, thresholds), thresholds
     if total <= thresholds.flat_spread**2:
         dead = np.linalg.norm(axis.mean) <= thresholds.flat_spread
-        return FilterColor("dead" if dead else "constant", axis, None, None, None, None, None, *seen)
+        return FilterColor("dead" if dead else "constant", axis, None, None, None, None, None, None, *seen)
     along, intensity = float(axis.variances[0] / total), float(to_opponent(picture)[..., 0].var() / total)
     alignment: Alignment = "aligned" if along >= thresholds.aligned_share else "dispersed"
-    position: Position = "centered" if axis.distance <= thresholds.centered_distance else "shifted"
+    distance = _distance(picture, thresholds.flat_spread)
+    position: Position = "centered" if distance <= thresholds.centered_distance else "shifted"
     tone: Tone = "black-white" if intensity >= thresholds.black_white_share else "chromatic"
-    return FilterColor("varied", axis, along, alignment, position, intensity, tone, *seen)
+    return FilterColor("varied", axis, along, alignment, distance, position, intensity, tone, *seen)
+
+
+def _distance(picture: NDArray[Any], flat_spread: float) -> float:
+    """Return how far the axis passes from middle gray; not at all if there is but one color beside gray."""
+    axis = color_axis(picture, ignore_gray=True)
+    return axis.distance if axis.variances[0] > flat_spread**2 else 0.0
 
 
 def _check(picture: NDArray[Any]) -> None:

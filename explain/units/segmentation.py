@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from whymatch.embed import Array, Placement
+from whymatch.explain.patches import Pixels
 from whymatch.explain.units.receptive_field import ReceptiveField, Sight
 
 Bits = NDArray[np.bool_]
@@ -59,10 +60,13 @@ def upsample(responses: Array, field: ReceptiveField) -> Array:
 
 def darkened(picture: Image.Image, mask: Bits, placement: Placement) -> Image.Image:
     """Return a picture of the whole upright image with what lies outside a mask (h, w) of the input nearly black."""
-    outside = ~placement.scaled(*picture.size).on_original(mask)
-    pixels = np.asarray(picture.convert("RGB")).copy()
-    pixels[outside] = pixels[outside] // 5
-    return Image.fromarray(pixels)
+    inside = placement.scaled(*picture.size).on_original(mask)
+    return Image.fromarray(dimmed(np.asarray(picture.convert("RGB")), inside))
+
+
+def dimmed(pixels: Pixels, mask: Bits) -> Pixels:
+    """Return pixels (h, w, 3) with what lies outside a mask (h, w) nearly black."""
+    return np.where(mask[..., None], pixels, pixels // 5)
 
 
 def _centers(sight: Sight, count: int, size: int) -> NDArray[np.float64]:

@@ -56,7 +56,7 @@ class TopTable:
     def __init__(self, units: Sequence[int], images: Sequence[StoredImage], count: int) -> None:
         """Begin without any; keep `count` for each unit."""
         self.units = units
-        self._images = images
+        self.images = images
         self._count = count
         self._keys: NDArray[np.int64] = np.zeros((len(units), 0), np.int64)
         self._cells: Cells = np.zeros((len(units), 0, 2), np.uint16)
@@ -80,8 +80,8 @@ class TopTable:
         responses = (keys >> 32).astype(np.int32).view(np.float32)
         places = LAST - (keys & LAST)
         found = zip(places.tolist(), responses.tolist(), cells.tolist(), strict=True)
-        tops = tuple(TopImage(self._images[place], value, (row, column)) for place, value, (row, column) in found)
-        return UnitTops(self.units[row], tops, len(self._images))
+        tops = tuple(TopImage(self.images[place], value, (row, column)) for place, value, (row, column) in found)
+        return UnitTops(self.units[row], tops, len(self.images))
 
     def all(self) -> list[UnitTops]:
         """Return the top images of each unit."""

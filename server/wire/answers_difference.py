@@ -34,7 +34,9 @@ def difference_response(answer: DifferenceAnswer) -> pb.ExplainPredictionDiffere
         request = answer.request
         response.complete = found.is_final
         response.sampler.kind, response.sampler.seed = request.sampler, request.setting.seed
-        response.sampler.image_count, response.sampler.patch_count = found.image_count, found.patch_count
+        response.sampler.image_count, response.sampler.patch_count = found.source.image_count, found.source.patch_count
+        response.sampler.channel_count = found.source.channel_count
+        response.sampler.variance_share = found.source.variance_share
         response.setting.CopyFrom(_setting(request))
         response.multiplied_share = found.multiplied_share
         response.computed_whole.extend(sorted(found.computed_whole))
@@ -50,6 +52,7 @@ def _setting(request: DifferenceRequest) -> pb.PredictionDifferenceSetting:
         context_px=setting.context_px,
         sample_count=1 if request.sampler == "mean" else setting.sample_count,
         stride_px=setting.stride_px,
+        layer=request.layer or "",
     )
 
 

@@ -15,6 +15,7 @@ from whymatch.explain.units import (
     ColorSelectivity,
     ColorThresholds,
     FilterColor,
+    LabelShare,
     LayerFilters,
     OccluderSetting,
     ReceptiveField,
@@ -24,7 +25,14 @@ from whymatch.explain.units import (
     chromatic_angle,
     color_label,
 )
-from whymatch.server.unit_values import ColoredFilter, ImageMatches, ImageSegment, LayerColors, SimplifiedImage
+from whymatch.server.unit_values import (
+    ColoredFilter,
+    ImageClasses,
+    ImageMatches,
+    ImageSegment,
+    LayerColors,
+    SimplifiedImage,
+)
 from whymatch.server.wire import answers_search, answers_shapes
 from whymatch.v1 import shapes_pb2
 from whymatch.v1 import unit_service_pb2 as pb
@@ -60,12 +68,17 @@ def field_response(
     return pb.FindReceptiveFieldResponse(field=_field(unit, setting, one.result))
 
 
-def segment_response(gallery: str, layer: str, one: Progress[ImageSegment | ImageMatches]) -> pb.SegmentUnitsResponse:
-    """Return how far the pass over a gallery is, where in an image a unit responds, or the image's matches."""
+def segment_response(
+    gallery: str, layer: str, one: Progress[ImageSegment | ImageMatches | ImageClasses]
+) -> pb.SegmentUnitsResponse:
+    """Return how far the pass over a gallery is, where in an image a unit responds, its matches or its classes."""
     if one.result is None:
         return pb.SegmentUnitsResponse(progress=answers_shapes.progress(one))
     if isinstance(one.result, ImageSegment):
         return pb.SegmentUnitsResponse(segment=_segment(layer, one.result))
+    if isinstance(one.result, ImageClasses):
+        classes = [pb.LikelyClass(class_name=name, probability=value) for name, value in one.result.classes]
+        return pb.SegmentUnitsResponse(classes=pb.SegmentClasses(classes=classes))
     found = one.result.matches
     scored = answers_search.matches(gallery, found, [match.score for match in found])
     return pb.SegmentUnitsResponse(matches=pb.SegmentMatches(matches=scored))
@@ -95,17 +108,20 @@ def _description(gallery: str, one: UnitDescription) -> pb.UnitDescription:
                 cell=shapes_pb2.Cell(row=top.cell[0], column=top.cell[1]),
                 box=answers_shapes.box((box.left_px, box.top_px, box.right_px, box.bottom_px)),
                 patch_png=b"" if patch is None else _png(patch),
+                segment_png=b"" if segment is None else _png(segment),
             )
-            for top, box, patch in zip_longest(one.tops.images, one.boxes, one.patches)
+            for top, box, patch, segment in zip_longest(one.tops.images, one.boxes, one.patches, one.segments)
         ],
-        labels=[
-            pb.LabelShare(label=each.label, image_count=each.image_count, precision=each.precision)
-            for each in one.labels
-        ],
+        labels=[_label_share(each) for each in one.labels],
         label_image_count=one.label_image_count,
         receptive_field=_theoretical(one.field),
         color=_selectivity(one.color) if one.color else None,
+        layer_unit_count=one.layer_units,
     )
+
+
+def _label_share(one: LabelShare) -> pb.LabelShare:
+    return pb.LabelShare(label=one.label, image_count=one.image_count, precision=one.precision)
 
 
 def _decoded_filter(one: ColoredFilter, *, with_values: bool) -> pb.DecodedFilter:
@@ -125,13 +141,12 @@ def _decoded_filter(one: ColoredFilter, *, with_values: bool) -> pb.DecodedFilte
 def _layer_colors(layer: str, found: LayerColors) -> pb.LayerColors:
     filters, selectivity = found.filters, found.selectivity
     message = pb.LayerColors(layer=layer)
-    count = len(filters.filters) if filters else len(selectivity.units) if selectivity else 0
-    for channel in range(count):
+    for place, channel in enumerate(filters.units if filters else selectivity.units if selectivity else ()):
         colors = message.units.add(channel=channel)
         if filters:
-            colors.filter.CopyFrom(_filter_color(filters.filters[channel]))
-        if selectivity and selectivity.units[channel].value is not None:
-            colors.selectivity.CopyFrom(_selectivity(selectivity.units[channel]))
+            colors.filter.CopyFrom(_filter_color(filters.filters[place]))
+        if selectivity and selectivity.selectivities[place].value is not None:
+            colors.selectivity.CopyFrom(_selectivity(selectivity.selectivities[place]))
     if filters:
         _add_axes(message, filters, found.axes)
     if selectivity:
@@ -175,6 +190,7 @@ def _segment(layer: str, found: ImageSegment) -> pb.UnitSegment:
         area=answers_shapes.box(placement.area),
         width_px=placement.width_px,
         height_px=placement.height_px,
+        label=_label_share(found.label) if found.label else None,
     )
 
 
@@ -264,7 +280,7 @@ def _filter_color(one: FilterColor) -> pb.FilterColor:
         alignment=one.alignment or "",
         axis_share=one.axis_share or 0.0,
         position=one.position or "",
-        axis_distance=one.axis.distance if one.content == "varied" else 0.0,
+        axis_distance=one.axis_distance or 0.0,
         tone=one.tone or "",
         intensity_share=one.intensity_share or 0.0,
         colors=one.colors,

@@ -4,7 +4,13 @@ import hashlib
 from typing import cast, get_args
 
 from whymatch.embed import BadRequest
-from whymatch.explain import IMAGENET_IMAGES, MAX_CONTEXT_PX, PredictionDifferenceSetting, SamplerKind
+from whymatch.explain import (
+    IMAGENET_IMAGES,
+    MAX_CONTEXT_CELLS,
+    MAX_CONTEXT_PX,
+    PredictionDifferenceSetting,
+    SamplerKind,
+)
 from whymatch.server.difference_values import AskedTarget, DifferenceRequest, OfClass, OfImage, OfNeighbors, OfUnit
 from whymatch.server.wire import requests_shapes
 from whymatch.v1 import explain_service_pb2 as pb
@@ -13,6 +19,8 @@ MAX_TARGETS = 32
 MAX_SAMPLES = MAX_BATCH = 1000
 CONTEXT_MARGIN_PX = 4
 """How much larger than its window a context is where nobody says it, as in the paper."""
+OF_CELLS = PredictionDifferenceSetting(window_px=1, context_px=3, stride_px=1)
+"""What is taken of a layer's cells where nobody says it."""
 
 
 def asked(request: pb.ExplainPredictionDifferenceRequest) -> DifferenceRequest | str:
@@ -36,12 +44,12 @@ def difference_request(request: pb.ExplainPredictionDifferenceRequest) -> Differ
     """Return what a request asks for. Raises BadName, BadRequest, BadLimit."""
     if not 1 <= len(request.targets) <= MAX_TARGETS:
         raise BadRequest(f"there are {len(request.targets)} `targets`; give 1 to {MAX_TARGETS}")
-    default = PredictionDifferenceSetting()
+    default = OF_CELLS if request.layer else PredictionDifferenceSetting()
+    margin, largest = (2, MAX_CONTEXT_CELLS) if request.layer else (CONTEXT_MARGIN_PX, MAX_CONTEXT_PX)
     window_px = request.window_px if request.HasField("window_px") else default.window_px
-    usual_px = min(window_px + CONTEXT_MARGIN_PX, MAX_CONTEXT_PX)
     setting = PredictionDifferenceSetting(
         window_px,
-        request.context_px if request.HasField("context_px") else usual_px,
+        request.context_px if request.HasField("context_px") else min(window_px + margin, largest),
         requests_shapes.limit(request, "sample_count", MAX_SAMPLES, default=default.sample_count),
         request.stride_px if request.HasField("stride_px") else default.stride_px,
         requests_shapes.seed(request.seed),
@@ -57,6 +65,7 @@ def difference_request(request: pb.ExplainPredictionDifferenceRequest) -> Differ
         request.refit_sampler,
         request.with_sensitivity,
         _digest(request),
+        request.layer or None,
     )
 
 

@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 
 from whymatch.embed import BadLayer, BadRequest
 from whymatch.explain.units import (
+    SEGMENT_QUANTILE,
     AxisSetting,
     ColorThresholds,
     DescriptionSetting,
@@ -23,7 +24,7 @@ from whymatch.v1 import shapes_pb2
 from whymatch.v1 import unit_service_pb2 as pb
 
 MAX_TOP, MAX_LABEL_IMAGES, MAX_FIELD_IMAGES = 100, 1000, 100
-MAX_CHANNELS, MAX_SEGMENTED = 100_000, 100
+MAX_CHANNELS, MAX_SEGMENTED, SEGMENTED, MAX_CLASSES = 100_000, 100, 6, 1000
 MAX_PARTS, PARTS = 200, 40
 MAX_OCCLUDER_PX, MAX_BATCH = 64, 1000
 MAX_MIXTURES = 1000
@@ -58,6 +59,7 @@ def description(request: pb.DescribeUnitsRequest) -> DescriptionSetting:
         _count_or_none(request, "top_count", MAX_TOP),
         _count_or_none(request, "label_image_count", MAX_LABEL_IMAGES),
         request.with_patches,
+        _top_segments(request) if request.with_segments else None,
         selectivity(request.selectivity) if request.with_colors else None,
     )
 
@@ -104,6 +106,9 @@ def axes(message: pb.AxisSetting) -> AxisSetting:
         max_components=requests_shapes.limit(message, "max_components", 20, default=usual.max_components),
         bin_deg=requests_shapes.limit(message, "bin_deg", 180, default=usual.bin_deg),
         min_spread_deg=_number(message, "min_spread_deg", usual.min_spread_deg, 0.01, 180),
+        units_per_component=requests_shapes.limit(
+            message, "units_per_component", 1000, least=3, default=usual.units_per_component
+        ),
         seed=_seed(message),
     )
     try:
@@ -132,13 +137,22 @@ def occluder(message: pb.OccluderSetting) -> OccluderSetting:
 
 
 def segments(request: pb.SegmentUnitsRequest, max_limit: int) -> SegmentRequest:
-    """Return how to segment an image, with at most `max_limit` matches. Raises BadRequest."""
-    if not request.channels:
-        raise BadRequest("`channels` is empty; give at least one")
-    found, threshold = channels(request.channels, MAX_SEGMENTED), _segment_threshold(request)
-    if not 0 <= request.match_limit <= max_limit:
-        raise BadRequest(f"`match_limit` is {request.match_limit}; take 0 to {max_limit}")
-    return SegmentRequest(tuple(found), threshold, request.match_limit)
+    """Return how to segment an image, with at most `max_limit` matches. Raises BadLimit, BadRequest."""
+    for field, most in (("match_limit", max_limit), ("class_limit", MAX_CLASSES)):
+        if not 0 <= getattr(request, field) <= most:
+            raise BadRequest(f"`{field}` is {getattr(request, field)}; take 0 to {most}")
+    if request.channels and (request.HasField("unit_limit") or request.HasField("detector_precision")):
+        raise BadRequest(
+            "`unit_limit` and `detector_precision` choose units, but `channels` names some; leave them out"
+        )
+    return SegmentRequest(
+        tuple(channels(request.channels, MAX_SEGMENTED)),
+        requests_shapes.limit(request, "unit_limit", MAX_SEGMENTED, default=SEGMENTED),
+        _number(request, "detector_precision", 1, 1e-6, 1) if request.HasField("detector_precision") else None,
+        _segment_threshold(request),
+        request.match_limit,
+        request.class_limit,
+    )
 
 
 def minimal_image(request: pb.FindMinimalImageRequest) -> MinimalImageRequest:
@@ -152,6 +166,11 @@ def minimal_image(request: pb.FindMinimalImageRequest) -> MinimalImageRequest:
         requests_shapes.limit(request, "segment_count", MAX_PARTS, least=2, default=PARTS),
         cast(Fill, _one_of(request, "fill", get_args(Fill))),
     )
+
+
+def _top_segments(request: pb.DescribeUnitsRequest) -> SegmentThreshold:
+    quantile = _number(request, "segment_quantile", SEGMENT_QUANTILE, 0, math.nextafter(1, 0))
+    return SegmentThreshold("quantile", quantile)
 
 
 def _segment_threshold(request: pb.SegmentUnitsRequest) -> SegmentThreshold:

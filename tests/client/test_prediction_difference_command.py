@@ -1,5 +1,6 @@
 """The command `explain prediction-difference`, and the pictures that it writes."""
 
+import dataclasses
 import io
 import json
 import os
@@ -13,9 +14,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from whymatch.client import Stored, read_target
-from whymatch.client.draw.differences import TILE, colored, gray, load_picture, sheet, write_live
-from whymatch.client.draw.runs import DifferenceRun
+from whymatch.client import Box, InvalidArgument, Stored, read_target
+from whymatch.client.apps import documents
+from whymatch.client.apps.difference_runs import PlannedRun, follow
+from whymatch.client.draw.differences import TILE, _pictures, colored, gray, load_picture, sheet, write_live
+from whymatch.client.draw.runs import DifferenceRun, each_map
 
 COMMAND = ["explain", "prediction-difference"]
 RED = [*COMMAND, "image:red.png", "--target", "class:top1"]
@@ -105,11 +108,28 @@ def test_several_servers_are_told_apart_by_their_networks(ask, colors, address, 
 
 def test_all_options_are_sent(ask, colors, world):
     options = ["--context", "12", "--max-standard-error", "0.5", "--batch-size", "9", "--training-images", "1000"]
-    found = ask(*RED, *options, "--sensitivity")
+    found = ask(*RED, *options, "--sensitivity", "--layer", "conv1")
     assert found["sensitivity"]["values"][3][5] == 23
     [request] = world.differences
     assert (request.context_px, request.max_standard_error, request.batch_size) == (12, 0.5, 9)
-    assert (request.training_image_count, request.HasField("overlays")) == (1000, False)
+    assert (request.training_image_count, request.HasField("overlays"), request.layer) == (1000, False, "conv1")
+
+
+def test_a_range_of_channels_is_a_target_each(ask, colors, world):
+    ask(*COMMAND, "image:red.png", "--target", "unit:layer2-3/7-9", "--target", "unit:layer2-3/1")
+    assert [(one.unit.layer, one.unit.channel) for one in world.differences[0].targets] == [
+        ("layer2-3", channel) for channel in (7, 8, 9, 1)
+    ]
+
+
+def test_a_class_that_only_one_of_several_servers_names_is_asked_for_by_number():
+    def ask(progress) -> None:
+        raise InvalidArgument("the network has no class 'tusker'", reason="BAD_TARGET")
+
+    with pytest.raises(InvalidArgument, match=r"resnet50: the network has no class 'tusker'.*its number, or top1"):
+        follow(PlannedRun("a.png", None, ask, "resnet50"), [], None)
+    with pytest.raises(InvalidArgument, match=r"^the network has no class 'tusker'$"):
+        follow(PlannedRun("a.png", None, ask), [], None)
 
 
 def test_a_file_is_named_where_it_is_compared_with(ask, colors, save):
@@ -163,10 +183,51 @@ def test_maps_of_the_same_words_have_files_of_their_own(ask, colors, tmp_path, s
 def test_a_sheet_has_a_row_for_each_map_and_a_column_for_all_there_is(finished):
     both = sheet([finished, finished])
     one = sheet([finished])
-    assert one.width > 6 * TILE[0]
+    assert one.width > 7 * TILE[0]
     assert both.height > 1.8 * (one.height - 80)
     bare = sheet([DifferenceRun(None, None, finished.explanation, 1.0)])
     assert bare.width == one.width - TILE[0] - 12
+
+
+def test_all_panels_have_the_shape_of_the_image(finished):
+    """Whatever the shape of the map: here 4 x 6 values of an image of 60 x 40 pixels."""
+    [one] = finished.explanation.maps
+    shown = _pictures(finished, one, 1.0, 0.5)
+    captions = [caption for _, caption in shown]
+    assert {picture.size for picture, _ in shown} == {(TILE[0], TILE[0] * one.height_px // one.width_px)}
+    assert captions[-3:-1] == ["steepest 50%", "strongest 50%"]
+    masks = [np.asarray(picture)[:, :, 0] for picture, caption in shown if caption in captions[-3:-1]]
+    assert [round((mask == 255).mean(), 2) for mask in masks] == [0.5, 0.5]
+    assert not np.array_equal(*masks)
+
+
+def test_what_the_network_does_not_see_stays_empty(finished):
+    [one] = finished.explanation.maps
+    cropped = dataclasses.replace(one, area=Box(2, 0, 6, 4), width_px=8, height_px=4)
+    pictures = {caption: picture for picture, caption in _pictures(finished, cropped, 1.0, 1.0)}
+    row = np.asarray(pictures["strongest 100%"])[60]
+    assert [row[x].tolist() for x in (59, 60, 179, 180)] == [[236, 239, 243], *[[255] * 3] * 2, [236, 239, 243]]
+
+
+def test_a_row_says_of_which_cells_it_is(finished):
+    found = finished.explanation
+    setting = dataclasses.replace(found.setting, layer="conv1")
+    sampler = dataclasses.replace(found.sampler, channel_count=21, variance_share=0.834)
+    explanation = dataclasses.replace(found, setting=setting, sampler=sampler)
+    run = dataclasses.replace(finished, explanation=explanation)
+    assert str(run).startswith("cells of conv1, 21 principal channels (83% of the variance), conditional, k = 10, ")
+    document = documents.prediction_difference(run, found.maps[0], None)
+    assert (document["layer"], document["sampler"]["channel_count"]) == ("conv1", 21)
+
+
+def test_rows_go_by_image_or_by_target(finished):
+    one = finished.explanation.maps[0]
+    maps = tuple(dataclasses.replace(one, target=name) for name in ("first", "second"))
+    run = dataclasses.replace(finished, explanation=dataclasses.replace(finished.explanation, maps=maps))
+    other = dataclasses.replace(run, image="blue.png")
+    rows = [(each.image, one.target) for each, one in each_map([run, other], by_target=True)]
+    assert rows == [(image, target) for target in ("first", "second") for image in ("red.png", "blue.png")]
+    assert [one.target for _, one in each_map([run, other])] == ["first", "second"] * 2
 
 
 def test_red_is_for_blue_against_and_white_nothing():
@@ -294,6 +355,10 @@ def test_an_interrupted_command_shows_what_there_is(world, address, colors, tmp_
         (["image:red.png", "--target", "class:top1", "--max-standard-error", "nan"], "nan; take more than 0"),
         (["image:red.png", "--target", "class:top1", "--deadline", "0"], "0; take more than 0"),
         (["image:red.png", "--target", "class:top1", "--live", "live.jpg"], "for example live.png"),
+        (["image:red.png", "--target", "class:top1", "--share", "0"], "0; take more than 0 and at most 1"),
+        (["image:red.png", "--target", "unit:conv/5-40"], "'unit:conv/5-40': give 1 to 32 channels, the first one"),
+        (["image:red.png", "--target", "unit:conv/5-4"], "'unit:conv/5-4': give 1 to 32 channels, the first one first"),
+        (["--resume", "abc", "--layer", "conv"], "leave out images, targets and their settings"),
     ],
 )
 def test_misuse_is_named_before_any_call(run, colors, world, arguments, message):

@@ -62,7 +62,7 @@ def test_numbers_that_are_left_out_are_left_to_the_server():
                 continue
             defaults = {p.name: p.default for p in inspect.signature(method).parameters.values()}
             numbers = {n: d for n, d in defaults.items() if isinstance(d, int | float) and not isinstance(d, bool)}
-            assert numbers.keys() <= TIMES | {"match_limit"}, name
+            assert numbers.keys() <= TIMES | {"match_limit", "class_limit"}, name
 
 
 def test_a_docstring_names_every_number_that_may_be_left_out():

@@ -107,6 +107,7 @@ def test_units_are_described(server_client):
     assert alive.color.setting == SelectivitySetting(3, 20, 0.2, 0.01, 200, 0)
     assert (alive.receptive_field.width_px, alive.receptive_field.stride_x_px) == (3, 2)
     assert (dead.is_dead, dead.maximum, dead.color, dead.labels) == (True, 0, None, ())
+    assert alive.layer_unit_count == dead.layer_unit_count == 6
     assert told[-1].counted == "images"
     assert told[-1].done == told[-1].total == 10
     with pytest.raises(ValueError, match="with_patches=True"):
@@ -136,6 +137,49 @@ def test_a_layer_has_colors(server_client):
     assert [round(threshold, 2) for threshold, _ in found.curve] == [0.3, 0.4, 0.5, 0.6, 0.7]
     assert found.no_axes
     assert found.axes == ()
+
+
+def test_some_units_of_a_layer_have_colors_alone(server_client):
+    every, some = (server_client.units.layer_colors(LAYER, channels, top_count=2) for channels in ((), (4, 1)))
+    assert [one.channel for one in some.units] == [4, 1]
+    assert [one.filter for one in some.units] == [every.units[4].filter, every.units[1].filter]
+    assert some.units[0].selectivity.selectivity == every.units[4].selectivity.selectivity
+
+
+def test_top_images_are_segmented_by_their_unit(server_client):
+    [unit] = server_client.units.describe("relu", [0], top_count=3, with_segments=True, segment_quantile=0.5)
+    for top in unit.top_images:
+        [alone] = server_client.units.segment(Stored(top.name), "relu", [0], quantile=0.5).segments
+        mask, shown = np.asarray(PIL.Image.open(io.BytesIO(alone.mask_png))) > 0, np.asarray(top.segment())
+        assert shown.shape[:2] == mask.shape
+        assert 0 < mask.mean() < 1
+        assert shown[~mask].max() <= 255 // 5
+        assert shown[mask].max() > 255 // 5
+    with pytest.raises(ValueError, match="with_segments=True"):
+        next(server_client.units.describe(LAYER, [0])).top_images[0].segment()
+
+
+def test_the_units_that_respond_most_are_chosen(server_client):
+    peaks = {}
+    for one in server_client.units.segment(Stored("3.png"), "relu", range(6)).segments:
+        if one.threshold is not None:
+            peaks[one.channel] = one.responses.max() / one.maximum
+    expected = sorted(peaks, key=lambda channel: -peaks[channel])
+    for limit in (2, None):
+        found = server_client.units.segment(Stored("3.png"), "relu", unit_limit=limit)
+        assert [one.channel for one in found.segments] == expected[:limit]
+
+
+def test_detectors_name_what_is_in_an_image(server_client):
+    labels = {one.channel: one.labels[0] for one in server_client.units.describe("relu") if one.labels}
+    precision = sorted(one.precision for one in labels.values())[-2]  # two units at least
+    found = server_client.units.segment(Stored("3.png"), "relu", detector_precision=precision, class_limit=2)
+    detectors = {channel for channel, one in labels.items() if one.precision >= precision}
+    assert {one.channel for one in found.segments} <= detectors
+    assert all(one.label == labels[one.channel] for one in found.segments)
+    assert all(one.area_share > 0 for one in found.segments)
+    first, second = found.classes
+    assert 1 > first.probability >= second.probability > 0
 
 
 def test_a_receptive_field_is_found(server_client):
@@ -215,7 +259,7 @@ def test_show_prints_the_names_that_others_rely_on(ask, tmp_path):
     assert document["receptive_field"]["theoretical"]["width_px"] == 3
     assert document["decoded_filter"]["color"]["content"] == "varied"
     card = opened(Path(document["picture"]))
-    assert card.width > 600
+    assert card.width > 1000  # patches, segments, facts
     dead = ask("show", LAYER, 2)
     assert (dead["dead"], dead["color"], dead["top_images"]) == (True, None, [])
 
@@ -223,7 +267,7 @@ def test_show_prints_the_names_that_others_rely_on(ask, tmp_path):
 def test_show_says_it_in_words(run):
     result = run("show", LAYER, 0)
     assert "sees at most 3 x 3 px" in result.stdout
-    assert "labels of the top 10 images: " in result.stdout
+    assert "labels of the top 9 images: " in result.stdout
     result = run("show", LAYER, 2)
     assert "dead: no image of the gallery makes it respond" in result.stdout
 
@@ -249,6 +293,7 @@ def test_labels_come_side_by_side(ask, run, server_client):
             for unit in detector["units"]:
                 assert network["units"][unit]["labels"][0]["label"] == detector["label"]
                 assert network["units"][unit]["labels"][0]["precision"] >= 0.5
+    assert first["frequency_correlation"] is None  # both labels have five images
     lines = run("labels", LAYER, "--top", 4).stdout.splitlines()
     assert lines[0] == "label\tsmall conv1"
     assert "1 are dead" in lines[-1]
@@ -264,7 +309,7 @@ def test_filters_colors_and_segments_are_drawn(ask, run, tmp_path):
     document = ask("colors", LAYER, "relu", "--pictures", tmp_path / "colors")
     assert [one["layer"] for one in document["layers"]] == ["conv1", "relu"]
     files = {path.name for path in (tmp_path / "colors").glob("*.png")}
-    assert files == {"axes-conv1.png", "axes-relu.png", "selectivity.png"}
+    assert files == {"axes-conv1.png", "axes-relu.png", "classes-conv1.png", "classes-relu.png", "selectivity.png"}
     words = run("colors", LAYER).stdout
     assert "aligned centered\taligned shifted\tdispersed" in words
     assert "1 units are dead" in words
@@ -331,6 +376,33 @@ def test_failures_say_what_the_server_says(run):
     assert "no channel 77" in run("receptive-field", LAYER, 77).stderr
 
 
+def test_thresholds_and_settings_of_colors_are_options(ask):
+    thresholds = ["--aligned-share", 0.1, "--centered-distance", 9, "--name-share", 0.3]
+    [layer] = ask("colors", LAYER, *thresholds, "--bin", 20, "--units-per-component", 3, "--seed", 4, "--leading", 2)[
+        "layers"
+    ]
+    settings = layer["units"][0]["filter"]["thresholds"]
+    assert (settings["aligned_share"], settings["centered_distance"], settings["name_share"]) == (0.1, 9, 0.3)
+    assert settings["gray_share"] == 0.98  # the server's
+    assert (layer["axis_setting"]["bin_deg"], layer["axis_setting"]["units_per_component"]) == (20, 3)
+    assert (layer["axis_setting"]["seed"], layer["units"][0]["color"]["setting"]["leading"]) == (4, 2)
+    [one] = ask("filters", LAYER, 0, "--aligned-share", 0.1)["filters"]
+    assert one["color"]["alignment"] == "aligned"
+
+
+def test_detectors_are_drawn(run, ask, tmp_path):
+    document = ask("segment", "image:3.png", "relu", "--detectors", "--limit", 2, "--pictures", tmp_path)
+    assert all(one["label"]["precision"] >= 0.5 for one in document["segments"])
+    assert len(document["matches"]) == 2
+    assert document["classes"]
+    assert opened(tmp_path / "detectors.png").width > 1000
+    none = run("segment", "image:3.png", "relu", "--detectors", "--precision", 1).stderr
+    assert "no unit that detects a label responds to this image" in none
+    assert len(run("segment", "image:3.png", "relu", "--count", 2).stdout.splitlines()) == 2
+    assert run("labels", LAYER, "--plot", tmp_path / "bars.png").exit_code == 0
+    assert opened(tmp_path / "bars.png").width > 300
+
+
 # The report
 
 
@@ -357,6 +429,51 @@ def test_a_report_is_browsable_and_goes_on_where_it_was(run, tmp_path):
     assert run(*arguments).exit_code == 0
     assert json.loads((tmp_path / "r" / "conv1" / "axes.json").read_text())
     assert run(*arguments[:4], "--units", 3, "--fields", 1).exit_code == 0  # the same of one layer
+
+
+def dangling(folder: Path) -> set[str]:
+    """The links of all pages that lead nowhere."""
+    pages = [(page, page.read_text()) for page in folder.rglob("*.html")]
+    links = [(page, link) for page, text in pages for link in re.findall(r'(?:href|src)="([^"#:]+)"', text)]
+    return {f"{page}: {link}" for page, link in links if not (page.parent / link).exists()}
+
+
+def test_the_pages_of_a_report_are_whole_wherever_it_stops(server_client, tmp_path):
+    class Stopped(Exception):
+        pass
+
+    def stop_after(calls: int):
+        left = iter(range(calls))
+
+        def call(what: str):
+            if next(left, None) is None:
+                raise Stopped
+            return lambda progress: None
+
+        return call
+
+    ways, total = 0, None
+    for calls in range(2, 30):
+        try:
+            write_report(server_client, tmp_path, [LAYER, "relu"], ReportSetting(2, 1, 1), stop_after(calls))
+        except Stopped:
+            ways += 1
+        else:
+            total = calls
+        assert dangling(tmp_path) == set()
+        assert (tmp_path / "index.html").exists()
+        if total:
+            break
+    assert ways >= 3
+    assert "not finished" not in (tmp_path / "index.html").read_text()
+
+
+def test_a_report_of_some_units_asks_for_these_alone(run, tmp_path):
+    assert run("report", tmp_path, "--layer", LAYER, "--units", 2, "--fields", 0).exit_code == 0
+    for file in ("axes.json", "selectivity.json"):
+        kept = json.loads((tmp_path / LAYER / file).read_text())
+        assert [unit["unit"] for unit in kept["units"]] == [0, 5]
+    assert "6 units, of which 2 are looked at" in " ".join((tmp_path / LAYER / "index.html").read_text().split())
 
 
 def test_a_report_of_something_else_is_not_mixed_in(run, server_client, tmp_path):

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from small_networks import Small, model_of, small
+from small_networks import Small, model_of, slim, small
 from torch import nn
 from torch.nn import functional
 
@@ -13,7 +13,7 @@ from whymatch.embed import BadLayer, Pooling
 from whymatch.embed.activeness import InterActive
 from whymatch.embed.alterations import Alterations, ClassScores, PooledVector, Responses
 from whymatch.embed.errors import NoClassScores
-from whymatch.embed.networks import Network, untrained_network
+from whymatch.embed.networks import untrained_network
 
 TOPS, LEFTS, SIDE = [0, 11, 27], [5, 20, 27], 5
 POOLINGS = [Pooling("average"), Pooling("max"), Pooling("gem", 2.5)]
@@ -197,26 +197,6 @@ def test_the_gradient_sees_through_layers_that_write_into_their_input():
     gradient = Alterations(model, picture(), ends).gradient(lambda values: sum(each.sum() for each in values))
     assert np.isfinite(gradient).all()
     assert gradient.max() > 0
-
-
-def slim(name: str) -> Network:
-    """Return a network with random weights, narrower in the fully connected layers of VGG and AlexNet, to be quick."""
-    with torch.device("meta" if name in ("alexnet", "vgg11") else "cpu"):
-        network = untrained_network(name)
-        for child, layer in [*getattr(network.module, "classifier", nn.Module()).named_children()]:
-            if isinstance(layer, nn.Linear) and 4096 in (layer.in_features, layer.out_features):
-                sizes = (8 if size == 4096 else size for size in (layer.in_features, layer.out_features))
-                network.module.classifier.set_submodule(child, nn.Linear(*sizes))
-    network.module.to_empty(device="cpu")
-    torch.manual_seed(0)
-    for key, tensor in network.module.state_dict().items():
-        if key.endswith("num_batches_tracked"):
-            tensor.zero_()
-        elif tensor.ndim > 1:
-            nn.init.kaiming_normal_(tensor)
-        else:
-            nn.init.uniform_(tensor, 0.5, 1.5) if key.endswith(("weight", "var")) else nn.init.normal_(tensor, 0, 0.1)
-    return network
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from whymatch.embed import TooFewImages
-from whymatch.explain.patches import PatchNormal, fit_patches, load_patch_normal
+from whymatch.explain.patches import PatchNormal, fit_patches
 from whymatch.explain.samplers import RIDGE, ConditionalSampler, MarginalSampler, MeanSampler
 
 IMAGE = np.random.default_rng(1).integers(100, 156, (9, 8, 3), dtype=np.uint8)
@@ -195,10 +195,17 @@ def test_just_enough_patches_are_enough():
     assert fitted(np.zeros((7, 7, 28, 3), np.uint8), 4).image_count == 7  # 49 patches
 
 
+def test_plain_white_is_drawn_a_little_too_dark():
+    """Clipping at the mean of a normal of deviation s takes 0.4 s off; docs/prediction-difference.md says so."""
+    normal = PatchNormal(1, np.full(3, 255.0), 100 * np.eye(3), 1000, 10)
+    draws = ConditionalSampler(normal, 1, 0).draw(np.full((1, 1, 3), 255, np.uint8), 0, 0, 40_000)
+    assert draws.mean() == pytest.approx(255 - 0.4 * 10, abs=0.1)
+
+
 def test_a_saved_normal_draws_the_same_samples(tmp_path):
     normal = fitted(noise(5), 4)
     normal.save(tmp_path / "patches.npz")
-    loaded = load_patch_normal(tmp_path / "patches.npz")
+    loaded = PatchNormal.load(tmp_path / "patches.npz")
     assert (loaded.context_px, loaded.patch_count, loaded.image_count) == (4, 25_000, 5)
     one, other = (ConditionalSampler(each, 2, 0).draw(IMAGE, 3, 3, 5) for each in (normal, loaded))
     assert np.array_equal(one, other)
@@ -209,7 +216,7 @@ def test_a_missing_folder_and_a_missing_file_are_named(tmp_path):
     with pytest.raises(OSError, match="No such file"):
         normal_of(2).save(tmp_path / "missing" / "patches.npz")
     with pytest.raises(FileNotFoundError):
-        load_patch_normal(tmp_path / "patches.npz")
+        PatchNormal.load(tmp_path / "patches.npz")
 
 
 def test_every_image_gives_patches_of_other_places():

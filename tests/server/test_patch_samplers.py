@@ -10,10 +10,11 @@ from sample_pictures import encoded, picture, png
 from server_harness import connected, failure, serving, total_of
 from small_networks import small
 
-from whymatch.embed import DecodeLimits, Geometry, TooFewImages
-from whymatch.explain import load_patch_normal
+from whymatch.embed import DecodeLimits, Geometry, LayerMaps, TooFewImages
+from whymatch.explain import PatchNormal
 from whymatch.index import Galleries, NewImage
 from whymatch.server import ServerConfig, patch_samplers
+from whymatch.server.difference_values import SamplerSource
 from whymatch.server.patch_samplers import make_sampler
 from whymatch.server.wire.requests_difference import difference_request
 from whymatch.v1 import explain_service_pb2 as pb
@@ -77,15 +78,19 @@ def test_the_normal_distribution_is_fitted_once_and_kept(fill, small_model):
     first = making(gallery, small_model, seed=1)
     assert [(one.done, one.total) for one in first] == [*((n, 12) for n in range(1, 13)), (12, 12)]
     assert [one.result is None for one in first] == [True] * 12 + [False]
-    assert (first[-1].result.image_count, first[-1].result.sampler.kind) == (12, "conditional")
-    normal = load_patch_normal(kept(gallery))
-    assert (normal.context_px, normal.image_count, normal.patch_count) == (CONTEXT, 12, first[-1].result.patch_count)
+    assert (first[-1].result.source.image_count, first[-1].result.sampler.kind) == (12, "conditional")
+    normal = PatchNormal.load(kept(gallery))
+    assert (normal.context_px, normal.image_count, normal.patch_count) == (
+        CONTEXT,
+        12,
+        first[-1].result.source.patch_count,
+    )
     [second] = making(gallery, small_model, seed=1)
     np.testing.assert_array_equal(draw(second), draw(first[-1]))
     [other] = making(gallery, small_model, seed=2)
     assert not np.array_equal(draw(other), draw(second))
     [mean] = making(gallery, small_model, sampler="mean")
-    assert (mean.result.sampler.kind, mean.result.patch_count) == ("mean", second.result.patch_count)
+    assert (mean.result.sampler.kind, mean.result.source.patch_count) == ("mean", second.result.source.patch_count)
     np.testing.assert_array_equal(draw(mean)[0], draw(mean)[1])
 
 
@@ -102,10 +107,10 @@ def test_the_distribution_is_fitted_anew_on_request(fill, small_model):
     before = making(gallery, small_model)[-1]
     fill(range(10, 15))
     [old] = making(gallery, small_model)
-    assert old.result.image_count == 10
+    assert old.result.source.image_count == 10
     np.testing.assert_array_equal(draw(old), draw(before))
     *_, new = making(gallery, small_model, refit_sampler=True)
-    assert new.result.image_count == 15
+    assert new.result.source.image_count == 15
     assert not np.array_equal(draw(new), draw(old))
     [after] = making(gallery, small_model)
     np.testing.assert_array_equal(draw(after), draw(new))
@@ -126,7 +131,7 @@ def test_a_broken_file_is_made_again(fill, small_model, damage, caplog):
 def test_a_distribution_that_cannot_be_kept_is_used_all_the_same(fill, small_model, caplog):
     gallery = fill(range(12))
     kept(gallery).with_name("patches-6.npz.unfinished").mkdir()  # where it would be written
-    assert making(gallery, small_model)[-1].result.image_count == 12
+    assert making(gallery, small_model)[-1].result.source.image_count == 12
     assert "the patches of gallery 'g' cannot be kept and will be fitted again" in caplog.text
     assert not kept(gallery).exists()
 
@@ -136,8 +141,8 @@ def test_of_a_large_gallery_some_images_are_drawn(fill, small_model, monkeypatch
     monkeypatch.setattr(patch_samplers, "MARGINAL_IMAGES", 3)
     gallery = fill(range(12))
     last = making(gallery, small_model)[-1]
-    assert (last.result.image_count, last.total) == (9, 9)
-    assert making(gallery, small_model, sampler="marginal")[-1].result.image_count == 3
+    assert (last.result.source.image_count, last.total) == (9, 9)
+    assert making(gallery, small_model, sampler="marginal")[-1].result.source.image_count == 3
 
 
 def test_an_image_that_is_deleted_meanwhile_is_passed_over(fill, small_model):
@@ -146,7 +151,7 @@ def test_an_image_that_is_deleted_meanwhile_is_passed_over(fill, small_model):
         steps = make_sampler(gallery, small_model, LIMITS, difference_request(request(sampler=sampler)), png(50), SIZE)
         next(steps)
         gallery.delete("11.png")
-        assert list(steps)[-1].result.image_count == 11
+        assert list(steps)[-1].result.source.image_count == 11
 
 
 # Other images at the same place
@@ -155,7 +160,11 @@ def test_an_image_that_is_deleted_meanwhile_is_passed_over(fill, small_model):
 def test_the_marginal_sampler_draws_from_the_others_at_the_same_place(fill, small_model):
     *progress, last = making(fill(range(5)), small_model, sampler="marginal")
     assert [(one.done, one.total) for one in progress] == [(n, 5) for n in range(1, 6)]
-    assert (last.result.sampler.kind, last.result.image_count, last.result.patch_count) == ("marginal", 5, 0)
+    assert (last.result.sampler.kind, last.result.source.image_count, last.result.source.patch_count) == (
+        "marginal",
+        5,
+        0,
+    )
     windows = [small_model.prepare(png(n), LIMITS).pixels[2 : 2 + K, 5 : 5 + K] for n in range(5)]
     for drawn in last.result.sampler.draw(np.zeros((24, 40, 3), np.uint8), 2, 5, 20):
         assert any(np.array_equal(drawn, window) for window in windows)
@@ -164,7 +173,7 @@ def test_the_marginal_sampler_draws_from_the_others_at_the_same_place(fill, smal
 def test_the_image_itself_is_none_of_the_others(fill, small_model):
     gallery = fill(range(3))
     *_, last = making(gallery, small_model, sampler="marginal", content=png(1))
-    assert last.result.image_count == 2
+    assert last.result.source.image_count == 2
     own = small_model.prepare(png(1), LIMITS).pixels[2 : 2 + K, 5 : 5 + K]
     assert not any(
         np.array_equal(one, own) for one in last.result.sampler.draw(np.zeros((24, 40, 3), np.uint8), 2, 5, 50)
@@ -201,8 +210,8 @@ def test_too_few_images_are_counted(fill, small_model, numbers, sampler, message
 
 def test_few_images_are_enough_for_small_patches_or_the_marginal_sampler(fill, small_model):
     gallery = fill([1])
-    assert making(gallery, small_model, window_px=3, stride_px=3, context_px=4)[-1].result.image_count == 1
-    assert making(gallery, small_model, sampler="marginal")[-1].result.image_count == 1
+    assert making(gallery, small_model, window_px=3, stride_px=3, context_px=4)[-1].result.source.image_count == 1
+    assert making(gallery, small_model, sampler="marginal")[-1].result.source.image_count == 1
 
 
 # Over the wire
@@ -247,3 +256,36 @@ def test_a_gallery_that_is_too_small_is_a_precondition(small_model, tmp_path, sa
         assert failure(lambda: list(api.explain_difference(asked))) == ("FAILED_PRECONDITION", "TOO_FEW_IMAGES")
         evidence = request(sampler=sampler, targets=[{"label_evidence": "odd"}])
         assert failure(lambda: list(api.explain_difference(evidence))) == ("INVALID_ARGUMENT", "BAD_TARGET")
+
+
+# Cells of a layer
+
+
+CELLS = {"layer": "conv1", "window_px": 1, "stride_px": 1, "context_px": 3}
+
+
+def test_the_distribution_of_a_layer_is_kept_apart_from_that_of_the_pixels(fill, small_model):
+    gallery = fill(range(6))
+    first, *_, last = making(gallery, small_model, **CELLS)
+    [file] = gallery.derived_file("x").parent.glob("cells-*-3.npz")
+    assert (first.done, last.done) == (1, 6)
+    assert last.result.source == SamplerSource(6, last.result.source.patch_count, 6, pytest.approx(1))
+    again = making(gallery, small_model, **CELLS)
+    assert [one.done for one in again] == [6]
+    maps = LayerMaps(small_model, "conv1")(np.asarray(picture(3, *SIZE)))
+    drawn = [one.result.sampler.draw(maps, 2, 5, 3) for one in (last, again[-1])]
+    assert np.array_equal(*drawn)
+    assert drawn[0].shape == (3, 1, 1, 6)
+    file.write_bytes(b"broken")
+    assert len(making(gallery, small_model, **CELLS)) == 7
+
+
+def test_the_marginal_sampler_draws_cells_of_the_others(fill, small_model, monkeypatch):
+    gallery = fill(range(4))
+    made = making(gallery, small_model, sampler="marginal", content=png(0), **CELLS)[-1].result
+    assert made.source == SamplerSource(3)
+    others = [LayerMaps(small_model, "conv1")(np.asarray(picture(n, *SIZE)))[2, 5] for n in (1, 2, 3)]
+    for drawn in made.sampler.draw(np.zeros((12, 20, 6), np.float32), 2, 5, 20)[:, 0, 0]:
+        assert any(np.allclose(drawn, other, atol=0.05) for other in others)
+    monkeypatch.setattr(patch_samplers, "MARGINAL_BYTES", 1)
+    assert making(gallery, small_model, sampler="marginal", **CELLS)[-1].result.source.image_count == 1

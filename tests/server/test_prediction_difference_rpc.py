@@ -18,7 +18,7 @@ from sample_pictures import png
 from server_harness import Api, api_of, connected, done_of, eventually, failure, reason, serving, total_of
 from small_networks import small
 
-from whymatch.embed import NO_HEAD, DecodeLimits, Geometry, Model, Pooling, linear_head
+from whymatch.embed import NO_HEAD, DecodeLimits, Geometry, LayerMaps, Model, Pooling, linear_head
 from whymatch.explain import (
     ConditionalSampler,
     MarginalSampler,
@@ -28,6 +28,7 @@ from whymatch.explain import (
     class_probability_target,
     class_score_target,
     evidence_target,
+    fit_cells,
     fit_patches,
     similarity_target,
     unit_target,
@@ -148,6 +149,47 @@ def maps(answer) -> list[list[float]]:
 
 
 # Maps
+
+
+def test_cells_of_a_layer_are_removed_instead_of_pixels(explain, small_model):
+    """Equation 6: the answer is what the library makes of the layer, drawn over the image."""
+    targets = [{"unit": {"layer": "conv2", "channel": 2}}, {"class_score": "ant"}]
+    unset = {"window_px": None, "context_px": None, "stride_px": None}
+    answer = explain(*targets, layer="conv1", with_sensitivity=True, overlays={}, **unset)
+    cells = [LayerMaps(small_model, "conv1")(prepared(small_model, png(n)).pixels) for n in range(COUNT)]
+    *_, last = fit_cells(cells, COUNT, 3)
+    setting = PredictionDifferenceSetting(1, 3, SAMPLES, 1)
+    wanted = [unit_target("conv2", 2), class_score_target(small_model, "ant", scores(small_model))]
+    sampler = ConditionalSampler(last.result, 1, 0)
+    whole = prepared(small_model, png(50))
+    difference = PredictionDifference(small_model, whole, wanted, sampler, setting, layer="conv1")
+    for _ in difference.steps():
+        pass
+    assert_same(answer.maps, difference.maps())
+    assert [(one.rows, one.columns) for one in answer.maps] == [(HEIGHT // 2, WIDTH // 2)] * 2
+    assert (answer.setting.window_px, answer.setting.context_px, answer.setting.stride_px) == (1, 3, 1)
+    assert answer.setting.layer == "conv1"
+    assert (answer.sampler.channel_count, answer.sampler.variance_share) == (6, pytest.approx(1))
+    steep = difference.sensitivities()
+    for one, expected in zip(answer.maps, steep, strict=True):
+        np.testing.assert_allclose(values(one, "sensitivities"), expected, rtol=1e-5)
+        assert Image.open(io.BytesIO(one.overlay_png)).size == (96, 64)
+
+
+@pytest.mark.parametrize(
+    ("rest", "message"),
+    [
+        ({"layer": "conv7"}, "'conv7' is no layer of this network"),
+        ({"layer": "fc"}, "'conv1' does not depend on 'fc'"),
+        ({"layer": "conv1", "context_px": 9, "window_px": 1, "stride_px": 1}, "of 20 x 12 cells; at most 7"),
+        ({"layer": "conv2", "context_px": 3, "window_px": 1, "stride_px": 1}, "'conv1' does not depend on 'conv2'"),
+    ],
+)
+def test_layers_that_do_not_fit_are_refused(api, asked, rest, message):
+    answers: list[pb.ExplainPredictionDifferenceResponse] = []
+    with pytest.raises(grpc.RpcError, match=message):
+        answers.extend(api.explain_difference(asked({"unit": {"layer": "conv1"}}, **rest)))
+    assert not any(answer.progress.done for answer in answers)  # no image has been read for a sampler in vain
 
 
 @pytest.mark.parametrize("kind", ["", "conditional", "marginal", "mean"])

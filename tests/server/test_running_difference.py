@@ -14,7 +14,7 @@ from whymatch.embed import Embedder, Geometry, Progress
 from whymatch.explain import BadTarget, PredictionDifferenceSetting
 from whymatch.index import Galleries, NewImage
 from whymatch.server import running_difference
-from whymatch.server.difference_values import DifferenceMaps, DifferenceRequest, OfUnit
+from whymatch.server.difference_values import DifferenceMaps, DifferenceRequest, OfUnit, SamplerSource
 from whymatch.server.provenance import Provenance
 from whymatch.server.running_difference import RunningDifference
 from whymatch.server.sources import Images
@@ -24,7 +24,7 @@ ORIGIN = Provenance("model", "model", "small")
 WINDOWS = 6 * 10
 """Places of a window of 4 px, every 4 px, along 24 and along 40 px."""
 SETTING = PredictionDifferenceSetting(window_px=4, context_px=6, sample_count=2, stride_px=4, batch_size=40)
-FINAL = DifferenceMaps((), (), 0, 0, 1.0, frozenset(), is_final=True)
+FINAL = DifferenceMaps((), (), SamplerSource(0), 1.0, frozenset(), is_final=True)
 
 
 class House:
@@ -128,7 +128,7 @@ def test_preparing_counts_images_and_working_evaluations_until_the_maps_are_fina
         assert [one.result and one.result.is_final for one in steps] == [False, None, None, True]
         assert running.is_finished
         assert running.progress == steps[-1]
-        assert (steps[-1].result.image_count, steps[-1].result.maps[0].values.shape) == (3, (24, 40))
+        assert (steps[-1].result.source.image_count, steps[-1].result.maps[0].values.shape) == (3, (24, 40))
 
     asyncio.run(scenario())
 

@@ -12,14 +12,18 @@ DETECTS = 0.5
 """The precision from which on a unit counts as a detector of its first label."""
 
 
-def index_page(subject: Document, layers: Sequence[Document]) -> str:
-    """Return the first page: the subject of the report, and a line for each layer."""
+def index_page(subject: Document, layers: Sequence[Document], waiting: Sequence[str]) -> str:
+    """Return the first page: the subject of the report, and a line for each layer.
+
+    waiting: names of layers without a page so far.
+    """
     curves = [layer["colors"]["curve"] for layer in layers if layer["colors"]["curve"]]
     counted = [unit["label_image_count"] for layer in layers for unit in layer["units"]]
     return render(
         "audit_index",
         subject=subject,
         rows=[_layer_row(layer) for layer in layers],
+        waiting=waiting,
         thresholds=[point["threshold"] for point in curves[0]] if curves else [],
         detects=DETECTS,
         label_image_count=max(counted, default=0),  # of the units that respond to as many images
@@ -31,9 +35,11 @@ def layer_page(layer: Document, *, has_filters: bool) -> str:
     units = layer["units"]
     return render(
         "audit_layer",
+        subject=layer,
         layer=layer["layer"],
         colors=layer["colors"],
         units=units,
+        label_image_count=max((unit["label_image_count"] for unit in units), default=0),
         fields=list(layer["fields"].values()),
         detectors=_detectors(units),
         detects=DETECTS,
@@ -48,16 +54,18 @@ def unit_page(unit: Document, field: Document | None) -> str:
 
 def _layer_row(layer: Document) -> Document:
     colors, units = layer["colors"], layer["units"]
-    seen = units[0]["receptive_field"]["theoretical"]
+    seen = units[0]["receptive_field"]["theoretical"] if units else None
     fields = [one["empirical"] for one in layer["fields"].values()]
     sizes = [statistics.median(one[side] for one in fields) for side in ("width_px", "height_px")] if fields else []
     found = _detectors(units)
     return {
         "layer": layer["layer"],
         "folder": layer["folder"],
-        "unit_count": len(colors["units"]),
+        "unit_count": layer["unit_count"],
+        "wanted_count": layer["wanted_count"],
+        "complete": layer["complete"],
         "dead_count": colors["dead_count"],
-        "sees": f"{seen['width_px']} x {seen['height_px']}",
+        "sees": f"{seen['width_px']} x {seen['height_px']}" if seen else "",
         "responds_to": " x ".join(f"{size:g}" for size in sizes),
         "axes": colors["axes"],
         "shares": [point["share"] for point in colors["curve"]],

@@ -6,7 +6,7 @@ as JSON: pages are made of them, and only missing ones are asked for.
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from whymatch.client.apps import documents
 from whymatch.client.apps.audit.pages import index_page, layer_page, unit_page
 from whymatch.client.apps.layer_choice import spread
 from whymatch.client.apps.unit_cards import fetch_cards
+from whymatch.client.apps.unit_classes import fetch_class_sheet
 from whymatch.client.client import Client
 from whymatch.client.draw.saving import save_png
 from whymatch.client.draw.unit_plots import axis_plot, selectivity_plot
@@ -45,13 +46,30 @@ class ReportSetting:
     """How much of each layer to cover."""
 
     units: int | None = None
-    """How many units get a page, evenly over the layer; None for all."""
+    """How many units of each layer to look at, evenly over it; None for all."""
     fields: int = 3
     """How many of these units to find the receptive field of."""
     field_images: int = 5
     """K, how many of their top images to occlude."""
     labels_of: int | None = None
     """How many top images to count labels over; None lets the server choose."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to look at of a layer."""
+
+    layer: str
+    folder: Path
+    unit_count: int
+    """How many units it has."""
+    channels: Sequence[int]
+    """The units that get a page."""
+
+    @property
+    def asked(self) -> Sequence[int]:
+        """The channels as requests name them: none for all."""
+        return () if len(self.channels) == self.unit_count else self.channels
 
 
 def choose_layers(client: Client, named: Sequence[str]) -> list[str]:
@@ -62,24 +80,31 @@ def choose_layers(client: Client, named: Sequence[str]) -> list[str]:
 def write_report(client: Client, folder: Path, layers: Sequence[str], setting: ReportSetting, call: Call) -> Path:
     """Write the report, and return its first page.
 
+    Its pages are whole from the start: they link to what is there, and say what is not.
+
     Raises:
         ReportMismatch: the folder has a report of another model, gallery or setting.
-        WhymatchError: a layer cannot be described; nothing was written of any.
+        WhymatchError: a layer cannot be described; nothing was written of any, if it is refused at once.
     """
-    for layer in layers:
-        next(client.units.describe(layer, [0], top_count=1, label_image_count=1, progress=call(layer)))
+    wanted = [_wanted(client, layer, folder, setting, call) for layer in layers]
     folder.mkdir(parents=True, exist_ok=True)
     subject = _subject(client, setting)
     _require_same(folder / "report.json", subject)
-    found = [_layer(client, layer, folder / stem(layer), setting, call) for layer in layers]
-    curves = [
-        (one["layer"], [(point["threshold"], point["share"]) for point in one["colors"]["curve"]]) for one in found
-    ]
-    if any(curve for _, curve in curves):
-        save_png(selectivity_plot(curves), folder / "selectivity.png", None)
-    page = folder / "index.html"
-    _write(page, index_page(subject, found))
+    found = {one.layer: _write_layer(one) for one in wanted if one.folder.exists()}
+    page = _write_first_page(folder, subject, wanted, found)
+    for one in wanted:
+        one.folder.mkdir(exist_ok=True)
+        try:
+            _fetch(client, one, setting, call)
+        finally:
+            found[one.layer] = _write_layer(one)
+            _write_first_page(folder, subject, wanted, found)
     return page
+
+
+def _wanted(client: Client, layer: str, folder: Path, setting: ReportSetting, call: Call) -> Wanted:
+    unit = next(client.units.describe(layer, [0], top_count=1, label_image_count=1, progress=call(layer)))
+    return Wanted(layer, folder / stem(layer), unit.layer_unit_count, _chosen(unit.layer_unit_count, setting.units))
 
 
 def _subject(client: Client, setting: ReportSetting) -> Document:
@@ -104,64 +129,107 @@ def _require_same(file: Path, subject: Document) -> None:
         )
 
 
-def _layer(client: Client, layer: str, folder: Path, setting: ReportSetting, call: Call) -> Document:
-    """Fetch the missing answers on a layer, and write its pages; return the layer for the first page."""
-    folder.mkdir(exist_ok=True)
-    axes = _kept(folder / "axes.json", lambda: _axes(client, layer, folder, call))
-    selectivity = _kept(folder / "selectivity.json", lambda: _selectivity(client, layer, call))
-    chosen = _chosen(len(selectivity["units"]), setting.units)
-    missing = [channel for channel in chosen if _read(_file(folder, channel)) is None]
+def _fetch(client: Client, wanted: Wanted, setting: ReportSetting, call: Call) -> None:
+    """Fetch the missing answers on a layer."""
+    layer, folder = wanted.layer, wanted.folder
+    _kept(folder / "axes.json", lambda: _axes(client, wanted, call))
+    _kept(folder / "selectivity.json", lambda: _selectivity(client, wanted, call))
+    missing = [channel for channel in wanted.channels if _read(_file(folder, channel)) is None]
     if missing:
         for card in fetch_cards(client, layer, missing, label_image_count=setting.labels_of, progress=call(layer)):
             _write_card(card, folder)
-    units = [_read(_file(folder, channel)) or {} for channel in chosen]
-    fields = _fields(client, layer, units, folder, setting, call)
-    for unit in units:
-        _write(folder / f"{unit['unit']:04}.html", unit_page(unit, fields.get(unit["unit"])))
-    has_filters = _write_filters(chosen, folder)
-    colors = {**selectivity, "axes": axes["axes"], "no_axes": axes["no_axes"]}
-    document: Document = {"layer": layer, "folder": folder.name, "colors": colors, "units": units, "fields": fields}
-    _write(folder / "index.html", layer_page(document, has_filters=has_filters))
-    return document
+    units = [_read(_file(folder, channel)) or {} for channel in wanted.channels]
+    _fetch_fields(client, wanted, units, setting, call)
 
 
-def _axes(client: Client, layer: str, folder: Path, call: Call) -> Document:
-    """Find the color axes of a layer, or the reason why its filters cannot be decoded."""
+def _axes(client: Client, wanted: Wanted, call: Call) -> Document:
+    """Find classes and color axes of a layer, or the reason why its filters cannot be decoded."""
     try:
-        found = client.units.layer_colors(layer, with_selectivity=False, progress=call(f"{layer}, color axes"))
+        found = client.units.layer_colors(
+            wanted.layer, wanted.asked, with_selectivity=False, progress=call(f"{wanted.layer}, color axes")
+        )
     except InvalidArgument as error:
         if error.reason != "BAD_LAYER":
             raise
         return {"axes": [], "no_axes": str(error)}
-    save_png(axis_plot(found), folder / "axes.png", found.provenance)
+    save_png(axis_plot(found), wanted.folder / "axes.png", found.provenance)
+    save_png(fetch_class_sheet(client, found), wanted.folder / "classes.png", found.provenance)
     return documents.layer_colors(found) | documents.origin(found.provenance)
 
 
-def _selectivity(client: Client, layer: str, call: Call) -> Document:
+def _selectivity(client: Client, wanted: Wanted, call: Call) -> Document:
     """Measure the selectivity of the units of a layer."""
-    found = client.units.layer_colors(layer, with_axes=False, progress=call(f"{layer}, selectivity"))
+    found = client.units.layer_colors(
+        wanted.layer, wanted.asked, with_axes=False, progress=call(f"{wanted.layer}, selectivity")
+    )
     return documents.layer_colors(found) | documents.origin(found.provenance)
 
 
-def _fields(
-    client: Client, layer: str, units: Sequence[Document], folder: Path, setting: ReportSetting, call: Call
-) -> dict[int, Document]:
-    """Find the receptive fields of some units that are not dead, by channel."""
+def _fetch_fields(
+    client: Client, wanted: Wanted, units: Sequence[Document], setting: ReportSetting, call: Call
+) -> None:
+    """Find the receptive fields of some units that are not dead."""
     alive = [unit["unit"] for unit in units if not unit["dead"]]
-    found: dict[int, Document] = {}
     for place in _chosen(len(alive), setting.fields) if setting.fields else []:
         channel = alive[place]
 
         def find(channel: int = channel) -> Document:
             images = min(setting.field_images, units[0]["image_count"])
             field = client.units.receptive_field(
-                layer, channel, image_count=images, progress=call(f"{layer}/{channel}, receptive field")
+                wanted.layer,
+                channel,
+                image_count=images,
+                progress=call(f"{wanted.layer}/{channel}, receptive field"),
             )
-            save_png(field_picture(field), folder / f"{channel:04}-field.png", field.provenance)
+            save_png(field_picture(field), wanted.folder / f"{channel:04}-field.png", field.provenance)
             return documents.field(field) | documents.origin(field.provenance)
 
-        found[channel] = _kept(folder / f"{channel:04}-field.json", find)
-    return found
+        _kept(wanted.folder / f"{channel:04}-field.json", find)
+
+
+def _write_first_page(folder: Path, subject: Document, layers: Sequence[Wanted], found: Mapping[str, Document]) -> Path:
+    """Write the page that leads to the layers that were found, and names the others."""
+    there = [found[one.layer] for one in layers if one.layer in found]
+    curves = [
+        (one["layer"], [(point["threshold"], point["share"]) for point in one["colors"]["curve"]]) for one in there
+    ]
+    if any(curve for _, curve in curves):
+        save_png(selectivity_plot(curves), folder / "selectivity.png", None)
+    page = folder / "index.html"
+    _write(page, index_page(subject, there, [one.layer for one in layers if one.layer not in found]))
+    return page
+
+
+def _write_layer(wanted: Wanted) -> Document:
+    """Write the pages of what is known of a layer, each before what links to it; return it for the first page."""
+    document, has_filters = _document(wanted), _write_filters(wanted.channels, wanted.folder)
+    page = wanted.folder / "index.html"
+    if not page.exists():
+        _write(page, layer_page({**document, "units": [], "fields": {}}, has_filters=has_filters))
+    for unit in document["units"]:
+        field = document["fields"].get(unit["unit"])
+        _write(wanted.folder / f"{unit['unit']:04}.html", unit_page(unit, field))
+    _write(page, layer_page(document, has_filters=has_filters))
+    return document
+
+
+def _document(wanted: Wanted) -> Document:
+    """Return what is known of a layer."""
+    folder = wanted.folder
+    units = {channel: _read(_file(folder, channel)) for channel in wanted.channels}
+    fields = {channel: _read(folder / f"{channel:04}-field.json") for channel in wanted.channels}
+    selectivity, axes = _read(folder / "selectivity.json"), _read(folder / "axes.json")
+    classes = {key: (axes or {}).get(key, none) for key, none in {"axes": [], "no_axes": "", "classes": {}}.items()}
+    return {
+        "layer": wanted.layer,
+        "folder": folder.name,
+        "unit_count": wanted.unit_count,
+        "wanted_count": len(wanted.channels),
+        "colors": {"curve": [], "dead_count": 0, **(selectivity or {}), **classes},
+        "units": [unit for unit in units.values() if unit],
+        "fields": {channel: field for channel, field in fields.items() if field},
+        "complete": bool(selectivity and axes and all(units.values())),
+    }
 
 
 def _write_card(card: UnitCard, folder: Path) -> None:

@@ -648,6 +648,7 @@ class ExplainPredictionDifferenceRequest(_message.Message):
     REFIT_SAMPLER_FIELD_NUMBER: _builtins.int
     WITH_SENSITIVITY_FIELD_NUMBER: _builtins.int
     OVERLAYS_FIELD_NUMBER: _builtins.int
+    LAYER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`explanations/{explanation}`, as an answer names it, to go on with that one or to get its final maps again; all
     other fields but `overlays` are then left empty. Empty for a new one.
@@ -655,7 +656,9 @@ class ExplainPredictionDifferenceRequest(_message.Message):
     parent: _builtins.str
     """`galleries/{gallery}`, from whose images the samples come, and the neighbors for evidence."""
     window_px: _builtins.int
-    """k: a window of k x k pixels of the network's input is unknown at a time. 10 if it is not set."""
+    """k: a window of k x k pixels of the network's input is unknown at a time. 10 if it is not set. With `layer` k, l and
+    the stride are in cells of that layer: 1, k + 2 and 1 if they are not set, l at most 7.
+    """
     context_px: _builtins.int
     """l: it is predicted from the rest of the l x l pixels around it; k to k + 8, at most 32. If it is not set, k + 4,
     but at most 32.
@@ -683,6 +686,11 @@ class ExplainPredictionDifferenceRequest(_message.Message):
     """True to fit the normal distribution of patches anew; it is otherwise fitted once for a gallery and kept."""
     with_sensitivity: _builtins.bool
     """True for sensitivity maps as well."""
+    layer: _builtins.str
+    """A layer whose cells are unknown in place of the image's pixels, by one of the names that GetModel lists, or that of
+    a module of the network. What does not depend on it, such as a shortcut around it, stays that of the image; every
+    target must depend on it. Empty for the pixels.
+    """
     @_builtins.property
     def image(self) -> _shapes_pb2.ImageSource:
         """The image."""
@@ -714,10 +722,11 @@ class ExplainPredictionDifferenceRequest(_message.Message):
         refit_sampler: _builtins.bool = ...,
         with_sensitivity: _builtins.bool = ...,
         overlays: _shapes_pb2.OverlayOptions | None = ...,
+        layer: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_context_px", b"_context_px", "_max_standard_error", b"_max_standard_error", "_sample_count", b"_sample_count", "_stride_px", b"_stride_px", "_training_image_count", b"_training_image_count", "_window_px", b"_window_px", "batch_size", b"batch_size", "context_px", b"context_px", "image", b"image", "max_standard_error", b"max_standard_error", "overlays", b"overlays", "sample_count", b"sample_count", "stride_px", b"stride_px", "training_image_count", b"training_image_count", "window_px", b"window_px"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_context_px", b"_context_px", "_max_standard_error", b"_max_standard_error", "_sample_count", b"_sample_count", "_stride_px", b"_stride_px", "_training_image_count", b"_training_image_count", "_window_px", b"_window_px", "batch_size", b"batch_size", "context_px", b"context_px", "image", b"image", "max_standard_error", b"max_standard_error", "name", b"name", "overlays", b"overlays", "parent", b"parent", "refit_sampler", b"refit_sampler", "sample_count", b"sample_count", "sampler", b"sampler", "seed", b"seed", "stride_px", b"stride_px", "targets", b"targets", "training_image_count", b"training_image_count", "window_px", b"window_px", "with_sensitivity", b"with_sensitivity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_context_px", b"_context_px", "_max_standard_error", b"_max_standard_error", "_sample_count", b"_sample_count", "_stride_px", b"_stride_px", "_training_image_count", b"_training_image_count", "_window_px", b"_window_px", "batch_size", b"batch_size", "context_px", b"context_px", "image", b"image", "layer", b"layer", "max_standard_error", b"max_standard_error", "name", b"name", "overlays", b"overlays", "parent", b"parent", "refit_sampler", b"refit_sampler", "sample_count", b"sample_count", "sampler", b"sampler", "seed", b"seed", "stride_px", b"stride_px", "targets", b"targets", "training_image_count", b"training_image_count", "window_px", b"window_px", "with_sensitivity", b"with_sensitivity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__batch_size: _TypeAlias = _typing.Literal["batch_size"]  # noqa: Y015
     _WhichOneofArgType__batch_size: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size"]  # noqa: Y015
@@ -894,14 +903,17 @@ class PredictionDifferenceSetting(_message.Message):
     CONTEXT_PX_FIELD_NUMBER: _builtins.int
     SAMPLE_COUNT_FIELD_NUMBER: _builtins.int
     STRIDE_PX_FIELD_NUMBER: _builtins.int
+    LAYER_FIELD_NUMBER: _builtins.int
     window_px: _builtins.int
-    """k: rows and columns of a window, in pixels of the network's input."""
+    """k: rows and columns of a window, in pixels of the network's input, or cells of `layer`."""
     context_px: _builtins.int
     """l: rows and columns of the context that a window is predicted from."""
     sample_count: _builtins.int
     """S: how many samples replaced each window."""
     stride_px: _builtins.int
-    """Pixels from one window to the next."""
+    """Pixels, or cells, from one window to the next."""
+    layer: _builtins.str
+    """The layer whose cells were taken as unknown; empty for the pixels."""
     def __init__(
         self,
         *,
@@ -909,10 +921,11 @@ class PredictionDifferenceSetting(_message.Message):
         context_px: _builtins.int = ...,
         sample_count: _builtins.int = ...,
         stride_px: _builtins.int = ...,
+        layer: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_px", b"context_px", "sample_count", b"sample_count", "stride_px", b"stride_px", "window_px", b"window_px"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_px", b"context_px", "layer", b"layer", "sample_count", b"sample_count", "stride_px", b"stride_px", "window_px", b"window_px"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -928,6 +941,8 @@ class PatchSampler(_message.Message):
     IMAGE_COUNT_FIELD_NUMBER: _builtins.int
     PATCH_COUNT_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    CHANNEL_COUNT_FIELD_NUMBER: _builtins.int
+    VARIANCE_SHARE_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """`conditional`, `marginal` or `mean`."""
     image_count: _builtins.int
@@ -936,6 +951,10 @@ class PatchSampler(_message.Message):
     """How many patches of them the normal distribution was fitted to; 0 for `marginal`."""
     seed: _builtins.int
     """What makes the draw repeatable."""
+    channel_count: _builtins.int
+    """Of a layer: how many of its leading principal channels the normal distribution is of; else 0."""
+    variance_share: _builtins.float
+    """How much of the variance of the layer's cells these channels hold, 0 to 1; the rest is taken for its mean."""
     def __init__(
         self,
         *,
@@ -943,10 +962,12 @@ class PatchSampler(_message.Message):
         image_count: _builtins.int = ...,
         patch_count: _builtins.int = ...,
         seed: _builtins.int = ...,
+        channel_count: _builtins.int = ...,
+        variance_share: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_count", b"image_count", "kind", b"kind", "patch_count", b"patch_count", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_count", b"channel_count", "image_count", b"image_count", "kind", b"kind", "patch_count", b"patch_count", "seed", b"seed", "variance_share", b"variance_share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -954,7 +975,7 @@ Global___PatchSampler: _TypeAlias = PatchSampler  # noqa: Y015
 
 @_typing.final
 class PredictionDifference(_message.Message):
-    """What each pixel of the network's input is worth for a target."""
+    """What each pixel of the network's input, or each cell of a layer, is worth for a target."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -974,7 +995,7 @@ class PredictionDifference(_message.Message):
     value: _builtins.float
     """What it is for the unchanged image."""
     rows: _builtins.int
-    """Number of rows of the map: the height of the network's input in pixels."""
+    """Number of rows of the map: the height of the network's input in pixels, or that of the layer in cells."""
     columns: _builtins.int
     """Number of columns: its width."""
     width_px: _builtins.int
@@ -1001,7 +1022,7 @@ class PredictionDifference(_message.Message):
 
     @_builtins.property
     def sensitivities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """How steep the target is in each pixel, without a sign; only if asked for."""
+        """How steep the target is in each pixel, or cell, without a sign; only if asked for."""
 
     @_builtins.property
     def color_scale(self) -> _shapes_pb2.ColorScale:

@@ -34,6 +34,8 @@ class DescribeUnitsRequest(_message.Message):
     WITH_PATCHES_FIELD_NUMBER: _builtins.int
     WITH_COLORS_FIELD_NUMBER: _builtins.int
     SELECTIVITY_FIELD_NUMBER: _builtins.int
+    WITH_SEGMENTS_FIELD_NUMBER: _builtins.int
+    SEGMENT_QUANTILE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`galleries/{gallery}`"""
     layer: _builtins.str
@@ -43,11 +45,19 @@ class DescribeUnitsRequest(_message.Message):
     are.
     """
     label_image_count: _builtins.int
-    """Over how many of them labels are counted, 1 to 1000. 60 if it is not set, or as many as there are."""
+    """Over how many of them labels are counted, 1 to 1000. If it is not set, as many as the gallery's most frequent label
+    has, but 9 at least and 60 at most.
+    """
     with_patches: _builtins.bool
     """True for the patches of the top images that the units see."""
     with_colors: _builtins.bool
     """True for the colors of these patches."""
+    with_segments: _builtins.bool
+    """True for the top images with the unit's segments."""
+    segment_quantile: _builtins.float
+    """A segment begins at the response that this share of the cells of the gallery's images does not exceed, 0 or more
+    and below 1. 0.995 if it is not set.
+    """
     @_builtins.property
     def channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The channels, from 0; empty for all of the layer."""
@@ -67,17 +77,23 @@ class DescribeUnitsRequest(_message.Message):
         with_patches: _builtins.bool = ...,
         with_colors: _builtins.bool = ...,
         selectivity: Global___SelectivitySetting | None = ...,
+        with_segments: _builtins.bool = ...,
+        segment_quantile: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_label_image_count", b"_label_image_count", "_top_count", b"_top_count", "label_image_count", b"label_image_count", "selectivity", b"selectivity", "top_count", b"top_count"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_label_image_count", b"_label_image_count", "_segment_quantile", b"_segment_quantile", "_top_count", b"_top_count", "label_image_count", b"label_image_count", "segment_quantile", b"segment_quantile", "selectivity", b"selectivity", "top_count", b"top_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_label_image_count", b"_label_image_count", "_top_count", b"_top_count", "channels", b"channels", "label_image_count", b"label_image_count", "layer", b"layer", "parent", b"parent", "selectivity", b"selectivity", "top_count", b"top_count", "with_colors", b"with_colors", "with_patches", b"with_patches"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_label_image_count", b"_label_image_count", "_segment_quantile", b"_segment_quantile", "_top_count", b"_top_count", "channels", b"channels", "label_image_count", b"label_image_count", "layer", b"layer", "parent", b"parent", "segment_quantile", b"segment_quantile", "selectivity", b"selectivity", "top_count", b"top_count", "with_colors", b"with_colors", "with_patches", b"with_patches", "with_segments", b"with_segments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__label_image_count: _TypeAlias = _typing.Literal["label_image_count"]  # noqa: Y015
     _WhichOneofArgType__label_image_count: _TypeAlias = _typing.Literal["_label_image_count", b"_label_image_count"]  # noqa: Y015
+    _WhichOneofReturnType__segment_quantile: _TypeAlias = _typing.Literal["segment_quantile"]  # noqa: Y015
+    _WhichOneofArgType__segment_quantile: _TypeAlias = _typing.Literal["_segment_quantile", b"_segment_quantile"]  # noqa: Y015
     _WhichOneofReturnType__top_count: _TypeAlias = _typing.Literal["top_count"]  # noqa: Y015
     _WhichOneofArgType__top_count: _TypeAlias = _typing.Literal["_top_count", b"_top_count"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__label_image_count) -> _WhichOneofReturnType__label_image_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__segment_quantile) -> _WhichOneofReturnType__segment_quantile | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__top_count) -> _WhichOneofReturnType__top_count | None: ...
 
@@ -139,12 +155,15 @@ class UnitDescription(_message.Message):
     LABEL_IMAGE_COUNT_FIELD_NUMBER: _builtins.int
     RECEPTIVE_FIELD_FIELD_NUMBER: _builtins.int
     COLOR_FIELD_NUMBER: _builtins.int
+    LAYER_UNIT_COUNT_FIELD_NUMBER: _builtins.int
     image_count: _builtins.int
     """Images of different content that were looked at."""
     maximum: _builtins.float
     """The largest response to any of them; 0 for a dead unit, which responds to none."""
     label_image_count: _builtins.int
     """How many leading images the labels are of: those asked for, or as many as the unit responds to."""
+    layer_unit_count: _builtins.int
+    """How many units the layer has."""
     @_builtins.property
     def unit(self) -> _shapes_pb2.Unit:
         """The unit."""
@@ -176,10 +195,11 @@ class UnitDescription(_message.Message):
         label_image_count: _builtins.int = ...,
         receptive_field: Global___TheoreticalField | None = ...,
         color: Global___ColorSelectivity | None = ...,
+        layer_unit_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["color", b"color", "receptive_field", b"receptive_field", "unit", b"unit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["color", b"color", "image_count", b"image_count", "label_image_count", b"label_image_count", "labels", b"labels", "maximum", b"maximum", "receptive_field", b"receptive_field", "top_images", b"top_images", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["color", b"color", "image_count", b"image_count", "label_image_count", b"label_image_count", "labels", b"labels", "layer_unit_count", b"layer_unit_count", "maximum", b"maximum", "receptive_field", b"receptive_field", "top_images", b"top_images", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -197,6 +217,7 @@ class TopImage(_message.Message):
     CELL_FIELD_NUMBER: _builtins.int
     BOX_FIELD_NUMBER: _builtins.int
     PATCH_PNG_FIELD_NUMBER: _builtins.int
+    SEGMENT_PNG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`galleries/{gallery}/images/{image}`"""
     label: _builtins.str
@@ -205,6 +226,10 @@ class TopImage(_message.Message):
     """The unit's largest response to it."""
     patch_png: _builtins.bytes
     """The same as a PNG, in pixels of the network's input; empty unless asked for."""
+    segment_png: _builtins.bytes
+    """The whole image as the network gets it, with what lies outside the unit's segment darkened, as a PNG; empty unless
+    asked for.
+    """
     @_builtins.property
     def cell(self) -> _shapes_pb2.Cell:
         """Where that response is."""
@@ -222,10 +247,11 @@ class TopImage(_message.Message):
         cell: _shapes_pb2.Cell | None = ...,
         box: _shapes_pb2.PixelBox | None = ...,
         patch_png: _builtins.bytes = ...,
+        segment_png: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "cell", b"cell"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "cell", b"cell", "label", b"label", "name", b"name", "patch_png", b"patch_png", "response", b"response"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "cell", b"cell", "label", b"label", "name", b"name", "patch_png", b"patch_png", "response", b"response", "segment_png", b"segment_png"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -629,7 +655,7 @@ class ColorThresholds(_message.Message):
     aligned_share: _builtins.float
     """Least share of the variance along the axis of an aligned filter. 0.8 if it is not set."""
     centered_distance: _builtins.float
-    """Largest distance of a centered axis from middle gray in opponent space. 0.2 if it is not set."""
+    """Largest distance of a centered axis from middle gray, in standard deviations along it. 0.1 if it is not set."""
     black_white_share: _builtins.float
     """Least share of the variance in intensity of a black-white filter. 0.75 if it is not set."""
     name_share: _builtins.float
@@ -705,7 +731,9 @@ class FilterColor(_message.Message):
     position: _builtins.str
     """`centered` if the line passes near middle gray, or `shifted`."""
     axis_distance: _builtins.float
-    """How far it passes from there, in opponent space."""
+    """How far it passes from there, in standard deviations of the colors along it; gray, a weight of zero, does not
+    count.
+    """
     tone: _builtins.str
     """`black-white` or `chromatic`."""
     intensity_share: _builtins.float
@@ -763,6 +791,7 @@ class DescribeLayerColorsRequest(_message.Message):
     AXIS_SETTING_FIELD_NUMBER: _builtins.int
     SELECTIVITY_FIELD_NUMBER: _builtins.int
     TOP_COUNT_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`galleries/{gallery}`, for the selectivity; it may be empty without that."""
     layer: _builtins.str
@@ -785,6 +814,10 @@ class DescribeLayerColorsRequest(_message.Message):
     def selectivity(self) -> Global___SelectivitySetting:
         """How to measure selectivity."""
 
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The channels to look at, from 0; empty for all of the layer."""
+
     def __init__(
         self,
         *,
@@ -796,10 +829,11 @@ class DescribeLayerColorsRequest(_message.Message):
         axis_setting: Global___AxisSetting | None = ...,
         selectivity: Global___SelectivitySetting | None = ...,
         top_count: _builtins.int | None = ...,
+        channels: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_top_count", b"_top_count", "axis_setting", b"axis_setting", "selectivity", b"selectivity", "thresholds", b"thresholds", "top_count", b"top_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_top_count", b"_top_count", "axis_setting", b"axis_setting", "layer", b"layer", "parent", b"parent", "selectivity", b"selectivity", "thresholds", b"thresholds", "top_count", b"top_count", "with_axes", b"with_axes", "with_selectivity", b"with_selectivity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_top_count", b"_top_count", "axis_setting", b"axis_setting", "channels", b"channels", "layer", b"layer", "parent", b"parent", "selectivity", b"selectivity", "thresholds", b"thresholds", "top_count", b"top_count", "with_axes", b"with_axes", "with_selectivity", b"with_selectivity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__top_count: _TypeAlias = _typing.Literal["top_count"]  # noqa: Y015
     _WhichOneofArgType__top_count: _TypeAlias = _typing.Literal["_top_count", b"_top_count"]  # noqa: Y015
@@ -818,6 +852,7 @@ class AxisSetting(_message.Message):
     BIN_DEG_FIELD_NUMBER: _builtins.int
     MIN_SPREAD_DEG_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    UNITS_PER_COMPONENT_FIELD_NUMBER: _builtins.int
     min_components: _builtins.int
     """Fewest Gaussians of a mixture. 3 if it is not set; 1 to 20."""
     max_components: _builtins.int
@@ -830,6 +865,8 @@ class AxisSetting(_message.Message):
     """Degrees that are added to the spread of each Gaussian, squared. 2 if it is not set; 0.01 to 180."""
     seed: _builtins.int
     """Of the first guesses, which makes them repeatable. 0 or more."""
+    units_per_component: _builtins.int
+    """Fewest units for each Gaussian of a mixture. 9 if it is not set; 3 to 1000."""
     def __init__(
         self,
         *,
@@ -838,10 +875,11 @@ class AxisSetting(_message.Message):
         bin_deg: _builtins.int | None = ...,
         min_spread_deg: _builtins.float | None = ...,
         seed: _builtins.int | None = ...,
+        units_per_component: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_bin_deg", b"_bin_deg", "_max_components", b"_max_components", "_min_components", b"_min_components", "_min_spread_deg", b"_min_spread_deg", "_seed", b"_seed", "bin_deg", b"bin_deg", "max_components", b"max_components", "min_components", b"min_components", "min_spread_deg", b"min_spread_deg", "seed", b"seed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bin_deg", b"_bin_deg", "_max_components", b"_max_components", "_min_components", b"_min_components", "_min_spread_deg", b"_min_spread_deg", "_seed", b"_seed", "_units_per_component", b"_units_per_component", "bin_deg", b"bin_deg", "max_components", b"max_components", "min_components", b"min_components", "min_spread_deg", b"min_spread_deg", "seed", b"seed", "units_per_component", b"units_per_component"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bin_deg", b"_bin_deg", "_max_components", b"_max_components", "_min_components", b"_min_components", "_min_spread_deg", b"_min_spread_deg", "_seed", b"_seed", "bin_deg", b"bin_deg", "max_components", b"max_components", "min_components", b"min_components", "min_spread_deg", b"min_spread_deg", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bin_deg", b"_bin_deg", "_max_components", b"_max_components", "_min_components", b"_min_components", "_min_spread_deg", b"_min_spread_deg", "_seed", b"_seed", "_units_per_component", b"_units_per_component", "bin_deg", b"bin_deg", "max_components", b"max_components", "min_components", b"min_components", "min_spread_deg", b"min_spread_deg", "seed", b"seed", "units_per_component", b"units_per_component"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bin_deg: _TypeAlias = _typing.Literal["bin_deg"]  # noqa: Y015
     _WhichOneofArgType__bin_deg: _TypeAlias = _typing.Literal["_bin_deg", b"_bin_deg"]  # noqa: Y015
@@ -853,6 +891,8 @@ class AxisSetting(_message.Message):
     _WhichOneofArgType__min_spread_deg: _TypeAlias = _typing.Literal["_min_spread_deg", b"_min_spread_deg"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    _WhichOneofReturnType__units_per_component: _TypeAlias = _typing.Literal["units_per_component"]  # noqa: Y015
+    _WhichOneofArgType__units_per_component: _TypeAlias = _typing.Literal["_units_per_component", b"_units_per_component"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__bin_deg) -> _WhichOneofReturnType__bin_deg | None: ...
     @_typing.overload
@@ -863,6 +903,8 @@ class AxisSetting(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_spread_deg) -> _WhichOneofReturnType__min_spread_deg | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__units_per_component) -> _WhichOneofReturnType__units_per_component | None: ...
 
 Global___AxisSetting: _TypeAlias = AxisSetting  # noqa: Y015
 
@@ -940,7 +982,7 @@ class LayerColors(_message.Message):
     """True if no unit's patches have color, as in a gallery of gray images: the curve then says nothing of colors."""
     @_builtins.property
     def units(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnitColors]:
-        """All its units."""
+        """Its units: all, or those that were asked for."""
 
     @_builtins.property
     def axes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ColorAxis]:
@@ -1311,6 +1353,9 @@ class SegmentUnitsRequest(_message.Message):
     QUANTILE_FIELD_NUMBER: _builtins.int
     OVERLAYS_FIELD_NUMBER: _builtins.int
     MATCH_LIMIT_FIELD_NUMBER: _builtins.int
+    UNIT_LIMIT_FIELD_NUMBER: _builtins.int
+    DETECTOR_PRECISION_FIELD_NUMBER: _builtins.int
+    CLASS_LIMIT_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`galleries/{gallery}`, over whose images a unit's maximum, or its quantile, is."""
     layer: _builtins.str
@@ -1323,13 +1368,25 @@ class SegmentUnitsRequest(_message.Message):
     """How many matches of the image to return as well; 0 for none. If the layer is the one that the model pools, one pass
     through the network finds and localizes.
     """
+    unit_limit: _builtins.int
+    """Where `channels` is empty: at most how many units to choose, 1 to 100. 6 if it is not set."""
+    detector_precision: _builtins.float
+    """Where `channels` is empty: choose of the detectors of labels alone, that have a segment in the image. A unit
+    detects the label of most of its top images if at least this share of them have it; above 0 and up to 1.
+    """
+    class_limit: _builtins.int
+    """How many classes of the image to return as well, likeliest first; 0 for none. A network without class scores
+    returns none.
+    """
     @_builtins.property
     def image(self) -> _shapes_pb2.ImageSource:
         """The image."""
 
     @_builtins.property
     def channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The channels, from 0, at least one and at most 100."""
+        """The channels, from 0, at most 100. Empty for those that respond to the image most, as shares of their largest
+        responses over the gallery.
+        """
 
     @_builtins.property
     def overlays(self) -> _shapes_pb2.OverlayOptions:
@@ -1346,26 +1403,39 @@ class SegmentUnitsRequest(_message.Message):
         quantile: _builtins.float = ...,
         overlays: _shapes_pb2.OverlayOptions | None = ...,
         match_limit: _builtins.int = ...,
+        unit_limit: _builtins.int | None = ...,
+        detector_precision: _builtins.float | None = ...,
+        class_limit: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "overlays", b"overlays", "quantile", b"quantile", "share", b"share", "threshold", b"threshold"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_detector_precision", b"_detector_precision", "_unit_limit", b"_unit_limit", "detector_precision", b"detector_precision", "image", b"image", "overlays", b"overlays", "quantile", b"quantile", "share", b"share", "threshold", b"threshold", "unit_limit", b"unit_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "image", b"image", "layer", b"layer", "match_limit", b"match_limit", "overlays", b"overlays", "parent", b"parent", "quantile", b"quantile", "share", b"share", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_detector_precision", b"_detector_precision", "_unit_limit", b"_unit_limit", "channels", b"channels", "class_limit", b"class_limit", "detector_precision", b"detector_precision", "image", b"image", "layer", b"layer", "match_limit", b"match_limit", "overlays", b"overlays", "parent", b"parent", "quantile", b"quantile", "share", b"share", "threshold", b"threshold", "unit_limit", b"unit_limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__detector_precision: _TypeAlias = _typing.Literal["detector_precision"]  # noqa: Y015
+    _WhichOneofArgType__detector_precision: _TypeAlias = _typing.Literal["_detector_precision", b"_detector_precision"]  # noqa: Y015
+    _WhichOneofReturnType__unit_limit: _TypeAlias = _typing.Literal["unit_limit"]  # noqa: Y015
+    _WhichOneofArgType__unit_limit: _TypeAlias = _typing.Literal["_unit_limit", b"_unit_limit"]  # noqa: Y015
     _WhichOneofReturnType_threshold: _TypeAlias = _typing.Literal["share", "quantile"]  # noqa: Y015
     _WhichOneofArgType_threshold: _TypeAlias = _typing.Literal["threshold", b"threshold"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__detector_precision) -> _WhichOneofReturnType__detector_precision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unit_limit) -> _WhichOneofReturnType__unit_limit | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_threshold) -> _WhichOneofReturnType_threshold | None: ...
 
 Global___SegmentUnitsRequest: _TypeAlias = SegmentUnitsRequest  # noqa: Y015
 
 @_typing.final
 class SegmentUnitsResponse(_message.Message):
-    """How far it is, or a segment, or at last the matches."""
+    """How far it is, or a segment, or at last the matches and the classes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PROGRESS_FIELD_NUMBER: _builtins.int
     SEGMENT_FIELD_NUMBER: _builtins.int
     MATCHES_FIELD_NUMBER: _builtins.int
+    CLASSES_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
@@ -1383,6 +1453,10 @@ class SegmentUnitsResponse(_message.Message):
         """The matches, if they were asked for."""
 
     @_builtins.property
+    def classes(self) -> Global___SegmentClasses:
+        """The likeliest classes, if they were asked for."""
+
+    @_builtins.property
     def provenance(self) -> _shapes_pb2.Provenance:
         """Where the answer comes from; not set for progress."""
 
@@ -1392,14 +1466,15 @@ class SegmentUnitsResponse(_message.Message):
         progress: _shapes_pb2.Progress | None = ...,
         segment: Global___UnitSegment | None = ...,
         matches: Global___SegmentMatches | None = ...,
+        classes: Global___SegmentClasses | None = ...,
         model: _builtins.str = ...,
         provenance: _shapes_pb2.Provenance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "matches", b"matches", "progress", b"progress", "provenance", b"provenance", "segment", b"segment"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "classes", b"classes", "matches", b"matches", "progress", b"progress", "provenance", b"provenance", "segment", b"segment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "matches", b"matches", "model", b"model", "progress", b"progress", "provenance", b"provenance", "segment", b"segment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "classes", b"classes", "matches", b"matches", "model", b"model", "progress", b"progress", "provenance", b"provenance", "segment", b"segment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["progress", "segment", "matches"]  # noqa: Y015
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["progress", "segment", "matches", "classes"]  # noqa: Y015
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
 
@@ -1424,6 +1499,7 @@ class UnitSegment(_message.Message):
     AREA_FIELD_NUMBER: _builtins.int
     WIDTH_PX_FIELD_NUMBER: _builtins.int
     HEIGHT_PX_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     """Number of rows of the layer's map."""
     columns: _builtins.int
@@ -1456,6 +1532,10 @@ class UnitSegment(_message.Message):
     def area(self) -> _shapes_pb2.PixelBox:
         """The part of the upright image that the network sees."""
 
+    @_builtins.property
+    def label(self) -> Global___LabelShare:
+        """The label that the unit detects; set if detectors were asked for."""
+
     def __init__(
         self,
         *,
@@ -1472,10 +1552,11 @@ class UnitSegment(_message.Message):
         area: _shapes_pb2.PixelBox | None = ...,
         width_px: _builtins.int = ...,
         height_px: _builtins.int = ...,
+        label: Global___LabelShare | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "area", b"area", "threshold", b"threshold", "unit", b"unit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "area", b"area", "label", b"label", "threshold", b"threshold", "unit", b"unit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "area", b"area", "area_share", b"area_share", "columns", b"columns", "height_px", b"height_px", "mask_png", b"mask_png", "maximum", b"maximum", "overlay_png", b"overlay_png", "responses", b"responses", "rows", b"rows", "sampled_cells", b"sampled_cells", "threshold", b"threshold", "unit", b"unit", "width_px", b"width_px"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "area", b"area", "area_share", b"area_share", "columns", b"columns", "height_px", b"height_px", "label", b"label", "mask_png", b"mask_png", "maximum", b"maximum", "overlay_png", b"overlay_png", "responses", b"responses", "rows", b"rows", "sampled_cells", b"sampled_cells", "threshold", b"threshold", "unit", b"unit", "width_px", b"width_px"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
     _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
@@ -1506,6 +1587,56 @@ class SegmentMatches(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SegmentMatches: _TypeAlias = SegmentMatches  # noqa: Y015
+
+@_typing.final
+class SegmentClasses(_message.Message):
+    """The likeliest classes of an image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLASSES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LikelyClass]:
+        """Likeliest first."""
+
+    def __init__(
+        self,
+        *,
+        classes: _abc.Iterable[Global___LikelyClass] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SegmentClasses: _TypeAlias = SegmentClasses  # noqa: Y015
+
+@_typing.final
+class LikelyClass(_message.Message):
+    """The probability of a class."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLASS_NAME_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    class_name: _builtins.str
+    """The name of the class."""
+    probability: _builtins.float
+    """0 to 1."""
+    def __init__(
+        self,
+        *,
+        class_name: _builtins.str = ...,
+        probability: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_name", b"class_name", "probability", b"probability"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LikelyClass: _TypeAlias = LikelyClass  # noqa: Y015
 
 @_typing.final
 class FindMinimalImageRequest(_message.Message):

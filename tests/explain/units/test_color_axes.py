@@ -85,16 +85,21 @@ def test_the_same_units_have_the_same_axes():
 
 
 def test_units_that_are_alike_make_no_needle():
-    found = find_axes([0.0, 60.0, 120.0] * 3)
-    assert found.tried == (3, 3)  # as few as can be: 8 numbers in 9 units
+    found = find_axes([0.0, 60.0, 120.0] * 9)
+    assert found.tried == (3, 3)  # as few as there may be: 27 units for 3 Gaussians
     assert [axis.angle_deg for axis in found.axes] == pytest.approx([0, 60, 120], abs=1e-6)
     assert [axis.spread_deg for axis in found.axes] == pytest.approx([2, 2, 2])
 
 
-@pytest.mark.parametrize("angles", [[], [10, 50, 90] * 2 + [120, 130], [10, 10.001, 50] * 40], ids=len)
+@pytest.mark.parametrize("angles", [[], [10, 50, 90] * 8 + [120, 130], [10, 10.001, 50] * 40], ids=len)
 def test_too_few_units_say_so(angles):
-    with pytest.raises(TooFewUnits, match="3 color axes need 3 in 9 units"):
+    with pytest.raises(TooFewUnits, match=r"too few units: .* 3 color axes need 3 in 27 units"):
         find_axes(angles)
+
+
+def test_fewer_units_for_each_axis_may_be_asked_for():
+    found = find_axes([0.0, 60.0, 120.0] * 3, AxisSetting(units_per_component=3))
+    assert (found.tried, found.unit_count) == ((3, 3), 9)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +110,7 @@ def test_too_few_units_say_so(angles):
         (range(0, 180, 9), AxisSetting(min_components=0), "0 to 10 components"),
         (range(0, 180, 9), AxisSetting(max_components=2), "3 to 2 components"),
         (range(0, 180, 9), AxisSetting(min_spread_deg=0), "needles"),
+        (range(0, 180, 9), AxisSetting(units_per_component=2), "2 units do not fix"),
     ],
 )
 def test_settings_and_angles_that_are_none_say_so(angles, settings, message):
@@ -114,6 +120,7 @@ def test_settings_and_angles_that_are_none_say_so(angles, settings, message):
 
 def test_a_search_rests_after_each_mixture():
     angles = [10.0, 20, 80, 90, 100, 150] * 4
-    *rests, axes = search_axes(angles, AxisSetting(min_components=2, max_components=3, bin_deg=30))
+    setting = AxisSetting(min_components=2, max_components=3, bin_deg=30, units_per_component=8)
+    *rests, axes = search_axes(angles, setting)
     assert rests == [None] * 6 * 2
-    assert axes.axes == find_axes(angles, AxisSetting(min_components=2, max_components=3, bin_deg=30)).axes
+    assert axes.axes == find_axes(angles, setting).axes

@@ -1,6 +1,7 @@
 """Descriptions of units: what they see of their top images, and the colors of a layer."""
 
 import io
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -22,7 +23,9 @@ from whymatch.explain.units import (
     describe_units,
     layer_filters,
     layer_selectivity,
+    usual_label_images,
 )
+from whymatch.index import StoredImage
 
 LIMITS = DecodeLimits()
 COLORS = SelectivitySetting()
@@ -95,7 +98,7 @@ def test_units_of_one_color_are_selective(tmp_path):
         *_, last = layer_selectivity(gallery, model, "0", COLORS, LIMITS)
     curve = last.result.curve
     assert (curve.unit_count, curve.dead_count, curve.shares) == (2, 2, (1, 1, 1, 1, 1))
-    assert last.result.units[3].value is None
+    assert last.result.selectivities[3].value is None
 
 
 def test_a_gallery_of_gray_images_says_nothing_of_colors(tmp_path):
@@ -196,3 +199,14 @@ def test_an_image_that_is_deleted_meanwhile_leaves_its_place(tmp_path):
         gallery.delete(first.tops.images[0].image.name)
         second = next(answers).result
     assert len(second.tops.images) == 3
+
+
+@pytest.mark.parametrize(("images", "expected"), [([2, 3], 9), ([12, 5], 12), ([80, 5], 60), ([], 60)])
+def test_labels_count_over_as_many_images_as_the_most_frequent_one_has(images, expected):
+    now = datetime.now(UTC)
+    stored = [
+        StoredImage(f"{label}-{n}", f"label {label}", {}, 8, 8, 1, "0" * 64, now)
+        for label, count in enumerate(images)
+        for n in range(count)
+    ]
+    assert usual_label_images(stored) == expected

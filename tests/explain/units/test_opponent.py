@@ -50,8 +50,26 @@ def test_the_axis_of_two_colors_runs_from_one_to_the_other():
 
 def test_an_axis_passes_the_origin_at_its_distance():
     axis = color_axis(along((0, 1, 0), middle=(0.3, 0.2, 0.4), reach=0.1))
-    assert axis.distance == pytest.approx(0.5)  # 0.3, 0.4; where along the axis its middle lies does not matter
     assert axis.variances[0] == pytest.approx(0.1**2 / 3, rel=0.01)
+    spread = np.sqrt(axis.variances[0])
+    assert axis.distance == pytest.approx(
+        0.5 / spread
+    )  # 0.3, 0.4; where along the axis its middle lies does not matter
+
+
+def test_one_color_on_gray_is_centered():
+    color = classify_filter(picture((0.5, 0.5, 0.5), (0.9, 0.2, 0.2), counts=[80, 20]))
+    assert (color.alignment, color.position, color.axis_distance) == ("aligned", "centered", 0)
+
+
+def test_neither_gray_nor_the_size_of_the_weights_moves_a_filter():
+    colors = along((0, 1, 0.5), middle=(0.1, 0.1, 0.3), reach=0.2)
+    padded = np.full((60, 60, 3), 0.5)
+    padded[:20, :20] = 0.5 + (colors - 0.5) / 7
+    alone, small = color_axis(colors, ignore_gray=True), color_axis(padded, ignore_gray=True)
+    assert small.distance == pytest.approx(alone.distance)
+    assert (classify_filter(colors).position, classify_filter(padded).position) == ("shifted", "shifted")
+    assert classify_filter(padded).axis_distance == pytest.approx(alone.distance)
 
 
 CLASSES = {
@@ -86,8 +104,8 @@ def test_eleven_colors_of_which_none_holds_a_share_are_multiple():
 
 
 def test_thresholds_decide_and_come_with_the_answer():
-    pixels = along((1, 1, 0), middle=(0, 0, 0.15), reach=0.4)
-    strict = ColorThresholds(centered_distance=0.1, black_white_share=0.4)
+    pixels = along((1, 1, 0), middle=(0, 0, 0.02), reach=0.4)
+    strict = ColorThresholds(centered_distance=0.05, black_white_share=0.4)
     loose, tight = classify_filter(pixels), classify_filter(pixels, strict)
     assert (loose.position, loose.tone, loose.intensity_share) == ("centered", "chromatic", pytest.approx(0.5))
     assert (tight.position, tight.tone, tight.thresholds) == ("shifted", "black-white", strict)
