@@ -168,7 +168,7 @@ def test_what_is_found_among_chosen_ids_is_to_the_last_bit_what_is_found_without
     chosen = np.flatnonzero(random.random(9000) < share) * 3
     for _ in range(2):  # looked up, and remembered
         scores, ids, final = index.search(queries, 10, chosen)
-        everything, all_ids, _ = index.search(queries, 8998)
+        _, all_ids, _ = index.search(queries, 8998)
         assert final
         for row in range(3):
             among = np.isin(all_ids[row], chosen)
