@@ -125,5 +125,5 @@ def _spread_contents(folder: Path) -> None:
         if path.is_file():
             path.rename(content_path(folder, path.name))
     (folder / DERIVED).mkdir(exist_ok=True)
-    for path in [*folder.glob("patches-*.npz"), *folder.glob("units-*.sqlite")]:
+    for path in [*folder.glob("patches-*.npz"), *folder.glob("cells-*.npz"), *folder.glob("units-*.sqlite")]:
         path.rename(folder / DERIVED / path.name)
