@@ -243,10 +243,10 @@ def _fully_connected(network: Network, channels: int) -> list[tuple[str, nn.Modu
     linear = [(name, layer) for name, layer in named if isinstance(layer, nn.Linear)]
     side = pool.output_size[0] if isinstance(pool.output_size, tuple) else pool.output_size
     loaded = all(f"{name}.weight" in network.loaded for name, _ in linear)
-    known = all(isinstance(layer, (nn.Linear, nn.ReLU, nn.Dropout)) for _, layer in named)
+    known = all(isinstance(layer, (nn.Linear, nn.ReLU, nn.Dropout, nn.Flatten)) for _, layer in named)
     if not loaded or not known or linear[0][1].in_features != channels * (side or 0) ** 2:
         return []
-    return [(name, layer) for name, layer in named if not isinstance(layer, nn.Dropout)]
+    return [(name, layer) for name, layer in named if isinstance(layer, (nn.Linear, nn.ReLU))]
 
 
 def _as_convolution(layer: nn.Linear, side: int) -> nn.Conv2d:

@@ -19,7 +19,7 @@ def test_the_examples_run_one_after_the_other(tmp_path):
     assert '"score"' in first_search
     assert (tmp_path / "chelsea~whole.jpg.map.png").exists()
     assert "chelsea~whole.jpg stored" in python
-    assert "is enough for chelsea~" in rest
+    assert "is enough for the match chelsea~" in rest
     assert "labels of the top 9 images: " in rest
     assert "centering, 1280 dimensions, version 1, fitted to 9 images" in rest
     assert "run/model.safetensors" in rest

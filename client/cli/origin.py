@@ -31,7 +31,8 @@ def note_command(context: typer.Context, connection: inspect.Signature | None = 
 
 def say_who_answered(client: "Client", provenance: "Provenance | None") -> None:
     """Say on stderr, in gray, which server, gallery, head and model an answer is from."""
+    from whymatch.client.apps.talk import QUIET
     from whymatch.client.provenance import provenance_line
 
-    if provenance:
+    if provenance and not QUIET.get():
         typer.secho(provenance_line(provenance, client.address), err=True, dim=True)

@@ -2,12 +2,13 @@
 
 import math
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from whymatch.client.apps.talk import note
 
 if TYPE_CHECKING:
     from whymatch.client import Region
@@ -74,7 +75,7 @@ def say_rest(side: str, regions: "Sequence[Region]") -> None:
     from whymatch.client.inputs import rest_counts
 
     if rest_counts(regions) and any(region.weight < 0 for region in regions):
-        print(f"no region of the {side} has a weight above 0: the rest of it counts with weight 1", file=sys.stderr)
+        note(f"no region of the {side} has a weight above 0: the rest of it counts with weight 1")
 
 
 def polygons(texts: Iterable[str] | None, option: str) -> "list[Region]":
@@ -109,7 +110,10 @@ def _box(text: str, option: str, *, weighed: bool = True) -> "Region":
     left, top, width, height = numbers
     if min(width, height) <= 0:
         raise _misuse(option, text, "a width and a height above 0, which come after the left and the top edge")
-    return Region(Box(left, top, left + width, top + height), weight, relative)
+    right, bottom = left + width, top + height
+    if relative and left < 1 and top < 1 and right > 0 and bottom > 0:  # the server does so with pixels
+        left, top, right, bottom = max(left, 0), max(top, 0), min(right, 1), min(bottom, 1)
+    return Region(Box(left, top, right, bottom), weight, relative)
 
 
 def _polygon(text: str, option: str) -> "Region":

@@ -217,7 +217,7 @@ def print_matches(result: "SearchResult", *, by_region: bool) -> None:
 def say_spread(scores: "Sequence[float]") -> None:
     """Say on stderr that the scores hardly differ, so that their order means little."""
     if len(scores) > 1 and scores[0] > 0 and scores[0] - scores[-1] <= ALIKE * scores[0]:
-        print(f"these {len(scores)} scores differ by {scores[0] - scores[-1]:.1g}", file=sys.stderr)
+        note(f"these {len(scores)} scores differ by {scores[0] - scores[-1]:.1g}")
 
 
 def read_embedding(file: Path) -> "Embedding":

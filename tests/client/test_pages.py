@@ -112,12 +112,14 @@ def audited_layer() -> dict[str, object]:
     units = [documents.card(unit()), documents.card(unit(dead=True))]
     field = EmpiricalField(**{**vars(sample.field(sample.BOX)), "layer": HOSTILE})
     colors = documents.layer_colors(sample.layer_colors(whole=True)) | {"no_axes": HOSTILE}
-    return {"layer": HOSTILE, "folder": "l", "colors": colors, "units": units, "fields": {1: documents.field(field)}}
+    counts = {"unit_count": 2, "wanted_count": 2, "complete": True}
+    fields = {1: documents.field(field)}
+    return {"layer": HOSTILE, "folder": "l", "colors": colors, "units": units, "fields": fields, **counts}
 
 
 def audit_index() -> str:
     subject = {"network": HOSTILE, "gallery": HOSTILE, "model": HOSTILE, "image_count": 10, "field_images": 5}
-    return index_page(subject, [audited_layer()])
+    return index_page(subject, [audited_layer()], [HOSTILE])
 
 
 def audit_layer() -> str:

@@ -4,9 +4,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from whymatch.client import ComponentShares
+from whymatch.client import Box, ComponentShares, Region
 from whymatch.client.apps.documents import component_shares
 from whymatch.client.cli.explain import print_components
+from whymatch.client.cli.regions import boxes
 
 HALF = 0.5**0.5
 LEFT = {"left_px": 0, "top_px": 0, "right_px": 2, "bottom_px": 2}
@@ -224,3 +225,8 @@ def test_misuse_exits_with_2_and_says_what_to_write(run, arguments, said):
     result = run(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_shares_beyond_the_edge_are_cut_at_it():
+    [region] = boxes(["50%,-10%,100%,200%:-0.5"], "--region")
+    assert region == Region(Box(0.5, 0, 1, 1), -0.5, relative=True)

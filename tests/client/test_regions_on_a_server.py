@@ -152,7 +152,7 @@ def test_all_channels_together_carry_the_whole_score(server_client):
 @pytest.mark.parametrize(
     ("regions", "reason"),
     [
-        ([Box(0, 0, WIDTH + 1, HEIGHT)], "BAD_REGION"),
+        ([Box(WIDTH, 0, WIDTH + 9, HEIGHT)], "BAD_REGION"),
         ([Box(5, 5, 5, 9)], "BAD_REGION"),
         ([Polygon([])], "BAD_REGION"),
         ([Polygon([(0, 0), (20, 20), (20, 0), (0, 20)])], "BAD_REGION"),

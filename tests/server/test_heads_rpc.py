@@ -150,11 +150,11 @@ def test_setting_a_head_says_how_far_it_is_and_then_what_the_gallery_became(api,
 
 
 def test_none_takes_the_head_away_and_the_next_one_counts_on(api, twelve, model):
-    before = api.search(search(twelve, sent(50)))
+    before = api.search(search(twelve, sent(50))).matches
     assert set_head(api, twelve, HEADS["whitening"])[-1].gallery.head.version == 1
     bare = set_head(api, twelve, NONE)[-1].gallery
     assert (bare.model, bare.HasField("head")) == (model.fingerprint, False)
-    assert api.search(search(twelve, sent(50))) == before
+    assert api.search(search(twelve, sent(50))).matches == before
     again = set_head(api, twelve, {"whitening": {}})[-1].gallery
     assert (again.head.version, again.head.dimensions) == (2, 3)  # one for every four images
 
@@ -312,7 +312,7 @@ def test_reranking_by_parts_of_the_match_is_the_order_of_their_summed_maps(api, 
     image_scores = {match.image.name: match.score for match in whole}
     for match in found.matches:
         assert match.image_score == pytest.approx(image_scores[match.image.name], abs=1e-5)
-        assert match.match_map.total == pytest.approx(match.image_score, abs=1e-4)
+        assert match.match_map.total == pytest.approx(match.score, abs=1e-4)
 
 
 def test_reranking_by_parts_of_both_adds_up_over_a_partition(api, behind):

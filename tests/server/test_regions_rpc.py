@@ -259,7 +259,7 @@ def test_few_channels_carry_most_of_a_similarity(api, photos):
     assert (low <= mean + 1e-6).all()
     assert (mean <= high + 1e-6).all()
     assert mean[len(mean) // 4] > 0.25
-    assert api.explain_components(asked) == answer
+    assert api.explain_components(asked).mean_shares == answer.mean_shares
 
 
 def small_png(width: int, height: int) -> bytes:
