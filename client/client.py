@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Self
 
@@ -20,6 +20,7 @@ from whymatch.client.following import Following
 from whymatch.client.inputs import (
     HeadKind,
     ImageInput,
+    MetadataValue,
     NewImage,
     Query,
     RegionInput,
@@ -38,11 +39,13 @@ from whymatch.client.wire import (
     answers_explain,
     answers_gallery,
     answers_search,
+    answers_server,
     requests_difference,
     requests_embed,
     requests_explain,
     requests_gallery,
     requests_search,
+    requests_server,
 )
 from whymatch.client.wire.failures import unfinished
 from whymatch.client.wire.requests_difference import DifferenceRequest
@@ -405,12 +408,20 @@ class Client:
         """Describe the model of the server."""
         return answers_embed.model(self._call(self._stubs.embed.GetModel, requests_embed.model()))
 
+    def server_info(self) -> results.ServerInfo:
+        """Describe the server: what runs, what it accepts, and how full its disk is."""
+        return answers_server.info(self._call(self._stubs.server.GetServerInfo, requests_server.info()))
+
     # Images of a gallery
 
-    def add(self, images: Several[NewImage | ImageInput], *, gallery: str | None = None) -> Iterator[results.Added]:
+    def add(
+        self, images: Several[NewImage | ImageInput], *, replace: bool = False, gallery: str | None = None
+    ) -> Iterator[results.Added]:
         """Add images and yield, in their order, what became of each; nothing is added before you iterate.
 
         images: paths, open files, bytes or pictures with a name; or all images of folders, from `find_images`.
+        replace: take the place of other images of these names, which are refused otherwise; each `NewImage` has its
+            own `replace`, too. Bytes that the gallery holds are not embedded again.
 
         Files are read one by one as the server takes them, in another thread. An image that the server refuses comes
         with its `error` and the others go on; a file that cannot be read ends the stream with its own exception, after
@@ -418,11 +429,13 @@ class Client:
         """
         require_several(images)
         unread = Reminder("nothing was added: iterate over what `add` returns, as in `for added in client.add(...)`")
-        return self._add(images, gallery or self.gallery, unread)
+        return self._add(images, gallery or self.gallery, replace, unread)
 
-    def _add(self, images: Several[NewImage | ImageInput], name: str, unread: Reminder) -> Iterator[results.Added]:
+    def _add(
+        self, images: Several[NewImage | ImageInput], name: str, replace: bool, unread: Reminder
+    ) -> Iterator[results.Added]:
         unread.settle()
-        new = (beside(requests_gallery.add, image, name) for image in each(images))
+        new = (beside(requests_gallery.add, image, name, replace) for image in each(images))
         with closing(self._transport.exchange(self._stubs.galleries.AddImages, new)) as answers:
             for answer in answers:
                 yield answers_gallery.added(answer)
@@ -433,40 +446,101 @@ class Client:
         *,
         name: str = "",
         label: str = "",
-        metadata: dict[str, str] | None = None,
+        metadata: Mapping[str, MetadataValue] | None = None,
+        replace: bool = False,
         gallery: str | None = None,
     ) -> results.Added:
-        """Add one image; a path needs no name. Raises if the server refuses it."""
-        new = NewImage(content, name, label, metadata or {})
+        """Add one image; a path needs no name. Raises if the server refuses it.
+
+        metadata: texts, finite numbers and booleans by key.
+        replace: take the place of another image of this name.
+        """
+        new = NewImage(content, name, label, metadata or {}, replace)
         [added] = [answer for answer in self.add([new], gallery=gallery)]
         if added.error:
             raise added.error
         return added
 
-    def get(self, name: str, *, gallery: str | None = None) -> results.Image:
-        """Describe one image."""
-        request = requests_gallery.get_image(gallery or self.gallery, name)
+    def update(
+        self,
+        name: str,
+        *,
+        label: str | None = None,
+        metadata: Mapping[str, MetadataValue] | None = None,
+        changed: Mapping[str, MetadataValue | None] | None = None,
+        gallery: str | None = None,
+    ) -> results.Image:
+        """Change the label or the metadata of an image and return it; what is None stays, and nothing is embedded.
+
+        label: empty for none.
+        metadata: takes the place of all metadata.
+        changed: metadata of some keys alone; a value of None removes its key.
+        """
+        request = requests_gallery.update(
+            gallery or self.gallery, name, label=label, metadata=metadata, changed=changed or {}
+        )
+        return answers_gallery.image(self._call(self._stubs.galleries.UpdateImage, request))
+
+    def get(self, name: str, *, at_generation: int | None = None, gallery: str | None = None) -> results.Image:
+        """Describe one image, or what it was at_generation; None means now, here and everywhere."""
+        request = requests_gallery.get_image(gallery or self.gallery, name, at_generation)
         return answers_gallery.image(self._call(self._stubs.galleries.GetImage, request))
 
-    def list(self, *, gallery: str | None = None) -> Iterator[results.Image]:
-        """Yield the images of a gallery by name, a page at a time."""
+    def get_several(
+        self, names: Sequence[str], *, at_generation: int | None = None, gallery: str | None = None
+    ) -> tuple[results.Image, ...]:
+        """Describe up to 1000 images in one call, in the order of their names; at_generation is as in `get`."""
+        request = requests_gallery.get_several(gallery or self.gallery, names, at_generation)
+        return answers_gallery.several(self._call(self._stubs.galleries.BatchGetImages, request))
+
+    def list(
+        self, filter: str = "", *, at_generation: int | None = None, gallery: str | None = None
+    ) -> Iterator[results.Image]:
+        """Yield the images of a gallery by name, a page at a time.
+
+        filter: only images that it holds for, such as `label = "cat" AND metadata.year >= 2020`; empty for all.
+        at_generation: as they were then; so all pages are of one state. None means now.
+        """
         token = ""
         while True:
-            request = requests_gallery.list_images(gallery or self.gallery, token)
+            request = requests_gallery.list_images(gallery or self.gallery, filter, at_generation, token)
             images, token = answers_gallery.images(self._call(self._stubs.galleries.ListImages, request))
             for image in images:
                 yield image
             if not token:
                 return
 
-    def delete(self, name: str, *, gallery: str | None = None) -> None:
-        """Delete one image."""
-        request = requests_gallery.delete_image(gallery or self.gallery, name)
-        self._call(self._stubs.galleries.DeleteImage, request)
+    def labels(
+        self, filter: str = "", *, at_generation: int | None = None, gallery: str | None = None
+    ) -> tuple[results.LabelCount, ...]:
+        """Return the labels of a gallery in their order, with how many images have each, and how many have none.
 
-    def content(self, name: str, *, gallery: str | None = None) -> bytes:
-        """Return the bytes of an image exactly as they were added."""
-        request = requests_gallery.get_image_content(gallery or self.gallery, name)
+        filter, at_generation: which images count, as in `list`.
+        """
+        request = requests_gallery.list_labels(gallery or self.gallery, filter, at_generation)
+        return answers_gallery.labels(self._call(self._stubs.galleries.ListLabels, request))
+
+    def delete(self, names: str | Sequence[str], *, gallery: str | None = None) -> None:
+        """Delete one image or several, all of them or none; older generations keep them."""
+        request = requests_gallery.delete(gallery or self.gallery, names)
+        self._call(self._stubs.galleries.DeleteImages, request)
+
+    def delete_where(self, filter: str, *, gallery: str | None = None) -> int:
+        """Delete all images that a filter holds for, as in `list`, and return how many; older generations keep them."""
+        request = requests_gallery.delete_where(gallery or self.gallery, filter)
+        return answers_gallery.deleted(self._call(self._stubs.galleries.DeleteImages, request))
+
+    def erase(self, names: str | Sequence[str], *, gallery: str | None = None) -> tuple[str, ...]:
+        """Remove images for good: their bytes, under every name and in every generation, and what is derived of them.
+
+        names: of now or of any generation that the gallery keeps. Returns all names that are gone.
+        """
+        request = requests_gallery.erase(gallery or self.gallery, names)
+        return answers_gallery.erased(self._call(self._stubs.galleries.EraseImages, request))
+
+    def content(self, name: str, *, at_generation: int | None = None, gallery: str | None = None) -> bytes:
+        """Return the bytes of an image exactly as they were added; at_generation is as in `get`."""
+        request = requests_gallery.get_image_content(gallery or self.gallery, name, at_generation)
         return answers_gallery.content(self._call(self._stubs.galleries.GetImageContent, request))
 
     # Galleries
@@ -545,6 +619,35 @@ class Client:
                 if progress:
                     progress(found.done, found.total)
         raise unfinished("the gallery had its head; set it again")
+
+    def generations(self, *, gallery: str | None = None) -> Iterator[results.Generation]:
+        """Yield the generations of a gallery that can be asked for, newest first, a page at a time."""
+        token = ""
+        while True:
+            request = requests_gallery.list_generations(gallery or self.gallery, token)
+            answer = self._call(self._stubs.galleries.ListGenerations, request)
+            found, token = answers_gallery.generations(answer)
+            for one in found:
+                yield one
+            if not token:
+                return
+
+    def tag(self, name: str, *, generation: int | None = None, gallery: str | None = None) -> results.Generation:
+        """Give a generation a name, which keeps it from being purged; without a generation, the newest."""
+        request = requests_gallery.tag(gallery or self.gallery, name, generation)
+        return answers_gallery.generation(self._call(self._stubs.galleries.TagGeneration, request))
+
+    def remove_tag(self, name: str, *, gallery: str | None = None) -> None:
+        """Take a name off its generation."""
+        self._call(self._stubs.galleries.DeleteTag, requests_gallery.remove_tag(gallery or self.gallery, name))
+
+    def purge(self, before: int, *, gallery: str | None = None) -> results.Purged:
+        """Forget the generations before one, and all that only they have.
+
+        before: the first generation that is kept.
+        """
+        request = requests_gallery.purge(gallery or self.gallery, before)
+        return answers_gallery.purged(self._call(self._stubs.galleries.PurgeGallery, request))
 
     def delete_gallery(self, name: str) -> None:
         """Delete a gallery and everything in it."""

@@ -40,6 +40,10 @@ SamplerKind: TypeAlias = Literal["conditional", "marginal", "mean"]
 """What replaces a part of an image that is taken as unknown."""
 
 
+MetadataValue: TypeAlias = str | float | bool
+"""Text, a finite number or a boolean; whole numbers go up to 2^53."""
+
+
 @dataclass(frozen=True)
 class NewImage:
     """One image to add."""
@@ -48,7 +52,9 @@ class NewImage:
     name: str = ""
     """Its name in the gallery; empty means the name of its file."""
     label: str = ""
-    metadata: Mapping[str, str | float | bool] = field(default_factory=dict)
+    metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+    replace: bool = False
+    """True to take the place of another image of this name."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,8 @@ RegionInput: TypeAlias = Region | Box | Polygon | Mask | Point
 """A region, or a bare shape for one of weight 1 in pixels."""
 
 
+MAX_WHOLE_NUMBER = 2**53
+"""Up to here a float64, as which numbers travel and are compared, holds every whole number."""
 MAX_BYTES = 2**31 - 2**20
 """gRPC carries no message of 2 GiB, so that a larger file is not read; the server's own limit is far lower."""
 
@@ -160,11 +168,18 @@ def require_text(new: NewImage) -> None:
         ) from None
 
 
-def metadata_values(metadata: Mapping[str, str | float | bool]) -> dict[str, str | float | bool]:
-    """Return metadata; raise TypeError for what is neither text nor a number nor a boolean."""
+def metadata_values(metadata: Mapping[str, MetadataValue]) -> dict[str, MetadataValue]:
+    """Return metadata.
+
+    Raises:
+        TypeError: a value is neither text nor a number nor a boolean.
+        ValueError: a whole number is beyond 2^53, where the API would round it.
+    """
     for key, value in metadata.items():
         if not (isinstance(key, str) and isinstance(value, str | int | float)):
             raise TypeError(f"metadata are texts, numbers and booleans by their names, but {key!r} is {value!r}")
+        if isinstance(value, int) and abs(value) > MAX_WHOLE_NUMBER:
+            raise ValueError(f"metadata {key!r} is {value}, beyond 2^53; give it as text, '{value}'")
     return dict(metadata)
 
 

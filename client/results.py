@@ -31,7 +31,18 @@ class Image(Value):
     size_bytes: int
     content_sha256: str
     create_time: datetime
-    """In UTC."""
+    """When it was added, in UTC."""
+    update_time: datetime
+    """When its label, metadata or bytes last changed, in UTC."""
+
+
+@dataclass(frozen=True)
+class LabelCount(Value):
+    """A label and how many images have it."""
+
+    label: str
+    """Empty for the images without one."""
+    count: int
 
 
 @dataclass(frozen=True)
@@ -104,6 +115,30 @@ class Gallery(Value):
     """None without a head."""
     generation: int = 0
     """Grows with every change of its images or its head."""
+    oldest_generation: int = 0
+    """The first that can still be asked for."""
+
+
+@dataclass(frozen=True)
+class Generation(Value):
+    """A state of a gallery."""
+
+    number: int
+    change: str
+    """What made it: `create`, `add`, `update`, `delete`, `erase`, `head`, `import` or `migrate`."""
+    create_time: datetime
+    """In UTC."""
+    tags: tuple[str, ...]
+    """The names that it was given; with one, it is not purged."""
+
+
+@dataclass(frozen=True)
+class Purged(Value):
+    """What a purge left of a gallery."""
+
+    gallery: Gallery
+    removed_file_count: int
+    """How many image files went with the older generations."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +168,45 @@ class Model(Value):
     """Everything that the fingerprint covers."""
     layers: Sequence[Layer] = ()
     """From the image upward; none if the network has no ReLU."""
+
+
+@dataclass(frozen=True)
+class ServerLimits(Value):
+    """What a server accepts."""
+
+    max_message_bytes: int
+    max_image_bytes: int
+    max_image_pixels: int
+    """Width times height."""
+    max_limit: int
+    """Matches of one search."""
+    max_concurrent_calls: int
+
+
+@dataclass(frozen=True)
+class Disk(Value):
+    """The file system that holds the data of a server, with all else that is on it."""
+
+    total_bytes: int
+    used_bytes: int
+    free_bytes: int
+    """What the server may still write."""
+
+
+@dataclass(frozen=True)
+class ServerInfo(Value):
+    """A server: what runs, what it accepts, and how full its disk is."""
+
+    version: str
+    """Of whymatch."""
+    faiss_version: str
+    torch_version: str
+    uptime_s: float
+    model: Model
+    limits: ServerLimits
+    disk: Disk
+    gallery_count: int
+    """Those of other models are counted, too."""
 
 
 @dataclass(frozen=True)
@@ -577,6 +651,8 @@ class Added(Value):
     """True if the gallery already held exactly this image, name, label and metadata."""
     duplicate_of: str
     """The name of an image with the same bytes, stored earlier under another name; empty if there is none."""
+    replaced: bool = False
+    """True if it took the place of another image, or of this one with another label or metadata."""
 
 
 def _picture(overlay_png: bytes) -> PIL.Image.Image:

@@ -74,3 +74,11 @@ class ServerConfig:
     """`info` logs one line for each call."""
     grace_s: float = 30.0
     """How long running calls may take to finish after SIGTERM."""
+
+    @property
+    def max_message_bytes(self) -> int:
+        """Largest message that is received: twice the limit on images, so that one above it can be refused alone.
+
+        A larger message ends its whole stream. Not more, for gRPC reads a message before we see the call.
+        """
+        return min(2 * self.max_image_bytes + 2**20, 2**31 - 1)

@@ -41,8 +41,9 @@ class EmbedServicer(EmbedServiceServicer):
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
         """Describe the model."""
-        return await asyncio.to_thread(lambda: self._description)  # the first time it looks through all layers
+        return await asyncio.to_thread(lambda: self.description)  # the first time it looks through all layers
 
     @functools.cached_property
-    def _description(self) -> pb.Model:
+    def description(self) -> pb.Model:
+        """The model as the API shows it."""
         return answers_embed.model(self._model, unit_layers(self._model))

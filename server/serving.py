@@ -28,6 +28,7 @@ from whymatch.server.logs import logger
 from whymatch.server.metrics import Metrics, MetricsPage
 from whymatch.server.search_batcher import SearchBatcher
 from whymatch.server.search_servicer import SearchServicer
+from whymatch.server.server_servicer import ServerServicer
 from whymatch.server.sources import Images
 from whymatch.server.tls import server_credentials
 from whymatch.server.unit_servicer import UnitServicer
@@ -197,9 +198,7 @@ def _open_all(galleries: Galleries, model: Model) -> None:
 
 def _options(config: ServerConfig) -> list[tuple[str, int]]:
     return [
-        # Twice the limit on images, so that an image that is too large can be refused alone; a larger message ends its
-        # whole stream. Not more, for gRPC reads a message before we see the call.
-        ("grpc.max_receive_message_length", min(2 * config.max_image_bytes + 2**20, 2**31 - 1)),
+        ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", 0),  # a port in use is an error, not a port shared
         ("grpc.keepalive_time_ms", 60_000),  # a stream whose client vanished would hold its place for hours
@@ -230,6 +229,7 @@ def _log_start(config: ServerConfig, model: Model, address: str) -> None:
 def _servicers(parts: Parts) -> list[Servicer]:
     images, limit = Images(parts.galleries, parts.embedder), parts.config.max_limit
     explaining = images, parts.model, parts.explainer, parts.stopping
+    embedding = EmbedServicer(parts.model, images)
     return [
         GalleryServicer(
             parts.galleries,
@@ -240,8 +240,9 @@ def _servicers(parts: Parts) -> list[Servicer]:
         ),
         SearchServicer(images, parts.batcher, max_limit=limit),
         ExplainServicer(*explaining),
-        EmbedServicer(parts.model, images),
+        embedding,
         UnitServicer(*explaining, max_limit=limit),
+        ServerServicer(parts.config, parts.galleries, lambda: embedding.description),
     ]
 
 

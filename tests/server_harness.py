@@ -23,6 +23,7 @@ from whymatch.v1 import (
     explain_service_pb2_grpc,
     gallery_service_pb2_grpc,
     search_service_pb2_grpc,
+    server_service_pb2_grpc,
     unit_service_pb2_grpc,
 )
 from whymatch.v1.explain_service_pb2 import ExplainPredictionDifferenceResponse
@@ -47,6 +48,7 @@ class Api:
         self.explain_difference = explain.ExplainPredictionDifference
         embed = embed_service_pb2_grpc.EmbedServiceStub(channel)
         self.embed, self.model = embed.EmbedImage, embed.GetModel
+        self.server_info = server_service_pb2_grpc.ServerServiceStub(channel).GetServerInfo
         self.units = unit_service_pb2_grpc.UnitServiceStub(channel)
 
     def create(self, name: str, **settings: object) -> str:

@@ -9,7 +9,7 @@ from whymatch.client.adding import FoundImage
 from whymatch.client.apps.plain import Document, record
 from whymatch.client.apps.progress import ProgressBar, progress_bar
 from whymatch.client.apps.talk import note
-from whymatch.client.inputs import read_file, require_text
+from whymatch.client.inputs import metadata_values, read_file, require_text
 from whymatch.embed.pictures.folders import LeftOut
 
 TAKEN = "IMAGE_EXISTS"
@@ -44,6 +44,8 @@ class Summary:
     """Of a table of labels."""
     files_without_row: int = 0
     """Added as they are."""
+    replaced: int = 0
+    """Of those stored now: in place of another image of the name, or of the same with another label or metadata."""
 
     def leave_out(self, left_out: LeftOut) -> None:
         """Take over what was left out when images were looked for; what cannot be read has failed."""
@@ -55,6 +57,7 @@ class Summary:
         self.unchanged += added.unchanged
         self.added += not added.unchanged
         self.duplicates += bool(added.duplicate_of) and not added.unchanged
+        self.replaced += added.replaced
 
     def fail(self, image: FoundImage, error: Exception) -> Failure:
         """Take over one image that was not added."""
@@ -68,8 +71,10 @@ class Summary:
 
     def text(self) -> str:
         """Return the summary as one line."""
+        replaced = f", {self.replaced} in place of what had their names" if self.replaced else ""
         return (
-            f"gallery {self.gallery}: {self.added} added ({self.duplicates} of them duplicates of other images), "
+            f"gallery {self.gallery}: {self.added} added ({self.duplicates} of them duplicates of other "
+            f"images{replaced}), "
             f"{self.unchanged} unchanged, {len(self.failures)} failed"
         )
 
@@ -86,19 +91,20 @@ def ensure_gallery(client: Client) -> None:
             pass
 
 
-def add_images(client: Client, images: Sequence[FoundImage], summary: Summary) -> None:
+def add_images(client: Client, images: Sequence[FoundImage], summary: Summary, *, replace: bool = False) -> None:
     """Add `images`, with a progress bar and a line for each failure on stderr; count into `summary`.
 
+    replace: they take the place of other images of their names.
     Images whose name the gallery has already, with another content, label or metadata, share one line at the end.
     """
     with progress_bar(len(images), "adding") as progress:
-        _send(client, images, summary, progress)
+        _send(client, images, summary, progress, replace)
         names = {failure.name for failure in summary.failures if failure.reason == TAKEN}
         if names:
             progress.say(_what_differs(client, [image for image in images if image.name in names]))
 
 
-def _send(client: Client, images: Sequence[FoundImage], summary: Summary, progress: ProgressBar) -> None:
+def _send(client: Client, images: Sequence[FoundImage], summary: Summary, progress: ProgressBar, replace: bool) -> None:
     waiting = {image.name: image for image in images}
 
     def fail(image: FoundImage, error: Exception) -> None:
@@ -116,7 +122,7 @@ def _send(client: Client, images: Sequence[FoundImage], summary: Summary, progre
 
     while waiting:
         try:
-            for added in client.add(read()):
+            for added in client.add(read(), replace=replace):
                 if added.error:
                     fail(waiting[added.name], added.error)
                 else:
@@ -141,7 +147,7 @@ def _what_differs(client: Client, taken: Sequence[FoundImage]) -> str:
     more = f"; and {len(differing) - 3} other cases" if len(differing) > 3 else ""
     return (
         f"the gallery {client.gallery!r} has {len(taken)} images of these names already: {counts}{more}; "
-        "whymatch delete removes them, --gallery adds to another gallery"
+        "--replace takes their place, whymatch delete removes them, --gallery adds to another gallery"
     )
 
 
@@ -152,8 +158,9 @@ def _difference(stored: results.Image, image: FoundImage) -> str:
 
 
 def _content(image: FoundImage) -> bytes:
-    """Read a file. Raises OSError, and ValueError for a name or a label that cannot be sent."""
+    """Read a file. Raises OSError, and ValueError for a name, a label or metadata that cannot be sent."""
     require_text(image)
+    metadata_values(image.metadata)
     if image.path.exists() and not image.path.is_file():  # opening a pipe would wait for its writer
         raise OSError(
             "it is a pipe, a socket or a device, and no file" if not image.path.is_dir() else "it is a folder"

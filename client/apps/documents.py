@@ -69,9 +69,16 @@ def gallery(gallery: results.Gallery) -> Document:
         "omit_feature_maps",
         "image_count",
         "generation",
+        "oldest_generation",
         "create_time",
         "head",
     )
+
+
+def info(info: results.ServerInfo) -> Document:
+    """Return what a server is; of its model, what tells it from others."""
+    model = record(info.model, "fingerprint", "backbone", "layer", "pooling", "precision", "dimensions")
+    return record(info) | {"model": model}
 
 
 def layers(model: results.Model) -> Document:

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from whymatch.client.adding import FoundImage, place
+from whymatch.client.apps.metadata import metadata_value
+from whymatch.client.inputs import MetadataValue
 
 Key = TypeVar("Key")
-Cells = Mapping[str, str]
+Cells = Mapping[str, MetadataValue]
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 KEYS = ("path", "name")
+TEXTS = (*KEYS, "label")
+"""Columns that are text, whatever they look like; the others are metadata."""
 
 
 class BadTable(ValueError):
@@ -57,7 +61,8 @@ class LabelTable:
     def __init__(self, file: Path) -> None:
         """Read `file`. Each row has a `path`, from the table's folder or from here, or a `name` in the gallery.
 
-        Its `label` may be empty or missing; all other columns are metadata, without empty cells. Raises BadTable.
+        Its `label` may be empty or missing; all other columns are metadata, without empty cells, read as
+        `metadata_value` does, but what JSON gives has its own type. Raises BadTable.
         """
         self._by_name: dict[str, Row] = {}
         self._by_path: dict[Path, Row] = {}
@@ -92,11 +97,11 @@ class LabelTable:
 
 
 def _row(file: Path, line: int, cells: Cells) -> Row:
-    keys = [key for key in KEYS if cells.get(key)]
+    keys = [key for key in KEYS if key in cells]
     if len(keys) != 1:
         raise BadTable(f"{file}, line {line}: give `path` or `name`, one of them, to say which file this is about")
-    metadata = {key: value for key, value in cells.items() if key not in (*KEYS, "label") and value}
-    return Row(line, cells[keys[0]], cells.get("label", ""), metadata)
+    metadata = {key: value for key, value in cells.items() if key not in TEXTS}
+    return Row(line, str(cells[keys[0]]), str(cells.get("label", "")), metadata)
 
 
 def _lines(file: Path) -> Iterator[tuple[int, Cells]]:
@@ -108,7 +113,7 @@ def _lines(file: Path) -> Iterator[tuple[int, Cells]]:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             read = _json_lines(file, lines) if kind in JSON_LINES else _csv_lines(file, lines, DELIMITERS[kind])
             for number, cells in read:
-                yield number, {key: value for key, value in cells.items() if value}
+                yield number, {key: value for key, value in cells.items() if value != ""}
     except UnicodeDecodeError:
         raise BadTable(f"{str(file)!r} is not UTF-8; save it as UTF-8") from None
 
@@ -127,7 +132,7 @@ def _csv_lines(file: Path, lines: Iterator[str], delimiter: str) -> Iterator[tup
                 raise BadTable(
                     f"{file}, line {reader.line_num}: it has not {len(names)} cells, as line 1; quote commas"
                 )
-            yield reader.line_num, row
+            yield reader.line_num, {key: _typed(key, value) for key, value in row.items()}
     except csv.Error as error:
         raise BadTable(f"{file}, line {reader.reader.line_num}: {error}") from None
 
@@ -142,11 +147,19 @@ def _json_lines(file: Path, lines: Iterator[str]) -> Iterator[tuple[int, Cells]]
             raise BadTable(f"{file}, line {number}: {error}") from None
         if not isinstance(cells, dict):
             raise BadTable(f'{file}, line {number}: it is no JSON object; write {{"path": ..., "label": ...}}')
-        yield number, {key: _text(file, number, key, value) for key, value in cells.items()}
+        yield number, {key: _checked(file, number, key, value) for key, value in cells.items()}
 
 
-def _text(file: Path, line: int, key: str, value: object) -> str:
-    """Return a cell as text, as JSON writes it; null is empty."""
-    if isinstance(value, (dict, list)):
-        raise BadTable(f"{file}, line {line}: {key!r} holds a list or an object; metadata is text")
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
+def _typed(key: str, text: str) -> MetadataValue:
+    """Return what a cell of text means; names and labels are text in any case."""
+    return text if key in TEXTS else metadata_value(text)
+
+
+def _checked(file: Path, line: int, key: str, value: object) -> MetadataValue:
+    """Return a value of JSON, where null is empty; names and labels as JSON writes them."""
+    if isinstance(value, dict | list):
+        raise BadTable(f"{file}, line {line}: {key!r} holds a list or an object; give text, a number or a boolean")
+    if value is None:
+        return ""
+    assert isinstance(value, str | int | float)
+    return value if key not in TEXTS or isinstance(value, str) else json.dumps(value)

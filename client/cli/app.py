@@ -75,11 +75,13 @@ def options(
 
 on_images = partial(app.command, rich_help_panel=IMAGES)
 on_images()(images.add)
+on_images()(images.update)
 on_images("list")(images.list_images)
 on_images()(images.labels)
 on_images()(images.show)
 on_images()(images.content)
 on_images()(images.delete)
+on_images()(images.erase)
 app.add_typer(gallery, name="gallery", rich_help_panel=IMAGES)
 
 app.command(rich_help_panel=WHY)(search)
@@ -142,6 +144,19 @@ def embed(
         documents.print_document(found | documents.origin(result.provenance))
     else:
         print(f"{len(result.embedding)} values of the model {result.model}; --json prints them")
+
+
+@app.command(rich_help_panel=MODELS)
+@with_client
+def info(client: "Client", json: Json = False) -> None:
+    """Show what a server is: versions, model, limits, free disk and number of galleries."""
+    from whymatch.client.apps import documents
+
+    document = documents.info(client.server_info())
+    if not json:
+        for part in ("model", "limits", "disk"):
+            document |= document.pop(part)
+    documents.print_facts(document, json)
 
 
 @app.command(rich_help_panel=MODELS)

@@ -32,7 +32,7 @@ def sources(context: typer.Context, incomplete: str) -> list[str]:
 
 def labels(context: typer.Context, incomplete: str) -> list[str]:
     """Complete a label of the gallery."""
-    return _beginning(incomplete, context, lambda client: sorted({image.label for image in client.list()} - {""}))
+    return _beginning(incomplete, context, lambda client: (one.label for one in client.labels() if one.label))
 
 
 def _beginning(incomplete: str, context: typer.Context, ask: "Callable[[Client], Iterable[str]]") -> list[str]:

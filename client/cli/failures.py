@@ -15,6 +15,7 @@ EXIT_CODES = (
 )
 
 OPTIONS = {
+    "at_generation": "--at-generation",
     "authorization: Bearer TOKEN": "--token TOKEN or WHYMATCH_TOKEN",
     "box_share": "--box-share",
     "candidate_limit": "--candidates",
@@ -22,6 +23,7 @@ OPTIONS = {
     "channel_limit": "--channels",
     "correspondence_limit": "--correspondences",
     "descriptor": "--descriptor",
+    "filter": "--filter",
     "labels": "--label",
     "limit": "--limit",
     "match_limit": "--limit",

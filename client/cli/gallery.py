@@ -1,4 +1,4 @@
-"""The commands `gallery create`, `gallery list`, `gallery show`, `gallery head` and `gallery delete`."""
+"""The commands `gallery create`, `list`, `show`, `head`, `history`, `tag`, `untag`, `purge` and `delete`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 
     from whymatch.client import Client, Gallery, Head
 
-app = typer.Typer(cls=Group, help="Create, show and delete galleries, and set their heads.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Group, help="Create, show and delete galleries, set their heads, and keep their past.", no_args_is_help=True
+)
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME", autocompletion=completion.galleries, help="The name of the gallery.")
+]
+
+Tag = Annotated[
+    str,
+    typer.Argument(metavar="TAG", help="Up to 63 small letters, digits, - and _; not digits alone."),
 ]
 
 
@@ -113,6 +120,79 @@ def set_head(
             kind, dimensions=dimensions, weight=weight, bias=bias, progress=progress.reach, gallery=name
         )
     print_gallery(gallery, json)
+
+
+@app.command("history")
+@with_client
+def list_generations(client: "Client", name: Name, json: Json = False) -> None:
+    """List the generations of a gallery that can be asked for, newest first, with their tags."""
+    from whymatch.client.apps import documents
+
+    generations = client.generations(gallery=name)
+    if json:
+        documents.print_document({"generations": [one.to_dict() for one in generations]})
+        return
+    for one in generations:
+        print(f"{one.number}\t{one.change}\t{one.create_time.isoformat()}\t{' '.join(one.tags)}")
+
+
+@app.command("tag")
+@with_client
+def tag_generation(
+    client: "Client",
+    name: Name,
+    tag: Tag,
+    generation: Annotated[
+        int | None,
+        typer.Option(
+            min=1, callback=whole_number(64), metavar="N", help="Which generation.", show_default="the newest"
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Give a generation of a gallery a name, which keeps it from being purged."""
+    from whymatch.client.apps import documents
+
+    tagged = client.tag(tag, generation=generation, gallery=name)
+    note(f"generation {tagged.number} of the gallery {name} has the tag {tag}")
+    if json:
+        documents.print_document(tagged.to_dict())
+
+
+@app.command("untag")
+@with_client
+def remove_tag(client: "Client", name: Name, tag: Tag, json: Json = False) -> None:
+    """Take a tag off its generation."""
+    from whymatch.client.apps import documents
+
+    client.remove_tag(tag, gallery=name)
+    note(f"the gallery {name} has no tag {tag} any more")
+    if json:
+        documents.print_document({"untagged": tag})
+
+
+@app.command("purge")
+@with_client
+def purge(
+    client: "Client",
+    name: Name,
+    before: Annotated[
+        int,
+        typer.Option(min=1, callback=whole_number(64), metavar="N", help="The first generation to keep."),
+    ],
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Forget the generations of a gallery before one, and all that only they have."""
+    from whymatch.client.apps import documents
+
+    oldest = client.get_gallery(name).oldest_generation
+    require_consent(f"Forget the generations {oldest} to {before - 1} of the gallery {name!r}?", yes)
+    purged = client.purge(before, gallery=name)
+    note(f"the gallery {name} now begins at generation {purged.gallery.oldest_generation}")
+    if json:
+        document = documents.gallery(purged.gallery) | {"removed_file_count": purged.removed_file_count}
+        documents.print_document(document)
 
 
 @app.command("delete")

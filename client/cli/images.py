@@ -1,7 +1,6 @@
-"""The commands `add`, `list`, `labels`, `show`, `content` and `delete`."""
+"""The commands `add`, `update`, `list`, `labels`, `show`, `content`, `delete` and `erase`."""
 
 import sys
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
@@ -13,12 +12,14 @@ import typer
 from whymatch.client.apps.talk import note
 from whymatch.client.cli import completion
 from whymatch.client.cli.connection import with_client
-from whymatch.client.cli.options import ImageName, Json, Yes, require_consent
+from whymatch.client.cli.generations import AtGeneration, generation_number
+from whymatch.client.cli.options import Filter, ImageName, Json, Yes, require_consent
 
 if TYPE_CHECKING:
     from whymatch.client import Client
     from whymatch.client.adding import FoundImage
     from whymatch.client.apps.add import Summary
+    from whymatch.client.inputs import MetadataValue
 
 
 @with_client
@@ -43,8 +44,15 @@ def add(
     ] = None,
     metadata: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Metadata of all these images; may be given repeatedly."),
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Metadata of all these images; may be given repeatedly. 2024 is a number, true a boolean, "
+            "'\"2024\"' in quotes text.",
+        ),
     ] = None,
+    replace_others: Annotated[
+        bool, typer.Option("--replace", help="Take the place of other images of the same names.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Add images to a gallery; the gallery is created if it does not exist."""
@@ -70,7 +78,7 @@ def add(
     for line in left_out.lines():
         note(line)
     try:
-        adding.add_images(client, images, summary)
+        adding.add_images(client, images, summary, replace=replace_others)
     except (WhymatchError, KeyboardInterrupt):
         note("stopped early; images added so far are stored, and the same command continues from here")
         raise
@@ -84,21 +92,52 @@ def add(
 
 
 @with_client
+def update(
+    client: "Client",
+    name: ImageName,
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL", autocompletion=completion.labels, help="Its new label; '' for none."),
+    ] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Metadata to set, as in add; may be given repeatedly."),
+    ] = None,
+    remove_metadata: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="Metadata to remove; may be given repeatedly.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Change the label or the metadata of an image; all else stays, and nothing is embedded."""
+    from whymatch.client.apps import documents
+
+    changed: dict[str, MetadataValue | None] = {**key_values(metadata or ()), **dict.fromkeys(remove_metadata or ())}
+    if both := {word.partition("=")[0] for word in metadata or ()} & {*(remove_metadata or ())}:
+        raise typer.BadParameter(f"--metadata sets {min(both)!r} and --remove-metadata removes it; keep one")
+    if label is None and not changed:
+        raise typer.BadParameter("nothing would change; give --label, --metadata or --remove-metadata")
+    documents.print_facts(documents.image(client.update(name, label=label, changed=changed)), json)
+
+
+@with_client
 def list_images(
     client: "Client",
     label: Annotated[
         str | None,
         typer.Option(metavar="LABEL", autocompletion=completion.labels, help="Only images of this label."),
     ] = None,
+    filter: Filter = "",
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="How many images to list.", show_default="all")
     ] = None,
+    at_generation: AtGeneration = None,
     json: Json = False,
 ) -> None:
     """List the images of a gallery."""
     from whymatch.client.apps import documents
 
-    found = islice((image for image in client.list() if label is None or image.label == label), limit)
+    at = generation_number(client, at_generation)
+    found = islice(client.list(with_label(filter, label), at_generation=at), limit)
     if json:
         documents.print_document({"images": [documents.image(image) for image in found]})
         return
@@ -107,18 +146,17 @@ def list_images(
 
 
 @with_client
-def labels(client: "Client", json: Json = False) -> None:
+def labels(client: "Client", filter: Filter = "", at_generation: AtGeneration = None, json: Json = False) -> None:
     """List the labels of a gallery, with the number of images of each, the most frequent one first."""
     from whymatch.client.apps import documents
 
-    counts = Counter(image.label for image in client.list() if image.label)
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    counts = client.labels(filter, at_generation=generation_number(client, at_generation))
+    ordered = sorted((one for one in counts if one.label), key=lambda one: (-one.count, one.label))
     if json:
-        rows = [{"label": label, "count": count} for label, count in ordered]
-        documents.print_document({"gallery": client.gallery, "labels": rows})
+        documents.print_document({"gallery": client.gallery, "labels": [one.to_dict() for one in ordered]})
         return
-    for label, count in ordered:
-        print(f"{label}\t{count} images")
+    for one in ordered:
+        print(f"{one.label}\t{one.count} images")
     if not ordered:
         note(f"no image of the gallery {client.gallery!r} has a label; whymatch add has --label and --labels")
 
@@ -130,14 +168,16 @@ def show(
     output: Annotated[
         Path | None, typer.Option(dir_okay=False, metavar="FILE", help="Save the image, exactly as it was added.")
     ] = None,
+    at_generation: AtGeneration = None,
     json: Json = False,
 ) -> None:
     """Show the label, metadata, size and hash of an image."""
     from whymatch.client.apps import documents
 
-    document = documents.image(client.get(name))
+    at = generation_number(client, at_generation)
+    document = documents.image(client.get(name, at_generation=at))
     if output:
-        output.write_bytes(client.content(name))
+        output.write_bytes(client.content(name, at_generation=at))
     documents.print_facts(document, json)
 
 
@@ -148,9 +188,10 @@ def content(
     output: Annotated[
         Path, typer.Option("--output", "-o", dir_okay=False, metavar="FILE", help="Where to; - writes it to stdout.")
     ],
+    at_generation: AtGeneration = None,
 ) -> None:
     """Save a stored image, exactly as it was added."""
-    content = client.content(name)
+    content = client.content(name, at_generation=generation_number(client, at_generation))
     if str(output) == "-":
         sys.stdout.buffer.write(content)
     else:
@@ -161,39 +202,77 @@ def content(
 def delete(
     client: "Client",
     names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME", autocompletion=completion.images, help="The names of the images.", show_default=False
+        ),
+    ] = None,
+    filter: Filter = "",
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Delete images, by name or by a filter; older generations keep them until they are purged."""
+    from whymatch.client.apps import documents
+
+    if bool(names) == bool(filter):
+        raise typer.BadParameter("give the names of images, or a --filter, one of them")
+    count = len(names) if names else sum(one.count for one in client.labels(filter))
+    what = f"the image {names[0]!r}" if names and count == 1 else f"{count} images"
+    require_consent(f"Delete {what} of the gallery {client.gallery!r}?", yes)
+    if names:
+        client.delete(names)
+    else:
+        count = client.delete_where(filter)
+    note(f"deleted {', '.join(names) if names else f'{count} images'}")
+    if json:
+        documents.print_document({"deleted": names} if names else {"deleted_count": count})
+
+
+@with_client
+def erase(
+    client: "Client",
+    names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME", autocompletion=completion.images, help="The names of the images."),
+        typer.Argument(
+            metavar="NAME", autocompletion=completion.images, help="The names of the images, those of the past, too."
+        ),
     ],
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Delete images."""
+    """Remove images for good: their bytes, under every name and in every generation, and what is derived of them."""
     from whymatch.client.apps import documents
 
     what = f"the image {names[0]!r}" if len(names) == 1 else f"{len(names)} images"
-    require_consent(f"Delete {what} of the gallery {client.gallery!r}?", yes)
-    deleted: list[str] = []
-    try:
-        for name in names:
-            client.delete(name)
-            deleted.append(name)
-            note(f"deleted {name}")
-    finally:
-        if json and deleted:
-            documents.print_document({"deleted": deleted})
+    question = f"Erase {what} of the gallery {client.gallery!r} for good, with all copies and in every generation?"
+    require_consent(question, yes)
+    erased = client.erase(names)
+    note(f"erased {', '.join(erased)}")
+    if json:
+        documents.print_document({"erased": [*erased]})
 
 
-def key_values(words: Iterable[str]) -> dict[str, str]:
-    """Return the metadata that `KEY=VALUE` words say."""
-    metadata: dict[str, str] = {}
+def key_values(words: Iterable[str]) -> "dict[str, MetadataValue]":
+    """Return the metadata that `KEY=VALUE` words say; see `metadata_value`."""
+    from whymatch.client.apps.metadata import metadata_value
+
+    metadata: dict[str, MetadataValue] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not (key and equals):
             raise typer.BadParameter(f"--metadata {word!r}: write KEY=VALUE, for example camera=X100")
         if key in metadata:
             raise typer.BadParameter(f"--metadata gives {key!r} twice; keep one")
-        metadata[key] = value
+        metadata[key] = metadata_value(value)
     return metadata
+
+
+def with_label(filter: str, label: str | None) -> str:
+    """Return a filter that also wants a label, if there is one."""
+    if label is None:
+        return filter
+    quoted = label.replace("\\", "\\\\").replace('"', '\\"')
+    return f'label = "{quoted}"' + (f" AND ({filter})" if filter else "")
 
 
 def labeled(images: "list[FoundImage]", file: Path, summary: "Summary") -> "list[FoundImage]":

@@ -94,6 +94,14 @@ Labels = Annotated[
 ExcludeItself = Annotated[
     bool, typer.Option("--exclude-itself", help="Leave out the query's own copies: stored images with the same bytes.")
 ]
+Filter = Annotated[
+    str,
+    typer.Option(
+        metavar="EXPR",
+        help="Only images that it holds for, such as 'label = cat AND metadata.year >= 2020'.",
+        show_default=False,
+    ),
+]
 Limit = Annotated[
     int | None,
     typer.Option(min=1, callback=whole_number(32), metavar="N", help="How many matches to return.", show_default="10"),

@@ -25,6 +25,7 @@ def image(message: gallery_service_pb2.Image) -> results.Image:
         size_bytes=message.size_bytes,
         content_sha256=message.content_sha256,
         create_time=_time(message.create_time),
+        update_time=_time(message.update_time),
     )
 
 
@@ -39,6 +40,7 @@ def gallery(message: gallery_service_pb2.Gallery) -> results.Gallery:
         create_time=_time(message.create_time),
         head=_head(message.head) if message.HasField("head") else None,
         generation=message.generation,
+        oldest_generation=message.oldest_generation,
     )
 
 
@@ -50,6 +52,47 @@ def images(page: gallery_service_pb2.ListImagesResponse) -> tuple[list[results.I
 def galleries(page: gallery_service_pb2.ListGalleriesResponse) -> tuple[list[results.Gallery], str]:
     """Read a page of galleries, and the token of the next page, empty if there is none."""
     return [gallery(one) for one in page.galleries], page.next_page_token
+
+
+def several(message: gallery_service_pb2.BatchGetImagesResponse) -> tuple[results.Image, ...]:
+    """Read several images."""
+    return tuple(image(one) for one in message.images)
+
+
+def labels(message: gallery_service_pb2.ListLabelsResponse) -> tuple[results.LabelCount, ...]:
+    """Read the labels of a gallery; the images without one, if there are any, come first."""
+    unlabeled = [results.LabelCount("", message.unlabeled_count)] if message.unlabeled_count else []
+    return (*unlabeled, *(results.LabelCount(one.label, one.count) for one in message.labels))
+
+
+def generation(message: gallery_service_pb2.Generation) -> results.Generation:
+    """Read one generation."""
+    return results.Generation(
+        number=message.number,
+        change=message.change,
+        create_time=_time(message.create_time),
+        tags=tuple(message.tags),
+    )
+
+
+def generations(page: gallery_service_pb2.ListGenerationsResponse) -> tuple[list[results.Generation], str]:
+    """Read a page of generations, and the token of the next page, empty if there is none."""
+    return [generation(one) for one in page.generations], page.next_page_token
+
+
+def deleted(message: gallery_service_pb2.DeleteImagesResponse) -> int:
+    """Read how many images were deleted."""
+    return message.deleted_count
+
+
+def erased(message: gallery_service_pb2.EraseImagesResponse) -> tuple[str, ...]:
+    """Read the names that are gone."""
+    return tuple(answers_shapes.short_name(name) for name in message.names)
+
+
+def purged(message: gallery_service_pb2.PurgeGalleryResponse) -> results.Purged:
+    """Read what a purge left."""
+    return results.Purged(gallery(message.gallery), message.removed_file_count)
 
 
 def content(message: gallery_service_pb2.GetImageContentResponse) -> bytes:
@@ -72,6 +115,7 @@ def added(message: gallery_service_pb2.AddImagesResponse) -> results.Added:
         error=_stream_error(message.error) if message.HasField("error") else None,
         unchanged=message.unchanged,
         duplicate_of=answers_shapes.short_name(message.duplicate_of),
+        replaced=message.replaced,
     )
 
 

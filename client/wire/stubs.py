@@ -9,6 +9,7 @@ from whymatch.v1.embed_service_pb2_grpc import EmbedServiceStub
 from whymatch.v1.explain_service_pb2_grpc import ExplainServiceStub
 from whymatch.v1.gallery_service_pb2_grpc import GalleryServiceStub
 from whymatch.v1.search_service_pb2_grpc import SearchServiceStub
+from whymatch.v1.server_service_pb2_grpc import ServerServiceStub
 from whymatch.v1.unit_service_pb2_grpc import UnitServiceStub
 
 
@@ -20,6 +21,7 @@ class Stubs:
         self.explain = ExplainServiceStub(channel)
         self.galleries = GalleryServiceStub(channel)
         self.search = SearchServiceStub(channel)
+        self.server = ServerServiceStub(channel)
         self.units = UnitServiceStub(channel)
 
 
@@ -31,4 +33,5 @@ class AsyncStubs:
         self.explain = ExplainServiceStub(channel)
         self.galleries = GalleryServiceStub(channel)
         self.search = SearchServiceStub(channel)
+        self.server = ServerServiceStub(channel)
         self.units = UnitServiceStub(channel)

@@ -9,8 +9,10 @@ map of 4 x 6 pixels for each target, whose values grow from pixel to pixel; it c
 import hashlib
 import io
 import json
+import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
@@ -257,14 +259,23 @@ class Galleries(gallery_grpc.GalleryServiceServicer):
         return self.world.image(request.name)[0]
 
     def ListImages(self, request, context):
-        names, token = self._page(sorted(self.world.images(request.parent)), request.page_token)
+        names, token = self._page(self._named(request), request.page_token)
         images = [self.world.image(name)[0] for name in names]
         return gallery.ListImagesResponse(images=images, next_page_token=token)
 
-    def DeleteImage(self, request, context):
-        self.world.image(request.name)
-        del self.world.images(request.name)[request.name]
-        return Empty()
+    def ListLabels(self, request, context):
+        counts = Counter(self.world.image(name)[0].label for name in self._named(request))
+        unlabeled = counts.pop("", 0)
+        labels = [gallery.LabelCount(label=label, count=count) for label, count in sorted(counts.items())]
+        return gallery.ListLabelsResponse(labels=labels, unlabeled_count=unlabeled)
+
+    def DeleteImages(self, request, context):
+        for name in request.names:
+            self.world.image(name)
+        names = request.names or self._named(request)
+        for name in names:
+            del self.world.images(name)[name]
+        return gallery.DeleteImagesResponse(deleted_count=len(names))
 
     def GetImageContent(self, request, context):
         return gallery.GetImageContentResponse(content=self.world.image(request.name)[1], content_type="image/png")
@@ -295,6 +306,12 @@ class Galleries(gallery_grpc.GalleryServiceServicer):
                 model="fake",
             )
             self.world.heads[name].create_time.FromJsonString("2024-05-06T07:08:09Z")
+
+    def _named(self, request) -> list[str]:
+        """Return the names of the images that a filter holds for; the fake reads `label = "..."` alone."""
+        images = self.world.images(request.parent)
+        wanted = re.fullmatch('label = "(.*)"', request.filter)
+        return sorted(name for name, (image, _) in images.items() if not wanted or image.label == wanted[1])
 
     def _page(self, names: list[str], token: str) -> tuple[list[str], str]:
         start = int(token or 0)
@@ -332,6 +349,7 @@ class Galleries(gallery_grpc.GalleryServiceServicer):
             content_sha256=hashlib.sha256(request.content).hexdigest(),
         )
         image.create_time.FromJsonString("2024-05-06T07:08:09Z")
+        image.update_time.CopyFrom(image.create_time)
         if images.get(name) == (image, request.content):
             return gallery.AddImagesResponse(image_id=request.image_id, image=image, unchanged=True)
         if name in images:

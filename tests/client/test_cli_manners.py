@@ -153,18 +153,18 @@ def test_labels_from_a_table(run, save, ask):
     assert '"rows_without_file": 1, "files_without_row": 1' in result.stdout
     found = {image["name"]: (image["label"], image["metadata"]) for image in ask("list")["images"]}
     assert found == {
-        "a.png": ("milk, sour", {"shelf": "3"}),
-        "b.png": ("other", {"shelf": "4"}),
+        "a.png": ("milk, sour", {"shelf": 3}),
+        "b.png": ("other", {"shelf": 4}),
         "c.png": ("other", {}),
     }
 
 
 def test_labels_from_json_lines_by_name(run, save, ask):
     table = save("photos/cats/a.png").parents[1] / "labels.jsonl"
-    table.write_text('{"name": "cats~a.png", "label": "cats", "year": 2024, "none": null}\n\n')
+    table.write_text('{"name": "cats~a.png", "label": "cats", "year": 2024, "edition": "2", "none": null}\n\n')
     assert run("add", table.parent, "--labels", table).exit_code == 0
     shown = ask("show", "cats~a.png")
-    assert (shown["label"], shown["metadata"]) == ("cats", {"year": "2024"})
+    assert (shown["label"], shown["metadata"]) == ("cats", {"year": 2024, "edition": "2"})
 
 
 @pytest.mark.parametrize(

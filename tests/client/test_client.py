@@ -410,14 +410,17 @@ def test_images_that_nobody_asked_about_are_missed(client, save):
     assert list(client.list()) == []
 
 
-def test_metadata_are_texts(client, picture):
-    with pytest.raises(TypeError, match=r"'year' is 2024; write \{'year': '2024'\}"):
-        client.add_image(picture("red"), name="cat.png", metadata={"year": 2024})
+@pytest.mark.parametrize(("value", "error"), [([1], TypeError), (None, TypeError), (2**53 + 1, ValueError)])
+def test_metadata_are_texts_numbers_and_booleans(client, picture, value, error):
+    given = {"year": 2024, "share": 0.5, "draft": True, "by": "me"}
+    assert client.add_image(picture("red"), name="a", metadata=given).image.metadata == given
+    with pytest.raises(error, match="'year' is"):
+        client.add_image(picture("red"), name="b", metadata={"year": value})
 
 
 def test_names_are_given_one_at_a_time(colors):
     with pytest.raises(TypeError, match=r"one image is a text, not \['red.png'\]; call once"):
-        colors.delete(["red.png"])
+        colors.get(["red.png"])
 
 
 @pytest.mark.parametrize(

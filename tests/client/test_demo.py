@@ -48,7 +48,7 @@ def similarity_map(values, png: bytes) -> SimilarityMap:
 
 
 def match(name: str, label: str, png: bytes) -> Match:
-    image = Image(name, label, {}, 4, 2, len(png), "", None)
+    image = Image(name, label, {}, 4, 2, len(png), "", None, None)
     return Match(image, 0.75, 0.75, similarity_map([[0.25, 0.5]], png), similarity_map([[0.75]], png))
 
 

@@ -38,7 +38,7 @@ def png() -> bytes:
 PNG = png()
 QUERY = View(HOSTILE, HOSTILE, PNG)
 MAP = results.SimilarityMap(np.ones((1, 2), np.float32), 2.0, 8, 4, Box(0, 0, 8, 4), Box(0, 0, 4, 4), PNG)
-MATCH = results.Match(results.Image(HOSTILE, HOSTILE, {}, 8, 4, 1, "", sample.TIME), 0.5, 0.75, MAP, MAP)
+MATCH = results.Match(results.Image(HOSTILE, HOSTILE, {}, 8, 4, 1, "", sample.TIME, sample.TIME), 0.5, 0.75, MAP, MAP)
 PAIR = results.MatchExplanation(0.5, 0.75, MAP, MAP, 0.0, (), (), "f", SCALE)
 
 

@@ -17,6 +17,7 @@ from whymatch.v1 import (
     explain_service_pb2,
     gallery_service_pb2,
     search_service_pb2,
+    server_service_pb2,
 )
 from whymatch.v1.embed_service_pb2 import GetModelRequest
 from whymatch.v1.gallery_service_pb2 import CreateGalleryRequest
@@ -25,7 +26,7 @@ CHANGING = {
     *("CreateGallery", "DeleteGallery", "SetHead", "PurgeGallery", "TagGeneration", "DeleteTag"),
     *("AddImage", "AddImages", "UpdateImage", "DeleteImage", "DeleteImages", "EraseImages"),
 }
-FILES = (gallery_service_pb2, search_service_pb2, explain_service_pb2, embed_service_pb2)
+FILES = (gallery_service_pb2, search_service_pb2, explain_service_pb2, embed_service_pb2, server_service_pb2)
 
 
 def bearer(token: str) -> tuple[tuple[str, str], ...]:

@@ -14,11 +14,17 @@ from sample_pictures import encoded, picture, png
 from server_harness import Api, outcome
 from small_weights import DIMENSIONS
 
-from whymatch.v1 import embed_service_pb2, explain_service_pb2, gallery_service_pb2, search_service_pb2
+from whymatch.v1 import (
+    embed_service_pb2,
+    explain_service_pb2,
+    gallery_service_pb2,
+    search_service_pb2,
+    server_service_pb2,
+)
 from whymatch.v1.embed_service_pb2 import EmbedImageRequest, GetModelRequest
 from whymatch.v1.gallery_service_pb2 import AddImagesRequest
 
-FILES = (gallery_service_pb2, search_service_pb2, explain_service_pb2, embed_service_pb2)
+FILES = (gallery_service_pb2, search_service_pb2, explain_service_pb2, embed_service_pb2, server_service_pb2)
 METHODS = [method for file in FILES for one in file.DESCRIPTOR.services_by_name.values() for method in one.methods]
 UNARY = [method for method in METHODS if not method.client_streaming]
 OURS = {"INTERNAL", "UNKNOWN", "UNAVAILABLE"}
@@ -77,8 +83,9 @@ def is_likely(field: FieldDescriptor) -> bool:
 
 
 def values(field: FieldDescriptor) -> st.SearchStrategy[object]:
-    if field.message_type and field.message_type.GetOptions().map_entry:
-        return st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3)
+    if field.message_type and field.message_type.full_name == "google.protobuf.Struct":
+        of_json = st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.lists(st.booleans(), max_size=2)
+        return st.dictionaries(st.text(max_size=5), of_json, max_size=3)
     one = messages(field.message_type) if field.message_type else SCALARS[field.type]
     if is_likely(field):
         likely, unlikely = st.sampled_from(LIKELY[field.name]), one
