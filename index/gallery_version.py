@@ -144,9 +144,10 @@ class GalleryVersion:
         ids, scores = self._scores(embedding, selection)
         others = ~np.isin(ids, itself)
         ids, scores = np.append(ids[others], itself), np.append(scores[others], np.float32(score))
-        last = np.argsort(-scores, kind="stable")[: min(limit, len(ids))][-1]
-        rival = self._images.by_id([int(ids[last])]).get(int(ids[last]))
-        return Standing(score, rank_of(score, scores), len(ids), rival or self._images.get(name), float(scores[last]))
+        place = min(limit, len(ids))
+        last = np.argsort(-scores, kind="stable")[place - 1]
+        rival = self._images.by_id([int(ids[last])]).get(int(ids[last])) or self._images.get(name)  # deleted meanwhile
+        return Standing(score, rank_of(score, scores), len(ids), rival, float(scores[last]), place)
 
     def label_scores(self, embedding: Array, selection: Selection = EVERYTHING) -> list[LabelScore]:
         """Return the mean score of the selected images of each label, highest first. Every vector is compared.

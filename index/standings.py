@@ -26,6 +26,8 @@ class Standing:
     rival: StoredImage
     """The image at the place that it should reach, or the last one."""
     rival_score: float
+    rival_rank: int
+    """Its place, were all scores different."""
 
 
 @dataclass(frozen=True)

@@ -114,8 +114,8 @@ async def rank(
 
     weights: (H, W) float32 of the query's cells, None for all of it. own: the `content_digest` of the query.
     """
-    sought = await asyncio.gather(*[_ranked(images, one, head, version, own) for one in sides])
-    return await asyncio.to_thread(_compared, query, weights, *sought, box_share)
+    first, second = await asyncio.gather(*[_ranked(images, one, head, version, own) for one in sides])
+    return await asyncio.to_thread(_compared, query, weights, first, second, box_share)
 
 
 async def draw_ranking(

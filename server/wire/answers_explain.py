@@ -97,6 +97,7 @@ def rank_response(origin: Provenance, gallery: str, standing: Standing) -> expla
         image_count=standing.image_count,
         needed_score=standing.rival_score,
         rival=answers_shapes.image_name(gallery, standing.rival.name),
+        rival_rank=standing.rival_rank,
     )
 
 

@@ -1362,6 +1362,7 @@ class ExplainRankResponse(_message.Message):
     IMAGE_COUNT_FIELD_NUMBER: _builtins.int
     NEEDED_SCORE_FIELD_NUMBER: _builtins.int
     RIVAL_FIELD_NUMBER: _builtins.int
+    RIVAL_RANK_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The fingerprint of the model and the gallery's head."""
@@ -1375,6 +1376,8 @@ class ExplainRankResponse(_message.Message):
     """What it takes to be among the first `limit`: the score of the match at that place, or of the last image."""
     rival: _builtins.str
     """`galleries/{gallery}/images/{image}`, the match that has that score. ExplainRanking says what it has in its favor."""
+    rival_rank: _builtins.int
+    """The place of that match: `limit`, or the last one."""
     @_builtins.property
     def provenance(self) -> _shapes_pb2.Provenance:
         """Where the answer comes from."""
@@ -1388,11 +1391,12 @@ class ExplainRankResponse(_message.Message):
         image_count: _builtins.int = ...,
         needed_score: _builtins.float = ...,
         rival: _builtins.str = ...,
+        rival_rank: _builtins.int = ...,
         provenance: _shapes_pb2.Provenance | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_count", b"image_count", "model", b"model", "needed_score", b"needed_score", "provenance", b"provenance", "rank", b"rank", "rival", b"rival", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_count", b"image_count", "model", b"model", "needed_score", b"needed_score", "provenance", b"provenance", "rank", b"rank", "rival", b"rival", "rival_rank", b"rival_rank", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
