@@ -662,7 +662,9 @@ class PredictionDifferenceExplanation(Value):
         return self.progress.total if self.progress.counted == "images" else 0
 
 
-Explanation: TypeAlias = MatchExplanation | LabelExplanation | InterActiveExplanation | PredictionDifferenceExplanation
+Explanation: TypeAlias = (
+    MatchExplanation | LabelExplanation | RankingExplanation | InterActiveExplanation | PredictionDifferenceExplanation
+)
 """Why images match, or what an image is worth for a target: any answer about single images of `Client.explain_...`."""
 
 

@@ -143,14 +143,15 @@ def ranking_sheet(
     gap, difference = explanation.gap, explanation.difference_map
     cells = [cell.box for cell in explanation.cells[:NUMBERED]]
     query = _map_tile(difference, LARGE, query_regions, cells)
+    ranked = list(zip("AB", names, (explanation.first, explanation.second), strict=True))
     sides = [
         _captioned(_map_tile(one.match_map, LARGE), f"{letter}: {name}, score {one.score:.4f}")
-        for letter, name, one in zip("AB", names, (explanation.first, explanation.second), strict=True)
+        for letter, name, one in ranked
         if one.match_map
     ]
     scores = f"{explanation.first.score:.4f} - {explanation.second.score:.4f}"
     lines = [
-        *(f"{letter}: {name}" for letter, name in zip("AB", names, strict=True)),
+        *(_of_label(letter, name, one) for letter, name, one in ranked if one.match_map is None),
         f"gap {gap:.4f} = {scores}; the map of the query adds up to it",
         "red: what makes A score more; blue: what makes B score more",
         "numbers: the cells that contribute most, for A or for B",
@@ -288,6 +289,10 @@ def _channels_panel(explanation: results.MatchExplanation) -> Image.Image:
 def _legend(scale: results.ColorScale | None, lines: Sequence[str]) -> Image.Image:
     panels = [text_panel(lines, LARGE[0])]
     return stacked([*panels, scale_panel(scale, LARGE[0])] if scale else panels)
+
+
+def _of_label(letter: str, label: str, one: results.RankedScore) -> str:
+    return f"{letter}: label {label!r}, mean score {one.score:.4f} over {one.image_count} images"
 
 
 def _score_line(explanation: results.MatchExplanation, by_region: bool) -> str:
