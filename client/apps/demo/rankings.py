@@ -1,4 +1,4 @@
-"""The demo's ranking: why a query's best match comes before the best one of another photograph."""
+"""The demo's ranking: why one match of a query comes before the next, which scores about the same."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,8 +15,8 @@ SHOWN = "motorcycle, brighter"
 
 
 def why_before(client: Client, gallery: Sequence[View], query: View) -> Markup:
-    """Explain the gap between the best matches of the two labels that are most similar to `query`."""
-    first, second = client.search(query.content, limit=2, best_per_label=True)
+    """Explain the gap between the third and the fourth match of `query`."""
+    first, second = client.search(query.content, limit=4)[2:]
     explanation = client.explain_ranking(query.content, Stored(first.name), Stored(second.name), channel_limit=3)
     return report(query, (first, second), explanation, {view.name: view.content for view in gallery})
 

@@ -141,7 +141,7 @@ def class_maps(demo: Demo) -> Markup:
 
 
 def why_before(demo: Demo) -> Markup:
-    """Show why the best match of one query comes before that of another photograph."""
+    """Show why one match of a query comes before the next."""
     shown = [answer.query for answer in demo.answers if answer.query.name == rankings.SHOWN]
     return Markup().join(rankings.why_before(demo.client, demo.gallery, query) for query in shown)
 

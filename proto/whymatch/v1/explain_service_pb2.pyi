@@ -1197,7 +1197,7 @@ class ExplainRankingResponse(_message.Message):
 
     @_builtins.property
     def difference_map(self) -> _shapes_pb2.SimilarityMap:
-        """Where in the query the gap lies: its map with the first minus its map with the second. Its values add up to the gap."""
+        """Where in the query the gap lies: its map with the first minus its map with the second. It adds up to the gap."""
 
     @_builtins.property
     def channels(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelShare]:

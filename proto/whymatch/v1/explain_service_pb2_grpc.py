@@ -128,8 +128,8 @@ class ExplainServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExplainRank(self, request, context):
-        """Says where a stored image stands among all images of its gallery for a query, and what it would have to score. Every
-        image is compared, whatever the index.
+        """Says where a stored image stands among all images of its gallery for a query, and what it would have to score.
+        Every image is compared, whatever the index.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

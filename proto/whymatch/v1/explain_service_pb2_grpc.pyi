@@ -52,8 +52,8 @@ class ExplainServiceStub:
     sums to the difference of the two scores.
     """
     ExplainRank: _grpc.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainRankRequest, _explain_service_pb2.ExplainRankResponse]
-    """Says where a stored image stands among all images of its gallery for a query, and what it would have to score. Every
-    image is compared, whatever the index.
+    """Says where a stored image stands among all images of its gallery for a query, and what it would have to score.
+    Every image is compared, whatever the index.
     """
     ExplainNeighbors: _grpc.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainNeighborsRequest, _explain_service_pb2.ExplainNeighborsResponse]
     """Says which labels the images nearest to a query have, and which labels of the gallery speak for and against it."""
@@ -82,8 +82,8 @@ class ExplainServiceAsyncStub(ExplainServiceStub):
     sums to the difference of the two scores.
     """
     ExplainRank: _aio.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainRankRequest, _explain_service_pb2.ExplainRankResponse]  # type: ignore[assignment]
-    """Says where a stored image stands among all images of its gallery for a query, and what it would have to score. Every
-    image is compared, whatever the index.
+    """Says where a stored image stands among all images of its gallery for a query, and what it would have to score.
+    Every image is compared, whatever the index.
     """
     ExplainNeighbors: _aio.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainNeighborsRequest, _explain_service_pb2.ExplainNeighborsResponse]  # type: ignore[assignment]
     """Says which labels the images nearest to a query have, and which labels of the gallery speak for and against it."""
@@ -151,8 +151,8 @@ class ExplainServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _explain_service_pb2.ExplainRankRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_explain_service_pb2.ExplainRankResponse, _abc.Awaitable[_explain_service_pb2.ExplainRankResponse]]:
-        """Says where a stored image stands among all images of its gallery for a query, and what it would have to score. Every
-        image is compared, whatever the index.
+        """Says where a stored image stands among all images of its gallery for a query, and what it would have to score.
+        Every image is compared, whatever the index.
         """
 
     @_abc_1.abstractmethod
