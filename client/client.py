@@ -20,6 +20,7 @@ from whymatch.client.following import Following
 from whymatch.client.inputs import (
     HeadKind,
     ImageInput,
+    Label,
     MetadataValue,
     NewImage,
     Query,
@@ -268,6 +269,95 @@ class Client:
             box_share=box_share,
         )
         return answers_explain.label_explanation(self._call(self._stubs.explain.ExplainLabel, request))
+
+    def explain_ranking(
+        self,
+        query: ImageInput | Stored,
+        first: ImageInput | Stored | Label,
+        second: ImageInput | Stored | Label,
+        *,
+        query_regions: Sequence[RegionInput] = (),
+        channel_limit: int | None = None,
+        cell_limit: int | None = None,
+        overlays: bool | int = False,
+        box_share: float | None = None,
+        gallery: str | None = None,
+    ) -> results.RankingExplanation:
+        """Return why `query` is more similar to `first` than to `second`: where the gap between both scores lies.
+
+        first, second: images, or a `Label` for the mean over all its other images.
+        query_regions: parts of the query that alone count.
+        channel_limit, cell_limit: how many of the leading channels, and of the leading cells of the query, to return;
+            None means 10.
+        gallery: as in `explain_match`; with a `Label` None means the client's gallery.
+        The rest is as in `search`.
+        """
+        request = beside(
+            requests_explain.explain_ranking,
+            query,
+            first,
+            second,
+            gallery or self.gallery,
+            head_of=gallery,
+            query_regions=query_regions,
+            channel_limit=channel_limit,
+            cell_limit=cell_limit,
+            overlays=overlays,
+            box_share=box_share,
+        )
+        return answers_explain.ranking(self._call(self._stubs.explain.ExplainRanking, request))
+
+    def explain_rank(
+        self,
+        query: ImageInput | Stored,
+        name: str,
+        *,
+        limit: int | None = None,
+        query_regions: Sequence[RegionInput] = (),
+        exclude_itself: bool = False,
+        gallery: str | None = None,
+    ) -> results.Standing:
+        """Return where the stored image `name` stands among all for `query`, whatever the index.
+
+        limit: how many matches it should be among; None means 10.
+        query_regions: parts of the query that alone count.
+        exclude_itself: leave out every other stored image with the query's own bytes.
+        """
+        request = beside(
+            requests_explain.explain_rank,
+            query,
+            name,
+            gallery or self.gallery,
+            limit=limit,
+            query_regions=query_regions,
+            exclude_itself=exclude_itself,
+        )
+        return answers_explain.standing(self._call(self._stubs.explain.ExplainRank, request))
+
+    def explain_neighbors(
+        self,
+        query: ImageInput | Stored,
+        *,
+        limit: int | None = None,
+        label_limit: int | None = None,
+        query_regions: Sequence[RegionInput] = (),
+        gallery: str | None = None,
+    ) -> results.Neighborhood:
+        """Return which labels the images nearest to `query` have, and which labels speak for and against it.
+
+        limit: how many of the most similar images are its neighbors, at most 1000; None means 50.
+        label_limit: how many labels to return of those that speak most for it, and against it; None means 10.
+        query_regions: parts of the query that alone count.
+        """
+        request = beside(
+            requests_explain.explain_neighbors,
+            query,
+            gallery or self.gallery,
+            limit=limit,
+            label_limit=label_limit,
+            query_regions=query_regions,
+        )
+        return answers_explain.neighborhood(self._call(self._stubs.explain.ExplainNeighbors, request))
 
     def explain_components(
         self, *, pair_count: int | None = None, seed: int | None = None, gallery: str | None = None

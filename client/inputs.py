@@ -30,6 +30,13 @@ class Stored:
     """Where it is; None means the gallery of the call."""
 
 
+@dataclass(frozen=True)
+class Label:
+    """All images of a label but the query itself, where a query is compared with several."""
+
+    name: str
+
+
 Query: TypeAlias = Union[ImageInput, Stored, Embedding, "NDArray[np.floating]", list[float], tuple[float, ...]]
 """What can be searched for: an image, a stored image, or an embedding, as `embed` returns it or as a bare vector."""
 

@@ -330,7 +330,7 @@ class ChannelShare(Value):
     score: float
     """Its part of the score."""
     share: float
-    """Its part as a share of the score; 0 if the score is not positive."""
+    """Its part as a share of the score, or 0 if that is not positive; in a ranking as a share of the gap."""
     unit: tuple[str, int] | None = None
     """Layer and channel of the unit that it is, for `units.describe`; None behind a head that mixes channels."""
 
@@ -387,6 +387,125 @@ class LabelExplanation(Value):
     """The fingerprint of the model and the gallery's head."""
     color_scale: ColorScale | None
     """The scale of the overlay, if there is one."""
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
+
+
+@dataclass(frozen=True)
+class CellShare(Value):
+    """What a cell of the query contributes to a gap; all cells add up to it."""
+
+    box: Box
+    score: float
+    """Its part, positive for the first."""
+    share: float
+    """Its part as a share of the gap; 0 without a gap."""
+
+    def __str__(self) -> str:
+        return f"{self.score:.4f} ({self.share:.1%})" if self.share else f"{self.score:.4f}"
+
+
+@dataclass(frozen=True, eq=False)
+class RankedScore(Value):
+    """One of two things that a query is compared with."""
+
+    score: float
+    """Cosine similarity to the image, mean of it to the images of the label, or the part that lies in the regions."""
+    image_count: int
+    """How many images that is the mean over: 1 for an image."""
+    match_map: SimilarityMap | None
+    """Where in the image `score` lies; None for a label."""
+    content_sha256: str
+    """Of the image's file, in hexadecimal; empty for a label."""
+
+
+@dataclass(frozen=True, eq=False)
+class RankingExplanation(Value):
+    """Why a query is more similar to one image or label than to another."""
+
+    gap: float
+    """The score of the first minus that of the second."""
+    first: RankedScore
+    second: RankedScore
+    difference_map: SimilarityMap
+    """Where in the query the gap lies: its map with the first minus that with the second; it adds up to the gap."""
+    channels: tuple[ChannelShare, ...]
+    """The channels that contribute most, for the gap or against it, largest first."""
+    cells: tuple[CellShare, ...]
+    """The cells of the query that contribute most, for the gap or against it, largest first."""
+    residual: float
+    """How far the difference map is from adding up: |total - gap|."""
+    model: str
+    """The fingerprint of the model and the gallery's head."""
+    color_scale: ColorScale | None
+    """The scale of the difference map's overlay, if there is one."""
+    match_color_scale: ColorScale | None
+    """The one scale of the overlays of both match maps, if there are any."""
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
+
+
+@dataclass(frozen=True, eq=False)
+class Standing(Value):
+    """Where a stored image stands among all images of its gallery for a query."""
+
+    score: float
+    """Cosine similarity, -1 to 1, or the part of it that lies in the regions."""
+    rank: int
+    """From 1: one more than the number of images that score more."""
+    image_count: int
+    """How many images were compared, itself included."""
+    needed_score: float
+    """What it takes to be among the first `limit`: the score of the match at that place, or of the last image."""
+    rival: str
+    """The name of the match that has that score; `explain_ranking` says what it has in its favor."""
+    rival_rank: int
+    """The place of that match."""
+    model: str
+    """The fingerprint of the model and the gallery's head."""
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
+
+
+@dataclass(frozen=True)
+class NeighborLabel(Value):
+    """What part of a query's neighbors has a label."""
+
+    label: str
+    """Empty for neighbors without one."""
+    neighbor_count: int
+    share: float
+    """Of the neighbors, 0 to 1."""
+    score_share: float
+    """Of the neighbors' summed scores, 0 to 1; a score below 0 counts as 0."""
+
+
+@dataclass(frozen=True)
+class LabelScore(Value):
+    """How similar a query is to the images of a label."""
+
+    label: str
+    image_count: int
+    """Without the query itself."""
+    score: float
+    """Mean cosine similarity to them, -1 to 1, or the part of it that lies in the regions."""
+
+
+@dataclass(frozen=True)
+class Neighborhood(Value):
+    """The labels around a query."""
+
+    neighbor_count: int
+    neighbors: tuple[NeighborLabel, ...]
+    """The labels of the neighbors, that of most neighbors first."""
+    label_count: int
+    """How many labels the gallery has, without those that only the query itself has."""
+    best_labels: tuple[LabelScore, ...]
+    """Those with the highest mean score, highest first."""
+    worst_labels: tuple[LabelScore, ...]
+    """Those with the lowest mean score, lowest first, as far as they are not in `best_labels`."""
+    model: str
+    """The fingerprint of the model and the gallery's head."""
     provenance: Provenance | None = None
     """Where the answer comes from; None if the server does not say."""
 
@@ -617,7 +736,9 @@ class PredictionDifferenceExplanation(Value):
         return self.progress.total if self.progress.counted == "images" else 0
 
 
-Explanation: TypeAlias = MatchExplanation | LabelExplanation | InterActiveExplanation | PredictionDifferenceExplanation
+Explanation: TypeAlias = (
+    MatchExplanation | LabelExplanation | RankingExplanation | InterActiveExplanation | PredictionDifferenceExplanation
+)
 """Why images match, or what an image is worth for a target: any answer about single images of `Client.explain_...`."""
 
 

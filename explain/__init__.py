@@ -13,11 +13,13 @@ from whymatch.explain.interactive import (
 )
 from whymatch.explain.leading import (
     Bounds,
+    CellShare,
     ChannelShare,
     Correspondence,
     best_box,
     component_shares,
     correspondences,
+    leading_cells,
     leading_channels,
 )
 from whymatch.explain.patches import PatchNormal, fit_patches
@@ -31,7 +33,15 @@ from whymatch.explain.prediction_difference import (
 from whymatch.explain.regions import Box, Mask, Point, Polygon, Region, cell_weights, check_count, read_mask
 from whymatch.explain.rendering import ColorScale, load_picture, render_overlay, shared_scale, signed_scale
 from whymatch.explain.samplers import ConditionalSampler, MarginalSampler, MeanSampler, Sampler, SamplerKind
-from whymatch.explain.similarity import MatchExplanation, SimilarityMap, explain_match, region_vector, similarity_map
+from whymatch.explain.similarity import (
+    MatchExplanation,
+    RankingExplanation,
+    SimilarityMap,
+    explain_match,
+    explain_ranking,
+    region_vector,
+    similarity_map,
+)
 from whymatch.explain.targets import (
     EVIDENCE_NEIGHBORS,
     IMAGENET_IMAGES,
@@ -57,6 +67,7 @@ __all__ = [
     "Bounds",
     "Box",
     "CellNormal",
+    "CellShare",
     "ChannelShare",
     "ColorScale",
     "ConditionalSampler",
@@ -74,6 +85,7 @@ __all__ = [
     "Polygon",
     "PredictionDifference",
     "PredictionDifferenceSetting",
+    "RankingExplanation",
     "Region",
     "Sampler",
     "SamplerKind",
@@ -90,8 +102,10 @@ __all__ = [
     "evidence_target",
     "explain_interactive",
     "explain_match",
+    "explain_ranking",
     "fit_cells",
     "fit_patches",
+    "leading_cells",
     "leading_channels",
     "load_picture",
     "read_mask",

@@ -33,13 +33,35 @@ class Correspondence:
     score: float
 
 
-def leading_channels(query: Array, match: Array, limit: int) -> list[ChannelShare]:
+@dataclass(frozen=True)
+class CellShare:
+    """What a cell of the query contributes to a score or a gap; all cells add up to it."""
+
+    cell: Bounds
+    score: float
+
+
+def leading_channels(query: Array, match: Array, limit: int, *, either_sign: bool = False) -> list[ChannelShare]:
     """Return the channels with the largest parts in the inner product of two vectors (C,), largest first.
 
     The part of channel c is beta_qc beta_mc / (|beta_q| |beta_m|) for embeddings.
+
+    either_sign: the largest parts are those farthest from 0.
     """
     parts = query * match
-    return [ChannelShare(int(channel), float(parts[channel])) for channel in np.argsort(-parts, kind="stable")[:limit]]
+    order = np.argsort(-np.abs(parts) if either_sign else -parts, kind="stable")
+    return [ChannelShare(int(channel), float(parts[channel])) for channel in order[:limit]]
+
+
+def leading_cells(similarity_map: SimilarityMap, limit: int) -> list[CellShare]:
+    """Return the cells of a map whose values are farthest from 0, farthest first."""
+    values, placement = similarity_map.values, similarity_map.placement
+    rows, columns = values.shape
+    order = np.argsort(-np.abs(values.ravel()), kind="stable")[:limit]
+    return [
+        CellShare(placement.cell_box(place // columns, place % columns, rows, columns), float(values.flat[place]))
+        for place in order.tolist()
+    ]
 
 
 def component_shares(queries: Array, matches: Array) -> tuple[Array, Array]:

@@ -45,6 +45,32 @@ class MatchExplanation:
         return max(abs(self.query_map.total - self.score), abs(self.match_map.total - self.score))
 
 
+@dataclass(frozen=True, eq=False)
+class RankingExplanation:
+    """Why a query is more similar to one vector than to another."""
+
+    first_score: float
+    """Inner product of the query with the first vector, or its part in the regions; a cosine for an embedding."""
+    second_score: float
+    """The same of the second."""
+    difference_map: SimilarityMap
+    """The query's map with the first minus that with the second; it adds up to the gap."""
+    query_vector: Array
+    """(C,) float32, what the regions have in the query's embedding: all of it without regions."""
+    difference: Array
+    """(C,) float32, the first vector minus the second; its inner product with the query's is the gap."""
+
+    @property
+    def gap(self) -> float:
+        """By how much the first scores more."""
+        return self.first_score - self.second_score
+
+    @property
+    def residual(self) -> float:
+        """How far the map is from adding up: |total - gap|."""
+        return abs(self.difference_map.total - self.gap)
+
+
 def similarity_map(features: Features, other: Array, weights: Array | None = None) -> SimilarityMap:
     """Spread the similarity of one image to another over the cells of the first.
 
@@ -88,6 +114,25 @@ def explain_match(
         match_map=similarity_map(match, query_vector, match_weights),
         query_vector=query_vector,
         match_vector=match_vector,
+    )
+
+
+def explain_ranking(query: Features, first: Array, second: Array, weights: Array | None = None) -> RankingExplanation:
+    """Spread the difference of two scores over the cells of the query.
+
+    D(x, y) = a(x, y) . (e_A - e_B) / |beta|. A map is linear in the other image, so this is the map with A minus the
+    map with B.
+
+    first, second: (C,) float32, e_A and e_B: embeddings of images, or their means over the images of a label.
+    weights: (H, W) float32 of the cells of the query's regions; None for the whole image.
+    """
+    query_vector, difference = _vector(query, weights), first - second
+    return RankingExplanation(
+        first_score=float(query_vector @ first),
+        second_score=float(query_vector @ second),
+        difference_map=similarity_map(query, difference, weights),
+        query_vector=query_vector,
+        difference=difference,
     )
 
 

@@ -43,6 +43,7 @@ from whymatch.index.records import (
 )
 from whymatch.index.selection import EVERYTHING, Selection
 from whymatch.index.snapshot import Snapshot
+from whymatch.index.standings import LabelScore, Standing
 from whymatch.index.stored_images import ALL_IMAGES, Where
 from whymatch.index.vector_index import VectorIndex
 
@@ -64,6 +65,7 @@ __all__ = [
     "HeadFacts",
     "ImageExists",
     "LabelCount",
+    "LabelScore",
     "Match",
     "MetadataValue",
     "ModelMismatch",
@@ -73,6 +75,7 @@ __all__ = [
     "ReadOnlyStorage",
     "Selection",
     "Snapshot",
+    "Standing",
     "StorageFailed",
     "StorageFull",
     "StorageInUse",

@@ -12,6 +12,7 @@ from whymatch.embed import Array, Head, Model
 from whymatch.index.errors import UnknownLabel
 from whymatch.index.records import Match
 from whymatch.index.selection import EVERYTHING, Selection
+from whymatch.index.standings import LabelScore, Standing, label_scores, rank_of
 from whymatch.index.stored_images import ALL_IMAGES, StoredImages, Where
 from whymatch.index.vector_index import Ids, VectorIndex
 
@@ -130,6 +131,39 @@ class GalleryVersion:
         first = list(best.values())[:limit]
         images = self._images.by_id([image_id for image_id, _ in first])
         return [Match(images[image_id], score) for image_id, score in first if image_id in images]
+
+    def standing(self, embedding: Array, name: str, limit: int, selection: Selection = EVERYTHING) -> Standing:
+        """Return where an image stands among the selected ones, and which of them is at place `limit`.
+
+        Every vector is compared, whatever the index. The image itself takes part, selected or not.
+
+        embedding: (D,) float32. Raises UnknownImage, UnknownLabel.
+        """
+        score = float((self.embeddings([name]) @ embedding)[0])
+        itself = self._images.ids_of("", [name])
+        ids, scores = self._scores(embedding, selection)
+        others = ~np.isin(ids, itself)
+        ids, scores = np.append(ids[others], itself), np.append(scores[others], np.float32(score))
+        place = min(limit, len(ids))
+        last = np.argsort(-scores, kind="stable")[place - 1]
+        rival = self._images.by_id([int(ids[last])]).get(int(ids[last])) or self._images.get(name)  # deleted meanwhile
+        return Standing(score, rank_of(score, scores), len(ids), rival, float(scores[last]), place)
+
+    def label_scores(self, embedding: Array, selection: Selection = EVERYTHING) -> list[LabelScore]:
+        """Return the mean score of the selected images of each label, highest first. Every vector is compared.
+
+        embedding: (D,) float32. Raises UnknownLabel.
+        """
+        return label_scores(*self._scores(embedding, selection), self._images.labels())
+
+    def _scores(self, embedding: Array, selection: Selection) -> tuple[Ids, Array]:
+        """Return the vector ids of all selected images, (n), and their exact scores, (n) float32."""
+        allowed, left_out = self._ids_of(selection)
+        batches = [(ids, embeddings @ embedding) for ids, embeddings in self._all(allowed)]
+        ids = np.concatenate([np.empty(0, np.int64), *(ids for ids, _ in batches)])
+        scores = np.concatenate([np.empty(0, np.float32), *(scores for _, scores in batches)])
+        kept = ~np.isin(ids, left_out)
+        return ids[kept], scores[kept]
 
     def _search(self, embeddings: Array, limit: int, allowed: Ids | None, left_out: Ids) -> list[list[Match | None]]:
         """Return the matches of each embedding, None where the store does not know the image any more."""

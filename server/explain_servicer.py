@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 
@@ -10,27 +10,33 @@ import grpc
 import numpy as np
 from PIL.Image import Image
 
-from whymatch.embed import Array, Features, Model
+from whymatch.embed import Array, Features, Head, Model
 from whymatch.explain import (
+    ChannelShare,
     ColorScale,
     MatchExplanation,
     NoLabeledPairs,
+    Region,
     WeightMap,
     component_shares,
     correspondences,
     explain_interactive,
     explain_match,
+    leading_cells,
     leading_channels,
     load_picture,
+    region_vector,
     render_overlay,
     shared_scale,
     similarity_map,
 )
+from whymatch.index import GalleryVersion, Selection
 from whymatch.server.differences import Differences
 from whymatch.server.interceptor import Context
 from whymatch.server.match_maps import MatchMaps, ShownMap, draw, draw_query, shown
+from whymatch.server.rankings import draw_ranking, label_embeddings, neighborhood, rank, stored_sources
 from whymatch.server.regions import weights_of
-from whymatch.server.sources import Images
+from whymatch.server.sources import Images, Source
 from whymatch.server.wire import (
     answers_difference,
     answers_explain,
@@ -43,6 +49,7 @@ from whymatch.v1.explain_service_pb2_grpc import ExplainServiceServicer, add_Exp
 
 MAX_CORRESPONDENCES = 1000
 DEFAULT_PAIRS, MAX_PAIRS = 1000, 10_000
+DEFAULT_NEIGHBORS, MAX_NEIGHBORS = 50, 1000
 
 
 class ExplainServicer(ExplainServiceServicer):
@@ -82,9 +89,55 @@ class ExplainServicer(ExplainServiceServicer):
         if size_px is not None:
             by_region = (bool(query_regions), bool(match_regions))
             [match_maps], scale = await draw(self._images, query, [(match_maps, match)], size_px, by_region)
-        units = [None if head.matrix is not None else self._model.unit_of(one.channel) for one in leading]
-        channels_of = list(zip(leading, units, strict=True))
-        return answers_explain.explain_response(origin, explanation, match_maps, scale, channels_of, cells)
+        with_units = self._with_units(leading, head)
+        return answers_explain.explain_response(origin, explanation, match_maps, scale, with_units, cells)
+
+    async def ExplainRanking(self, request: pb.ExplainRankingRequest, context: Context) -> pb.ExplainRankingResponse:
+        """Return why a query is more similar to one image or label than to another."""
+        query, parent = requests_shapes.source(request.query, "query"), requests_shapes.parent(request.parent)
+        sides = requests_explain.contender(request.first, "first"), requests_explain.contender(request.second, "second")
+        channels = requests_shapes.limit(request, "channel_limit", None, least=0)
+        cells = requests_shapes.limit(request, "cell_limit", None, least=0)
+        box_share, size_px = requests_shapes.box_share(request), requests_shapes.overlay_px(request)
+
+        regions = await requests_shapes.regions(request.query_regions, "query_regions", self._images.limits)
+        head, version = await self._images.head(parent, *stored_sources(sides), query)
+        origin = await self._images.provenance(version, query)
+        features = await self._images.features(query, head)
+        weights = await weights_of(features, regions)
+        ranking = await rank(self._images, features, weights, sides, head, version, origin.query_sha256, box_share)
+        if size_px is not None:
+            ranking = await draw_ranking(self._images, query, sides, ranking, size_px)
+        one = ranking.explanation
+        leading = leading_channels(one.query_vector, one.difference, channels, either_sign=True)
+        of_query = leading_cells(one.difference_map, cells)
+        return answers_explain.ranking_response(origin, ranking, self._with_units(leading, head), of_query)
+
+    async def ExplainRank(self, request: pb.ExplainRankRequest, context: Context) -> pb.ExplainRankResponse:
+        """Return where a stored image stands among all images of its gallery."""
+        query, image = requests_shapes.source(request.query, "query"), requests_shapes.image_name(request.image)
+        limit = requests_shapes.limit(request, "limit", None)
+        regions = await requests_shapes.regions(request.query_regions, "query_regions", self._images.limits)
+        version = await self._images.version(image.gallery)
+        origin = await self._images.provenance(version, query, image)
+        selection = Selection(without_content=origin.query_sha256 if request.exclude_itself else "")
+        vector = await self._vector(query, regions, version)
+        standing = await asyncio.to_thread(version.standing, vector, image.image, limit, selection)
+        return answers_explain.rank_response(origin, image.gallery, standing)
+
+    async def ExplainNeighbors(
+        self, request: pb.ExplainNeighborsRequest, context: Context
+    ) -> pb.ExplainNeighborsResponse:
+        """Return the labels of a query's neighborhood, and those that speak for and against it."""
+        gallery, query = requests_shapes.gallery_name(request.parent), requests_shapes.source(request.query, "query")
+        limit = requests_shapes.limit(request, "limit", MAX_NEIGHBORS, default=DEFAULT_NEIGHBORS)
+        label_limit = requests_shapes.limit(request, "label_limit", None, least=0)
+        regions = await requests_shapes.regions(request.query_regions, "query_regions", self._images.limits)
+        version = await self._images.version(gallery)
+        origin = await self._images.provenance(version, query)
+        vector = await self._vector(query, regions, version)
+        found = await asyncio.to_thread(neighborhood, version, vector, limit, origin.query_sha256)
+        return answers_explain.neighbors_response(origin, found, label_limit)
 
     async def ExplainLabel(self, request: pb.ExplainLabelRequest, context: Context) -> pb.ExplainLabelResponse:
         """Return the mean of the query's maps with all images of a label."""
@@ -94,9 +147,7 @@ class ExplainServicer(ExplainServiceServicer):
 
         version, own = await self._images.version(gallery), await self._images.digest(query)
         origin = await self._images.provenance(version, query)
-        others = await asyncio.to_thread(version.label_embeddings, label, without_content=own)
-        if not len(others):
-            raise NoLabeledPairs(f"label {label!r} has no image but the query itself; add others to the gallery")
+        others = await asyncio.to_thread(label_embeddings, version, label, own)
         features = await self._images.features(query, version.head)
         score, one = await asyncio.to_thread(_with_all, features, others, box_share)
         scale = None
@@ -153,6 +204,20 @@ class ExplainServicer(ExplainServiceServicer):
             async for answer in answers:
                 respond = functools.partial(answers_difference.difference_response, answer)
                 yield await asyncio.to_thread(respond) if answer.progress.result else respond()
+
+    async def _vector(self, query: Source, regions: Sequence[Region], version: GalleryVersion) -> Array:
+        """Return what regions, or the whole of an image, have in its embedding, (D,) float32."""
+        if not regions:
+            return await self._images.embedding(query, version)
+        features = await self._images.features(query, version.head)
+        weights = await weights_of(features, regions)
+        assert weights is not None
+        return await asyncio.to_thread(region_vector, features, weights)
+
+    def _with_units(self, channels: Sequence[ChannelShare], head: Head) -> list[answers_explain.Leading]:
+        """Return channels with the units that they are; behind a head that mixes them they are none."""
+        mixed = head.matrix is not None
+        return [(one, None if mixed else self._model.unit_of(one.channel)) for one in channels]
 
 
 def _drawn(picture: Image, weight_map: WeightMap) -> tuple[bytes, ColorScale]:

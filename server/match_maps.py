@@ -120,9 +120,14 @@ async def draw(
 async def draw_query(images: Images, query: Source, one: ShownMap, size_px: int) -> tuple[ShownMap, ColorScale]:
     """Return a map of the query with its picture, and the scale of it."""
     scale = shared_scale([one.map])
-    load = functools.partial(load_picture, size_px=size_px, limits=images.limits)
-    content = await images.content(query)
-    return await asyncio.to_thread(lambda: _over(load(content), one, scale)), scale
+    return await draw_over(images, query, one, scale, size_px), scale
+
+
+async def draw_over(images: Images, image: Source, one: ShownMap, scale: ColorScale, size_px: int) -> ShownMap:
+    """Return a map with its picture, on a given scale."""
+    content = await images.content(image)
+    load = functools.partial(load_picture, content, size_px=size_px, limits=images.limits)
+    return await asyncio.to_thread(lambda: _over(load(), one, scale))
 
 
 def _drawn(

@@ -142,6 +142,12 @@ def explanation() -> results.MatchExplanation:
     return results.MatchExplanation(0.5, 0.75, MAP, UNBOXED, 1e-7, channels, pairs, "f", None)
 
 
+def ranking(second: results.RankedScore) -> results.RankingExplanation:
+    first = results.RankedScore(0.5, 1, UNBOXED, "abc")
+    channels, cells = (results.ChannelShare(5, 0.25, 0.5, ("conv", 5)),), (results.CellShare(BOX, -0.125, -0.25),)
+    return results.RankingExplanation(0.25, first, second, MAP, channels, cells, 1e-7, "f", None, None)
+
+
 def comparison() -> Comparison:
     query = Query(PATH, "cat.jpg", "cat", "")
     found = [Found(PATH, "a", "cat", 0.5, right, MAP, UNBOXED, moved) for right, moved in ((True, 0.25), (None, None))]
@@ -166,6 +172,18 @@ def sample_documents() -> dict[str, object]:
         "search with maps": documents.search("q.jpg", mapped, {"01-query": PATH, "01-match": PATH}, by_region=True),
         "explanation": documents.explanation("q.jpg", "m.jpg", explanation(), {"query": PATH}, {5: PATH}),
         "label": documents.label_explanation("q", "cat", results.LabelExplanation(0.5, 3, MAP, "f", None), None),
+        "ranking": documents.ranking(
+            "q", "a", "b", ranking(results.RankedScore(0.25, 1, MAP, "def")), {"difference": PATH, "second": PATH}
+        ),
+        "ranking of labels": documents.ranking("q", "a", "b", ranking(results.RankedScore(0.25, 3, None, "")), {}),
+        "standing": documents.standing("q", "a", results.Standing(0.25, 7, 9, 0.5, "b", 5, "f")),
+        "neighborhood": documents.neighborhood(
+            "q",
+            results.Neighborhood(
+                *(4, (results.NeighborLabel("cat", 3, 0.75, 0.875),), 2),
+                *((results.LabelScore("cat", 5, 0.5),), (results.LabelScore("dog", 4, 0.25),), "f"),
+            ),
+        ),
         "components": documents.component_shares(results.ComponentShares(vector, vector / 2, vector * 2, 7, "f")),
         "interactive": documents.interactive("q.jpg", interactive(2.0), []),
         "interactive, several": documents.interactive("q.jpg", interactive(float("inf"), 1.0), [PATH, PATH]),

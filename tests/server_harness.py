@@ -44,6 +44,8 @@ class Api:
         explain = explain_service_pb2_grpc.ExplainServiceStub(channel)
         self.explain, self.explain_label = explain.ExplainMatch, explain.ExplainLabel
         self.explain_components = explain.ExplainComponents
+        self.explain_ranking, self.explain_rank = explain.ExplainRanking, explain.ExplainRank
+        self.explain_neighbors = explain.ExplainNeighbors
         self.explain_interactive = explain.ExplainInterActive
         self.explain_difference = explain.ExplainPredictionDifference
         embed = embed_service_pb2_grpc.EmbedServiceStub(channel)

@@ -40,6 +40,13 @@ SERVER = {
         }.items()
     },
     ("explain label", "box_share"): requests_shapes.DEFAULT_BOX_SHARE,
+    ("explain ranking", "channels"): requests_shapes.DEFAULT_LIMIT,
+    ("explain ranking", "cells"): requests_shapes.DEFAULT_LIMIT,
+    ("explain ranking", "box_share"): requests_shapes.DEFAULT_BOX_SHARE,
+    ("explain rank", "limit"): requests_shapes.DEFAULT_LIMIT,
+    ("explain rank", "box_share"): requests_shapes.DEFAULT_BOX_SHARE,
+    ("explain neighbors", "limit"): explain_servicer.DEFAULT_NEIGHBORS,
+    ("explain neighbors", "labels"): requests_shapes.DEFAULT_LIMIT,
     ("explain components", "pairs"): explain_servicer.DEFAULT_PAIRS,
     ("explain components", "seed"): 0,
     ("explain interactive", "size_px"): INTERACTIVE_PX,

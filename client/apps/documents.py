@@ -145,6 +145,33 @@ def label_explanation(query: str, label: str, explanation: results.LabelExplanat
     }
 
 
+def ranking(
+    query: str, first: str, second: str, explanation: results.RankingExplanation, overlays: Mapping[str, Path]
+) -> Document:
+    """Return why a query is more similar to one thing than to another; `map` is the difference of its two maps."""
+    return {
+        "query": query,
+        "first": _ranked(first, explanation.first, overlays.get("first")),
+        "second": _ranked(second, explanation.second, overlays.get("second")),
+        **record(explanation, "model", "gap", "residual"),
+        "map": _similarity_map(explanation.difference_map, overlays.get("difference")),
+        "channels": [_channel(one, None) for one in explanation.channels],
+        "cells": plain(explanation.cells),
+    }
+
+
+def standing(query: str, name: str, found: results.Standing) -> Document:
+    """Return where an image stands for a query."""
+    facts = ("model", "score", "rank", "image_count", "needed_score", "rival", "rival_rank")
+    return {"query": query, "name": name, **record(found, *facts)}
+
+
+def neighborhood(query: str, found: results.Neighborhood) -> Document:
+    """Return the labels around a query."""
+    facts = ("model", "neighbor_count", "neighbors", "label_count", "best_labels", "worst_labels")
+    return {"query": query, **record(found, *facts)}
+
+
 def component_shares(shares: results.ComponentShares) -> Document:
     """Return how few channels carry a similarity; entry K - 1 is the share of the score in the K leading channels.
 
@@ -168,6 +195,11 @@ def _match(rank: int, match: results.Match, overlays: Mapping[str, Path], by_reg
     if match.match_map:
         document["match_map"] = _similarity_map(match.match_map, overlays.get(f"{rank:02}-match"))
     return document
+
+
+def _ranked(name: str, one: results.RankedScore, overlay: Path | None) -> Document:
+    document = {"name": name, **record(one, "score", "image_count", "content_sha256")}
+    return document | ({"match_map": _similarity_map(one.match_map, overlay)} if one.match_map else {})
 
 
 def _similarity_map(similarity_map: results.SimilarityMap, overlay: Path | None) -> Document:

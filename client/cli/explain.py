@@ -9,7 +9,7 @@ import typer
 
 from whymatch.client.apps.progress import unit_bar
 from whymatch.client.apps.talk import note
-from whymatch.client.cli import completion, prediction_difference, regions
+from whymatch.client.cli import completion, prediction_difference, rankings, regions
 from whymatch.client.cli.connection import with_client
 from whymatch.client.cli.groups import Group
 from whymatch.client.cli.options import (
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from whymatch.client import (
-        Box,
         Client,
         ComponentShares,
         LabelExplanation,
@@ -324,6 +323,9 @@ def explain_interactive(
         print(overlay)
 
 
+app.command("ranking")(rankings.explain_ranking)
+app.command("rank")(rankings.explain_rank)
+app.command("neighbors")(rankings.explain_neighbors)
 app.command("prediction-difference")(prediction_difference.explain_prediction_difference)
 
 
@@ -412,7 +414,8 @@ def print_explanation(explanation: "MatchExplanation", *, by_region: bool) -> No
     if explanation.correspondences:
         print("corresponding cells, each left,top,width,height in pixels:\nrank      score")
     for number, pair in enumerate(explanation.correspondences, start=1):
-        print(f"{number:4}  {pair.score:9.6f}  query {corners(pair.query_box)}  match {corners(pair.match_box)}")
+        query, match = regions.corners(pair.query_box), regions.corners(pair.match_box)
+        print(f"{number:4}  {pair.score:9.6f}  query {query}  match {match}")
 
 
 def print_components(shares: "ComponentShares") -> None:
@@ -432,10 +435,4 @@ def frame(one: "SimilarityMap") -> str:
     """Describe the best box of a map."""
     if one.best_box is None:
         return "and none of its values is positive"
-    return f"{one.share_in(one.best_box):.0%} of its positive values in {corners(one.best_box)}"
-
-
-def corners(box: "Box") -> str:
-    """Write a box as the options take it: left, top, width and height, to a tenth of a pixel."""
-    numbers = (box.left_px, box.top_px, box.right_px - box.left_px, box.bottom_px - box.top_px)
-    return ",".join(f"{round(number, 1):.10g}" for number in numbers)
+    return f"{one.share_in(one.best_box):.0%} of its positive values in {regions.corners(one.best_box)}"

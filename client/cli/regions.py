@@ -11,7 +11,7 @@ import typer
 from whymatch.client.apps.talk import note
 
 if TYPE_CHECKING:
-    from whymatch.client import Region
+    from whymatch.client import Box, Region
 
 _WEIGHT = re.compile(r"(.*):([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf))", re.IGNORECASE | re.DOTALL)
 _BOX_HELP = (
@@ -96,6 +96,12 @@ def point(text: str, option: str) -> "Region":
     if len(numbers) != 2:
         raise _misuse(option, text, "X,Y, for example 120,80 or 50%,25%")
     return Region(Point(*numbers), relative=relative)
+
+
+def corners(box: "Box") -> str:
+    """Write a box as the options take it: left, top, width and height, to a tenth of a pixel."""
+    numbers = (box.left_px, box.top_px, box.right_px - box.left_px, box.bottom_px - box.top_px)
+    return ",".join(f"{round(number, 1):.10g}" for number in numbers)
 
 
 def _box(text: str, option: str, *, weighed: bool = True) -> "Region":

@@ -18,6 +18,10 @@ SMALL, LARGE = (260, 200), (520, 420)
 """Width and height of the tiles of a search and of an explanation, in pixels."""
 COLUMNS = 5
 TINY = 1e-30
+RED, BLUE = "#b2182b", "#2166ac"
+"""The ends of the color map of signed maps."""
+NUMBERED = 5
+"""Cells of a difference; more would hide it."""
 MOST = 10
 """No more pairs of cells and channels than this are drawn."""
 
@@ -59,6 +63,23 @@ def write_label(explanation: results.LabelExplanation, label: str, folder: Path)
     """Write the map as `query.png`, and `sheet.png`; return the map by its stem."""
     sheet = label_sheet(explanation, label)
     return _write_set(sheet, {"query": explanation.query_map}, folder, explanation.provenance)
+
+
+def write_ranking(
+    explanation: results.RankingExplanation,
+    names: tuple[str, str],
+    folder: Path,
+    *,
+    query_regions: Sequence[Region] = (),
+) -> dict[str, Path]:
+    """Write the difference as `difference.png`, the matches' maps as `first.png` and `second.png`, and `sheet.png`.
+
+    names: what the query is compared with. Returns the maps by stem.
+    """
+    sheet = ranking_sheet(explanation, names, query_regions)
+    first, second = explanation.first.match_map, explanation.second.match_map
+    maps = {"difference": explanation.difference_map, "first": first, "second": second}
+    return _write_set(sheet, maps, folder, explanation.provenance)
 
 
 def search_sheet(
@@ -113,6 +134,37 @@ def label_sheet(explanation: results.LabelExplanation, label: str) -> Image.Imag
             [_map_tile(explanation.query_map, LARGE), _legend(explanation.color_scale, [*lines, *_key(())])],
         )
     )
+
+
+def ranking_sheet(
+    explanation: results.RankingExplanation, names: tuple[str, str], query_regions: Sequence[Region] = ()
+) -> Image.Image:
+    """Return one picture of a ranking: the difference over the query, both matches, the channels and a legend."""
+    gap, difference = explanation.gap, explanation.difference_map
+    cells = [cell.box for cell in explanation.cells[:NUMBERED]]
+    query = _map_tile(difference, LARGE, query_regions, cells)
+    ranked = list(zip("AB", names, (explanation.first, explanation.second), strict=True))
+    sides = [
+        _captioned(_map_tile(one.match_map, LARGE), f"{letter}: {name}, score {one.score:.4f}")
+        for letter, name, one in ranked
+        if one.match_map
+    ]
+    scores = f"{explanation.first.score:.4f} - {explanation.second.score:.4f}"
+    lines = [
+        *(_of_label(letter, name, one) for letter, name, one in ranked if one.match_map is None),
+        f"gap {gap:.4f} = {scores}; the map of the query adds up to it",
+        "red: what makes A score more; blue: what makes B score more",
+        "numbers: the cells that contribute most, for A or for B",
+        *_key(query_regions),
+    ]
+    legend = _legend(explanation.color_scale, lines)
+    of_matches = explanation.match_color_scale
+    if of_matches:
+        legend = stacked([legend, text_panel(["the scale of A and B:"], LARGE[0]), scale_panel(of_matches, LARGE[0])])
+    parts = [(f"channel {one.channel}", one.score, f"{one.score:+.4f}") for one in explanation.channels[:MOST]]
+    channels = bars_panel(parts, LARGE[0], (RED, BLUE))
+    pictures = side_by_side([_captioned(query, "query: where the gap lies"), *sides])
+    return framed(stacked([pictures, side_by_side([channels, legend])]))
 
 
 def write_interactive(
@@ -237,6 +289,10 @@ def _channels_panel(explanation: results.MatchExplanation) -> Image.Image:
 def _legend(scale: results.ColorScale | None, lines: Sequence[str]) -> Image.Image:
     panels = [text_panel(lines, LARGE[0])]
     return stacked([*panels, scale_panel(scale, LARGE[0])] if scale else panels)
+
+
+def _of_label(letter: str, label: str, one: results.RankedScore) -> str:
+    return f"{letter}: label {label!r}, mean score {one.score:.4f} over {one.image_count} images"
 
 
 def _score_line(explanation: results.MatchExplanation, by_region: bool) -> str:

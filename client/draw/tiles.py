@@ -15,7 +15,7 @@ BAR_PX, LEAST_BAR_PX = 162, 40
 """Width of the bar of a scale, as far as there is room."""
 BREAKS = re.compile(r"(?<=[\s_/~,;=+-])")
 PALE = "#eceff3"
-BAR = "#4c78a8"
+BAR, AGAINST = "#4c78a8", "#e45756"
 
 
 def font(size_px: int = 16) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
@@ -94,8 +94,13 @@ def scale_panel(scale: results.ColorScale, width_px: int, unit: str = "per cell"
     return panel
 
 
-def bars_panel(rows: Sequence[tuple[str, float, str]], width_px: int) -> Image.Image:
-    """Return a line for each (name, length, value), whose bar is as long as its length among the longest."""
+def bars_panel(
+    rows: Sequence[tuple[str, float, str]], width_px: int, colors: tuple[str, str] = (BAR, AGAINST)
+) -> Image.Image:
+    """Return a line for each (name, length, value), whose bar is as long as its length among the longest.
+
+    colors: of positive and of negative lengths.
+    """
     panel = Image.new("RGB", (width_px, max(1, LINE_PX * len(rows))), "white")
     draw = ImageDraw.Draw(panel)
     left_px, right_px = 130, width_px - 150
@@ -104,7 +109,7 @@ def bars_panel(rows: Sequence[tuple[str, float, str]], width_px: int) -> Image.I
         top_px = row * LINE_PX
         end_px = left_px + (right_px - left_px) * abs(length) / longest
         draw.text((0, top_px + 2), shortened(name, left_px - 8), fill="black", font=font())
-        draw.rectangle((left_px, top_px + 5, end_px, top_px + 18), fill=BAR if length >= 0 else "#e45756")
+        draw.rectangle((left_px, top_px + 5, end_px, top_px + 18), fill=colors[length < 0])
         draw.text((right_px + 10, top_px + 2), value, fill="black", font=font())
     return panel
 

@@ -16,6 +16,7 @@ _WithColorScale: TypeAlias = (
     | search_service_pb2.RerankResponse
     | explain_service_pb2.ExplainMatchResponse
     | explain_service_pb2.ExplainLabelResponse
+    | explain_service_pb2.ExplainRankingResponse
     | explain_service_pb2.Activeness
     | explain_service_pb2.PredictionDifference
 )
@@ -26,6 +27,9 @@ _WithProvenance: TypeAlias = (
     | search_service_pb2.RerankResponse
     | explain_service_pb2.ExplainMatchResponse
     | explain_service_pb2.ExplainLabelResponse
+    | explain_service_pb2.ExplainRankingResponse
+    | explain_service_pb2.ExplainRankResponse
+    | explain_service_pb2.ExplainNeighborsResponse
     | explain_service_pb2.ExplainComponentsResponse
     | explain_service_pb2.ExplainInterActiveResponse
     | explain_service_pb2.ExplainPredictionDifferenceResponse
@@ -78,5 +82,9 @@ def box(message: shapes_pb2.PixelBox) -> results.Box:
 
 def color_scale(message: _WithColorScale) -> results.ColorScale | None:
     """Read the scale of the pictures, if there are any."""
-    scale = message.color_scale
-    return results.ColorScale(scale.low, scale.high, scale.color_map) if message.HasField("color_scale") else None
+    return scale(message.color_scale) if message.HasField("color_scale") else None
+
+
+def scale(message: shapes_pb2.ColorScale) -> results.ColorScale:
+    """Read a scale."""
+    return results.ColorScale(message.low, message.high, message.color_map)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from whymatch.client.inputs import ImageInput, RegionInput, Stored
+from whymatch.client.inputs import ImageInput, Label, RegionInput, Stored
 from whymatch.client.results import InterActiveSetting
 from whymatch.client.wire import requests_shapes
 from whymatch.v1 import explain_service_pb2
@@ -50,6 +50,71 @@ def explain_label(
     )
 
 
+def explain_ranking(
+    query: ImageInput | Stored,
+    first: ImageInput | Stored | Label,
+    second: ImageInput | Stored | Label,
+    gallery: str,
+    *,
+    head_of: str | None,
+    query_regions: Sequence[RegionInput],
+    channel_limit: int | None,
+    cell_limit: int | None,
+    overlays: bool | int,
+    box_share: float | None,
+) -> explain_service_pb2.ExplainRankingRequest:
+    """Ask why a query is more similar to one thing than to another; labels are those of `gallery`."""
+    labeled = isinstance(first, Label) or isinstance(second, Label)
+    return explain_service_pb2.ExplainRankingRequest(
+        parent=requests_shapes.gallery_path(gallery) if labeled else requests_shapes.parent(head_of),
+        query=requests_shapes.image_source(query, gallery),
+        first=_contender(first, gallery),
+        second=_contender(second, gallery),
+        query_regions=requests_shapes.regions("query_regions", query_regions),
+        channel_limit=channel_limit,
+        cell_limit=cell_limit,
+        overlays=requests_shapes.overlay_options(overlays),
+        box_share=box_share,
+    )
+
+
+def explain_rank(
+    query: ImageInput | Stored,
+    name: str,
+    gallery: str,
+    *,
+    limit: int | None,
+    query_regions: Sequence[RegionInput],
+    exclude_itself: bool,
+) -> explain_service_pb2.ExplainRankRequest:
+    """Ask where a stored image stands."""
+    return explain_service_pb2.ExplainRankRequest(
+        query=requests_shapes.image_source(query, gallery),
+        image=requests_shapes.image_path(gallery, name),
+        limit=limit,
+        query_regions=requests_shapes.regions("query_regions", query_regions),
+        exclude_itself=exclude_itself,
+    )
+
+
+def explain_neighbors(
+    query: ImageInput | Stored,
+    gallery: str,
+    *,
+    limit: int | None,
+    label_limit: int | None,
+    query_regions: Sequence[RegionInput],
+) -> explain_service_pb2.ExplainNeighborsRequest:
+    """Ask for the labels around a query."""
+    return explain_service_pb2.ExplainNeighborsRequest(
+        parent=requests_shapes.gallery_path(gallery),
+        query=requests_shapes.image_source(query, gallery),
+        limit=limit,
+        label_limit=label_limit,
+        query_regions=requests_shapes.regions("query_regions", query_regions),
+    )
+
+
 def explain_components(
     gallery: str, *, pair_count: int | None, seed: int | None
 ) -> explain_service_pb2.ExplainComponentsRequest:
@@ -83,3 +148,9 @@ def explain_interactive(
         descriptor=descriptor or "",
         overlays=requests_shapes.overlay_options(overlays),
     )
+
+
+def _contender(one: ImageInput | Stored | Label, gallery: str) -> explain_service_pb2.Contender:
+    if isinstance(one, Label):
+        return explain_service_pb2.Contender(label=one.name)
+    return explain_service_pb2.Contender(image=requests_shapes.image_source(one, gallery))

@@ -4,6 +4,7 @@ from typing import cast
 
 from whymatch.embed import Aggregation, BadRequest, InterActiveSetting
 from whymatch.explain import INTERACTIVE_PX, MAX_INTERACTIVE_PX, MIN_INTERACTIVE_PX
+from whymatch.server.rankings import Contender, OfLabel
 from whymatch.server.wire import requests_shapes
 from whymatch.v1 import explain_service_pb2
 
@@ -44,3 +45,13 @@ def descriptor(request: explain_service_pb2.ExplainInterActiveRequest) -> Aggreg
             f"`descriptor` is {requests_shapes.quoted(request.descriptor)}; take `average` or `max`, or leave it empty"
         )
     return None
+
+
+def contender(message: explain_service_pb2.Contender, field: str) -> Contender:
+    """Return what a query is compared with. Raises BadName, BadRequest."""
+    match message.WhichOneof("contender"):
+        case "image":
+            return requests_shapes.source(message.image, field)
+        case "label" if message.label:
+            return OfLabel(message.label)
+    raise BadRequest(f"`{field}` is missing; give an `image` or a `label`")

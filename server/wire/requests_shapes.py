@@ -163,7 +163,8 @@ def box_share(
     request: search_service_pb2.SearchRequest
     | search_service_pb2.RerankRequest
     | explain_service_pb2.ExplainMatchRequest
-    | explain_service_pb2.ExplainLabelRequest,
+    | explain_service_pb2.ExplainLabelRequest
+    | explain_service_pb2.ExplainRankingRequest,
 ) -> float:
     """Return the share of a map that its best box holds. Raises BadRequest."""
     if not request.HasField("box_share"):

@@ -486,6 +486,92 @@ class Explain(explain_grpc.ExplainServiceServicer):
             color_scale=SCALE if overlays else None,
         )
 
+    def ExplainRanking(self, request, context):
+        """Without units; the match maps are those of the whole images."""
+        query, overlays = self.world.content(request.query), request.HasField("overlays")
+        (first, a), (second, b) = (self._side(request, one, query) for one in (request.first, request.second))
+        difference = a - b
+        difference_map = map_of(query, difference, overlays, request.query_regions)
+        parts = parts_of(query, request.query_regions).sum((0, 1)) * difference
+        order = np.argsort(-np.abs(parts), kind="stable")[: set_or(request, "channel_limit", 10)]
+        cells = np.argsort(-np.abs(difference_map.values), kind="stable")[: set_or(request, "cell_limit", 10)]
+        return explain.ExplainRankingResponse(
+            model=self.world.model(request.parent, request.first.image, request.second.image, request.query),
+            gap=first.score - second.score,
+            first=first,
+            second=second,
+            difference_map=difference_map,
+            channels=[explain.ChannelShare(channel=int(one), score=parts[one]) for one in order],
+            cells=[
+                explain.CellShare(box=half_box(query, int(one)), score=difference_map.values[int(one)]) for one in cells
+            ],
+            residual=1e-7,
+            color_scale=SCALE if overlays else None,
+            match_color_scale=SCALE if overlays and request.first.WhichOneof("contender") == "image" else None,
+        )
+
+    def _side(self, request, one, query) -> tuple[explain.RankedScore, np.ndarray]:
+        query_vector = parts_of(query, request.query_regions).sum((0, 1))
+        if one.WhichOneof("contender") == "label":
+            images = self.world.images(request.parent).values()
+            vectors = [parts_of(stored).sum((0, 1)) for image, stored in images if image.label == one.label]
+            if not vectors:
+                raise Refused(grpc.StatusCode.NOT_FOUND, "UNKNOWN_LABEL", f"no image is labeled {one.label!r}")
+            mean = np.mean(vectors, 0)
+            return explain.RankedScore(score=float(query_vector @ mean), image_count=len(vectors)), mean
+        content = self.world.content(one.image)
+        match_map = map_of(content, query_vector, request.HasField("overlays"))
+        digest = hashlib.sha256(content).hexdigest()
+        side = explain.RankedScore(score=match_map.total, image_count=1, match_map=match_map, content_sha256=digest)
+        return side, parts_of(content).sum((0, 1))
+
+    def _scores(self, request, parent) -> dict[str, float]:
+        query = parts_of(self.world.content(request.query), request.query_regions).sum((0, 1))
+        images = self.world.images(parent)
+        scores = {path: float(query @ parts_of(stored).sum((0, 1))) for path, (_, stored) in images.items()}
+        return dict(sorted(scores.items(), key=lambda item: -item[1]))
+
+    def ExplainRank(self, request, context):
+        self.world.image(request.image)
+        scores = self._scores(request, request.image)
+        place = min(set_or(request, "limit", 10), len(scores))
+        return explain.ExplainRankResponse(
+            model=self.world.model(request.image),
+            score=scores[request.image],
+            rank=1 + sum(score > scores[request.image] for score in scores.values()),
+            image_count=len(scores),
+            needed_score=list(scores.values())[place - 1],
+            rival=list(scores)[place - 1],
+            rival_rank=place,
+        )
+
+    def ExplainNeighbors(self, request, context):
+        images = self.world.images(request.parent)
+        nearest = list(self._scores(request, request.parent).items())[: set_or(request, "limit", 50)]
+        total, labeled = sum(score for _, score in nearest), {}
+        for path, score in nearest:
+            labeled.setdefault(images[path][0].label, []).append(score)
+        means = [
+            explain.LabelScore(label=name, image_count=len(some), score=np.mean(some)) for name, some in labeled.items()
+        ]
+        count = set_or(request, "label_limit", 10)
+        return explain.ExplainNeighborsResponse(
+            model=self.world.model(request.parent),
+            neighbor_count=len(nearest),
+            neighbors=[
+                explain.NeighborLabel(
+                    label=label,
+                    neighbor_count=len(some),
+                    share=len(some) / len(nearest),
+                    score_share=sum(some) / total,
+                )
+                for label, some in labeled.items()
+            ],
+            label_count=len(means),
+            best_labels=means[:count],
+            worst_labels=means[count:][::-1][:count],
+        )
+
     def ExplainInterActive(self, request, context):
         """The weights are the brightness of each half, times the norm where the next layer supervises."""
         parts = parts_of(self.world.content(request.image)).sum(2)

@@ -12,17 +12,21 @@ from whymatch.client.apps.demo.interactive import report as interactive_report
 from whymatch.client.apps.demo.labels import report as label_report
 from whymatch.client.apps.demo.photos import View
 from whymatch.client.apps.demo.points import report as point_report
+from whymatch.client.apps.demo.rankings import report as ranking_report
 from whymatch.client.apps.demo.regions import LEFT, Half, Row, beside, card, introduction
 from whymatch.client.apps.pages import picture_url
 from whymatch.client.draw.maps import common_scale, lit
 from whymatch.client.errors import InvalidArgument
 from whymatch.client.results import (
     Activeness,
+    ChannelShare,
     Image,
     InterActiveExplanation,
     InterActiveSetting,
     Layer,
     Model,
+    RankedScore,
+    RankingExplanation,
     WeightMap,
 )
 
@@ -133,6 +137,21 @@ def test_class_maps_share_a_stated_scale_and_tell_best_match_from_mean():
     assert shown.count('class="scale"') == 1
     assert "<span>0.6000 (inferno)</span>" in shown
     assert shown.count("<img") == 5
+
+
+def test_a_ranking_shows_the_difference_and_both_matches():
+    sides = [RankedScore(score, 1, similarity_map([[0.1, 0.2]]), "") for score in (0.9, 0.4)]
+    why = RankingExplanation(
+        0.5, *sides, similarity_map([[0.7, -0.2]]), (ChannelShare(3, -0.25, -0.5),), (), 0.0, "m", None, None
+    )
+    matches = (match("cat", 0.9, 0.9), match("dog", 0.4, 0.4))
+    contents = {"cat-1.jpg": jpeg("red"), "dog-1.jpg": jpeg("blue")}
+    shown = ranking_report(View("a query", "cat", jpeg("white")), matches, why, contents)
+    assert "0.9000 - 0.4000 =\n0.5000; the map's sum is 0.5000" in shown
+    assert "channels: 3: -0.2500." in shown
+    assert "<span>0.7000 (RdBu_r)</span>" in shown
+    assert "<span>0.2000 (inferno)</span>" in shown
+    assert shown.count("<img") == 4
 
 
 def test_the_layers_of_the_demo_are_whole_blocks_below_the_last_one():

@@ -17,6 +17,9 @@ from whymatch.explain import (
     Region,
     cell_weights,
     explain_match,
+    explain_ranking,
+    leading_cells,
+    leading_channels,
     read_mask,
     region_vector,
     similarity_map,
@@ -335,3 +338,35 @@ def test_images_of_one_color_have_finite_maps_that_add_up(embed, color, size):
         assert np.isfinite(explained.query_map.values).all()
         assert np.isfinite(explained.match_map.values).all()
         assert explained.residual < 1e-6
+
+
+# Why A before B
+
+
+def test_a_difference_of_maps_by_hand():
+    query = features([[[3, 0], [0, 4]]])  # contributions (0.6, 0) and (0, 0.8)
+    first, second = np.array([1, 0], np.float32), np.array([0.6, 0.8], np.float32)
+    why = explain_ranking(query, first, second)
+    assert np.allclose(why.difference_map.values, [[0.6 * 0.4, 0.8 * -0.8]])
+    assert (why.first_score, why.second_score) == (pytest.approx(0.6), pytest.approx(1))
+    assert why.gap == pytest.approx(-0.4)
+    left, right = leading_cells(why.difference_map, 2)[::-1]
+    assert (left.score, right.score) == (pytest.approx(0.24), pytest.approx(-0.64))
+    assert right.cell[0] == left.cell[2]
+    [channel] = leading_channels(why.query_vector, why.difference, 1, either_sign=True)
+    assert (channel.channel, channel.score) == (1, pytest.approx(-0.64))
+
+
+@given(pairs(exact=True), st.integers(0, 99), st.booleans())
+def test_a_difference_of_maps_adds_up_to_the_gap(pair, seed, by_region):
+    query, match = pair
+    other = np.random.default_rng(seed).normal(size=match.embedding.shape).astype(np.float32)
+    other /= np.linalg.norm(other)
+    weights = random_weights(query, seed) if by_region else None
+    why = explain_ranking(query, match.embedding, other, weights)
+    maps = [similarity_map(query, vector, weights).values for vector in (match.embedding, other)]
+    assert np.allclose(why.difference_map.values, maps[0] - maps[1], atol=1e-5)
+    assert why.residual < 1e-5
+    assert why.gap == pytest.approx(maps[0].sum(dtype=float) - maps[1].sum(dtype=float), abs=1e-5)
+    parts = leading_channels(why.query_vector, why.difference, len(other), either_sign=True)
+    assert sum(part.score for part in parts) == pytest.approx(why.gap, abs=1e-5)

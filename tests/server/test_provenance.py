@@ -20,7 +20,10 @@ from whymatch.v1.explain_service_pb2 import (
     ExplainInterActiveRequest,
     ExplainLabelRequest,
     ExplainMatchRequest,
+    ExplainNeighborsRequest,
     ExplainPredictionDifferenceRequest,
+    ExplainRankingRequest,
+    ExplainRankRequest,
 )
 from whymatch.v1.gallery_service_pb2 import DeleteGalleryRequest, GetGalleryRequest, SetHeadRequest
 from whymatch.v1.search_service_pb2 import RerankRequest, SearchRequest, SearchResponse
@@ -137,6 +140,11 @@ def about_a_gallery(api: Api, parent: str) -> dict[str, object]:
         "embed": api.embed(EmbedImageRequest(parent=parent, image=query)),
         "match": api.explain(ExplainMatchRequest(query=query, match=match)),
         "label": api.explain_label(ExplainLabelRequest(parent=parent, query=query, label="even")),
+        "ranking": api.explain_ranking(
+            ExplainRankingRequest(parent=parent, query=query, first={"image": match}, second={"label": "even"})
+        ),
+        "rank": api.explain_rank(ExplainRankRequest(query=query, image=match["image"])),
+        "neighbors": api.explain_neighbors(ExplainNeighborsRequest(parent=parent, query=query)),
         "components": api.explain_components(ExplainComponentsRequest(parent=parent, pair_count=4)),
         "difference": result(api.explain_difference(difference)),
         "units": result(units.DescribeUnits(DescribeUnitsRequest(parent=parent, layer=LAYER, channels=[1]))),

@@ -14,7 +14,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from whymatch.client import Client, NewImage, SearchResult
-from whymatch.client.apps.demo import differences, interactive, labels, photos, points, regions, report, units
+from whymatch.client.apps.demo import differences, interactive, labels, photos, points, rankings, regions, report, units
 from whymatch.client.apps.demo.photos import View
 from whymatch.client.apps.local_server import local_server
 from whymatch.client.apps.pages import page
@@ -140,6 +140,12 @@ def class_maps(demo: Demo) -> Markup:
     return Markup().join(labels.class_maps(demo.client, demo.gallery, query) for query in shown)
 
 
+def why_before(demo: Demo) -> Markup:
+    """Show why one match of a query comes before the next."""
+    shown = [answer.query for answer in demo.answers if answer.query.name == rankings.SHOWN]
+    return Markup().join(rankings.why_before(demo.client, demo.gallery, query) for query in shown)
+
+
 def active_neurons(demo: Demo) -> Markup:
     """Show where the neurons of some layers are active for one query."""
     shown = [answer.query for answer in demo.answers if answer.query.name == interactive.SHOWN]
@@ -172,6 +178,7 @@ SECTIONS: list[Callable[[Demo], Markup]] = [
     instance_pair,
     corresponding_places,
     class_maps,
+    why_before,
     active_neurons,
     difference_maps,
     leading_units,

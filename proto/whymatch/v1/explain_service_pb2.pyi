@@ -1056,3 +1056,519 @@ class PredictionDifference(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PredictionDifference: _TypeAlias = PredictionDifference  # noqa: Y015
+
+@_typing.final
+class Contender(_message.Message):
+    """What a query is compared with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """All images of a label but the query itself, which is any with the same bytes."""
+    @_builtins.property
+    def image(self) -> _shapes_pb2.ImageSource:
+        """An image."""
+
+    def __init__(
+        self,
+        *,
+        image: _shapes_pb2.ImageSource | None = ...,
+        label: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contender", b"contender", "image", b"image", "label", b"label"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contender", b"contender", "image", b"image", "label", b"label"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_contender: _TypeAlias = _typing.Literal["image", "label"]  # noqa: Y015
+    _WhichOneofArgType_contender: _TypeAlias = _typing.Literal["contender", b"contender"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_contender) -> _WhichOneofReturnType_contender | None: ...
+
+Global___Contender: _TypeAlias = Contender  # noqa: Y015
+
+@_typing.final
+class ExplainRankingRequest(_message.Message):
+    """Which two things to compare a query with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    SECOND_FIELD_NUMBER: _builtins.int
+    QUERY_REGIONS_FIELD_NUMBER: _builtins.int
+    CHANNEL_LIMIT_FIELD_NUMBER: _builtins.int
+    CELL_LIMIT_FIELD_NUMBER: _builtins.int
+    OVERLAYS_FIELD_NUMBER: _builtins.int
+    BOX_SHARE_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`galleries/{gallery}`, whose head all embeddings go through, and where the images of a label are. Empty means the
+    gallery of a stored `first`, else that of a stored `second`, else that of a stored query, else no head.
+    """
+    channel_limit: _builtins.int
+    """How many of the leading channels to return. 10 if it is not set; 0 to all."""
+    cell_limit: _builtins.int
+    """How many of the leading cells to return. 10 if it is not set; 0 to all."""
+    box_share: _builtins.float
+    """How much of a map's positive values its `best_box` holds, above 0 and up to 1. 0.5 if it is not set."""
+    @_builtins.property
+    def query(self) -> _shapes_pb2.ImageSource:
+        """The query."""
+
+    @_builtins.property
+    def first(self) -> Global___Contender:
+        """A: what the differences are positive for."""
+
+    @_builtins.property
+    def second(self) -> Global___Contender:
+        """B: what they are negative for."""
+
+    @_builtins.property
+    def query_regions(self) -> _containers.RepeatedCompositeFieldContainer[_shapes_pb2.Region]:
+        """Parts of the query that alone count."""
+
+    @_builtins.property
+    def overlays(self) -> _shapes_pb2.OverlayOptions:
+        """Set, it asks for the pictures of the maps."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        query: _shapes_pb2.ImageSource | None = ...,
+        first: Global___Contender | None = ...,
+        second: Global___Contender | None = ...,
+        query_regions: _abc.Iterable[_shapes_pb2.Region] | None = ...,
+        channel_limit: _builtins.int | None = ...,
+        cell_limit: _builtins.int | None = ...,
+        overlays: _shapes_pb2.OverlayOptions | None = ...,
+        box_share: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_cell_limit", b"_cell_limit", "_channel_limit", b"_channel_limit", "box_share", b"box_share", "cell_limit", b"cell_limit", "channel_limit", b"channel_limit", "first", b"first", "overlays", b"overlays", "query", b"query", "second", b"second"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_cell_limit", b"_cell_limit", "_channel_limit", b"_channel_limit", "box_share", b"box_share", "cell_limit", b"cell_limit", "channel_limit", b"channel_limit", "first", b"first", "overlays", b"overlays", "parent", b"parent", "query", b"query", "query_regions", b"query_regions", "second", b"second"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__box_share: _TypeAlias = _typing.Literal["box_share"]  # noqa: Y015
+    _WhichOneofArgType__box_share: _TypeAlias = _typing.Literal["_box_share", b"_box_share"]  # noqa: Y015
+    _WhichOneofReturnType__cell_limit: _TypeAlias = _typing.Literal["cell_limit"]  # noqa: Y015
+    _WhichOneofArgType__cell_limit: _TypeAlias = _typing.Literal["_cell_limit", b"_cell_limit"]  # noqa: Y015
+    _WhichOneofReturnType__channel_limit: _TypeAlias = _typing.Literal["channel_limit"]  # noqa: Y015
+    _WhichOneofArgType__channel_limit: _TypeAlias = _typing.Literal["_channel_limit", b"_channel_limit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__box_share) -> _WhichOneofReturnType__box_share | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cell_limit) -> _WhichOneofReturnType__cell_limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__channel_limit) -> _WhichOneofReturnType__channel_limit | None: ...
+
+Global___ExplainRankingRequest: _TypeAlias = ExplainRankingRequest  # noqa: Y015
+
+@_typing.final
+class ExplainRankingResponse(_message.Message):
+    """Why a query is more similar to one thing than to another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    GAP_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    SECOND_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_MAP_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
+    CELLS_FIELD_NUMBER: _builtins.int
+    RESIDUAL_FIELD_NUMBER: _builtins.int
+    COLOR_SCALE_FIELD_NUMBER: _builtins.int
+    MATCH_COLOR_SCALE_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The fingerprint of the model and the gallery's head."""
+    gap: _builtins.float
+    """The score of the first minus that of the second."""
+    residual: _builtins.float
+    """How far the difference map is from adding up: |total - gap|."""
+    @_builtins.property
+    def first(self) -> Global___RankedScore:
+        """The first of the two."""
+
+    @_builtins.property
+    def second(self) -> Global___RankedScore:
+        """The second of the two."""
+
+    @_builtins.property
+    def difference_map(self) -> _shapes_pb2.SimilarityMap:
+        """Where in the query the gap lies: its map with the first minus its map with the second. It adds up to the gap."""
+
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelShare]:
+        """The channels that contribute most to the gap, for it or against it, largest first."""
+
+    @_builtins.property
+    def cells(self) -> _containers.RepeatedCompositeFieldContainer[Global___CellShare]:
+        """The cells of the query that contribute most to the gap, for it or against it, largest first."""
+
+    @_builtins.property
+    def color_scale(self) -> _shapes_pb2.ColorScale:
+        """The scale of the difference map's picture, symmetric about 0; set if there is one."""
+
+    @_builtins.property
+    def match_color_scale(self) -> _shapes_pb2.ColorScale:
+        """The one scale of the pictures of both match maps; set if there are any."""
+
+    @_builtins.property
+    def provenance(self) -> _shapes_pb2.Provenance:
+        """Where the answer comes from."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        gap: _builtins.float = ...,
+        first: Global___RankedScore | None = ...,
+        second: Global___RankedScore | None = ...,
+        difference_map: _shapes_pb2.SimilarityMap | None = ...,
+        channels: _abc.Iterable[Global___ChannelShare] | None = ...,
+        cells: _abc.Iterable[Global___CellShare] | None = ...,
+        residual: _builtins.float = ...,
+        color_scale: _shapes_pb2.ColorScale | None = ...,
+        match_color_scale: _shapes_pb2.ColorScale | None = ...,
+        provenance: _shapes_pb2.Provenance | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "difference_map", b"difference_map", "first", b"first", "match_color_scale", b"match_color_scale", "provenance", b"provenance", "second", b"second"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "channels", b"channels", "color_scale", b"color_scale", "difference_map", b"difference_map", "first", b"first", "gap", b"gap", "match_color_scale", b"match_color_scale", "model", b"model", "provenance", b"provenance", "residual", b"residual", "second", b"second"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainRankingResponse: _TypeAlias = ExplainRankingResponse  # noqa: Y015
+
+@_typing.final
+class RankedScore(_message.Message):
+    """One of two things that a query is compared with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCORE_FIELD_NUMBER: _builtins.int
+    IMAGE_COUNT_FIELD_NUMBER: _builtins.int
+    MATCH_MAP_FIELD_NUMBER: _builtins.int
+    CONTENT_SHA256_FIELD_NUMBER: _builtins.int
+    score: _builtins.float
+    """Cosine similarity to the image, mean of it to the images of the label, or the part of it that lies in the regions."""
+    image_count: _builtins.int
+    """How many images that is the mean over: 1 for an image."""
+    content_sha256: _builtins.str
+    """SHA-256 of the image's file, in hexadecimal; empty for a label."""
+    @_builtins.property
+    def match_map(self) -> _shapes_pb2.SimilarityMap:
+        """Where in the image that score lies; not set for a label."""
+
+    def __init__(
+        self,
+        *,
+        score: _builtins.float = ...,
+        image_count: _builtins.int = ...,
+        match_map: _shapes_pb2.SimilarityMap | None = ...,
+        content_sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["match_map", b"match_map"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_sha256", b"content_sha256", "image_count", b"image_count", "match_map", b"match_map", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RankedScore: _TypeAlias = RankedScore  # noqa: Y015
+
+@_typing.final
+class CellShare(_message.Message):
+    """What a cell of the query contributes to a score or a gap; all cells add up to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOX_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    score: _builtins.float
+    """Its part."""
+    @_builtins.property
+    def box(self) -> _shapes_pb2.PixelBox:
+        """The cell."""
+
+    def __init__(
+        self,
+        *,
+        box: _shapes_pb2.PixelBox | None = ...,
+        score: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CellShare: _TypeAlias = CellShare  # noqa: Y015
+
+@_typing.final
+class ExplainRankRequest(_message.Message):
+    """Which image to look for among all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    QUERY_REGIONS_FIELD_NUMBER: _builtins.int
+    EXCLUDE_ITSELF_FIELD_NUMBER: _builtins.int
+    image: _builtins.str
+    """`galleries/{gallery}/images/{image}`, the image whose place is asked for."""
+    limit: _builtins.int
+    """How many matches it should be among. 10 if it is not set; at least 1."""
+    exclude_itself: _builtins.bool
+    """True to leave out every other stored image with the query's own bytes."""
+    @_builtins.property
+    def query(self) -> _shapes_pb2.ImageSource:
+        """The query."""
+
+    @_builtins.property
+    def query_regions(self) -> _containers.RepeatedCompositeFieldContainer[_shapes_pb2.Region]:
+        """Parts of the query that alone count."""
+
+    def __init__(
+        self,
+        *,
+        query: _shapes_pb2.ImageSource | None = ...,
+        image: _builtins.str = ...,
+        limit: _builtins.int | None = ...,
+        query_regions: _abc.Iterable[_shapes_pb2.Region] | None = ...,
+        exclude_itself: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "limit", b"limit", "query", b"query"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "exclude_itself", b"exclude_itself", "image", b"image", "limit", b"limit", "query", b"query", "query_regions", b"query_regions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+
+Global___ExplainRankRequest: _TypeAlias = ExplainRankRequest  # noqa: Y015
+
+@_typing.final
+class ExplainRankResponse(_message.Message):
+    """Where a stored image stands for a query."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    IMAGE_COUNT_FIELD_NUMBER: _builtins.int
+    NEEDED_SCORE_FIELD_NUMBER: _builtins.int
+    RIVAL_FIELD_NUMBER: _builtins.int
+    RIVAL_RANK_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The fingerprint of the model and the gallery's head."""
+    score: _builtins.float
+    """Its score: cosine similarity, -1 to 1, or the part of it that lies in the regions."""
+    rank: _builtins.int
+    """Its place, from 1: one more than the number of images that score more. Images that score the same share a place."""
+    image_count: _builtins.int
+    """How many images were compared, itself included."""
+    needed_score: _builtins.float
+    """What it takes to be among the first `limit`: the score of the match at that place, or of the last image."""
+    rival: _builtins.str
+    """`galleries/{gallery}/images/{image}`, the match that has that score. ExplainRanking says what it has in its favor."""
+    rival_rank: _builtins.int
+    """The place of that match: `limit`, or the last one."""
+    @_builtins.property
+    def provenance(self) -> _shapes_pb2.Provenance:
+        """Where the answer comes from."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        score: _builtins.float = ...,
+        rank: _builtins.int = ...,
+        image_count: _builtins.int = ...,
+        needed_score: _builtins.float = ...,
+        rival: _builtins.str = ...,
+        rival_rank: _builtins.int = ...,
+        provenance: _shapes_pb2.Provenance | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["provenance", b"provenance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_count", b"image_count", "model", b"model", "needed_score", b"needed_score", "provenance", b"provenance", "rank", b"rank", "rival", b"rival", "rival_rank", b"rival_rank", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainRankResponse: _TypeAlias = ExplainRankResponse  # noqa: Y015
+
+@_typing.final
+class ExplainNeighborsRequest(_message.Message):
+    """Whose neighborhood to describe."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    LABEL_LIMIT_FIELD_NUMBER: _builtins.int
+    QUERY_REGIONS_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`galleries/{gallery}`"""
+    limit: _builtins.int
+    """How many of the most similar images are its neighbors. 50 if it is not set; 1 to 1000."""
+    label_limit: _builtins.int
+    """How many labels to return of those that speak most for it, and of those that speak most against it. 10 if it is not
+    set; 0 to all.
+    """
+    @_builtins.property
+    def query(self) -> _shapes_pb2.ImageSource:
+        """The query. It is no neighbor of its own: stored images with the same bytes do not count."""
+
+    @_builtins.property
+    def query_regions(self) -> _containers.RepeatedCompositeFieldContainer[_shapes_pb2.Region]:
+        """Parts of the query that alone count."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        query: _shapes_pb2.ImageSource | None = ...,
+        limit: _builtins.int | None = ...,
+        label_limit: _builtins.int | None = ...,
+        query_regions: _abc.Iterable[_shapes_pb2.Region] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_label_limit", b"_label_limit", "_limit", b"_limit", "label_limit", b"label_limit", "limit", b"limit", "query", b"query"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_label_limit", b"_label_limit", "_limit", b"_limit", "label_limit", b"label_limit", "limit", b"limit", "parent", b"parent", "query", b"query", "query_regions", b"query_regions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__label_limit: _TypeAlias = _typing.Literal["label_limit"]  # noqa: Y015
+    _WhichOneofArgType__label_limit: _TypeAlias = _typing.Literal["_label_limit", b"_label_limit"]  # noqa: Y015
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__label_limit) -> _WhichOneofReturnType__label_limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+
+Global___ExplainNeighborsRequest: _TypeAlias = ExplainNeighborsRequest  # noqa: Y015
+
+@_typing.final
+class ExplainNeighborsResponse(_message.Message):
+    """The labels around a query."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    NEIGHBOR_COUNT_FIELD_NUMBER: _builtins.int
+    NEIGHBORS_FIELD_NUMBER: _builtins.int
+    LABEL_COUNT_FIELD_NUMBER: _builtins.int
+    BEST_LABELS_FIELD_NUMBER: _builtins.int
+    WORST_LABELS_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The fingerprint of the model and the gallery's head."""
+    neighbor_count: _builtins.int
+    """How many neighbors there are."""
+    label_count: _builtins.int
+    """How many labels the gallery has, without those that only the query itself has."""
+    @_builtins.property
+    def neighbors(self) -> _containers.RepeatedCompositeFieldContainer[Global___NeighborLabel]:
+        """The labels of the neighbors, that of most neighbors first."""
+
+    @_builtins.property
+    def best_labels(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelScore]:
+        """The labels with the highest mean score over all their images, highest first."""
+
+    @_builtins.property
+    def worst_labels(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelScore]:
+        """The labels with the lowest mean score, lowest first; of a gallery with few labels those that are not in
+        `best_labels`.
+        """
+
+    @_builtins.property
+    def provenance(self) -> _shapes_pb2.Provenance:
+        """Where the answer comes from."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        neighbor_count: _builtins.int = ...,
+        neighbors: _abc.Iterable[Global___NeighborLabel] | None = ...,
+        label_count: _builtins.int = ...,
+        best_labels: _abc.Iterable[Global___LabelScore] | None = ...,
+        worst_labels: _abc.Iterable[Global___LabelScore] | None = ...,
+        provenance: _shapes_pb2.Provenance | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["provenance", b"provenance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_labels", b"best_labels", "label_count", b"label_count", "model", b"model", "neighbor_count", b"neighbor_count", "neighbors", b"neighbors", "provenance", b"provenance", "worst_labels", b"worst_labels"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainNeighborsResponse: _TypeAlias = ExplainNeighborsResponse  # noqa: Y015
+
+@_typing.final
+class NeighborLabel(_message.Message):
+    """What part of a query's neighbors has a label."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    NEIGHBOR_COUNT_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    SCORE_SHARE_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """The label; empty for neighbors without one."""
+    neighbor_count: _builtins.int
+    """How many neighbors have it."""
+    share: _builtins.float
+    """Their share of the neighbors, 0 to 1."""
+    score_share: _builtins.float
+    """Their share of the neighbors' summed scores, 0 to 1; a score below 0 counts as 0."""
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        neighbor_count: _builtins.int = ...,
+        share: _builtins.float = ...,
+        score_share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "neighbor_count", b"neighbor_count", "score_share", b"score_share", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NeighborLabel: _TypeAlias = NeighborLabel  # noqa: Y015
+
+@_typing.final
+class LabelScore(_message.Message):
+    """How similar a query is to the images of a label."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    IMAGE_COUNT_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """The label."""
+    image_count: _builtins.int
+    """How many images have it, without the query itself."""
+    score: _builtins.float
+    """Mean cosine similarity to them, -1 to 1, or the part of it that lies in the regions."""
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        image_count: _builtins.int = ...,
+        score: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_count", b"image_count", "label", b"label", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelScore: _TypeAlias = LabelScore  # noqa: Y015

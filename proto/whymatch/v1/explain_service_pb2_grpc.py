@@ -60,6 +60,21 @@ class ExplainServiceStub:
                 request_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainPredictionDifferenceRequest.SerializeToString,
                 response_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainPredictionDifferenceResponse.FromString,
                 _registered_method=True)
+        self.ExplainRanking = channel.unary_unary(
+                '/whymatch.v1.ExplainService/ExplainRanking',
+                request_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainRankingRequest.SerializeToString,
+                response_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainRankingResponse.FromString,
+                _registered_method=True)
+        self.ExplainRank = channel.unary_unary(
+                '/whymatch.v1.ExplainService/ExplainRank',
+                request_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainRankRequest.SerializeToString,
+                response_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainRankResponse.FromString,
+                _registered_method=True)
+        self.ExplainNeighbors = channel.unary_unary(
+                '/whymatch.v1.ExplainService/ExplainNeighbors',
+                request_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainNeighborsRequest.SerializeToString,
+                response_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainNeighborsResponse.FromString,
+                _registered_method=True)
 
 
 class ExplainServiceServicer:
@@ -104,6 +119,29 @@ class ExplainServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainRanking(self, request, context):
+        """Explains why a query is more similar to one thing than to another: the difference of its two similarity maps, which
+        sums to the difference of the two scores.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainRank(self, request, context):
+        """Says where a stored image stands among all images of its gallery for a query, and what it would have to score.
+        Every image is compared, whatever the index.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainNeighbors(self, request, context):
+        """Says which labels the images nearest to a query have, and which labels of the gallery speak for and against it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExplainServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -131,6 +169,21 @@ def add_ExplainServiceServicer_to_server(servicer, server):
                     servicer.ExplainPredictionDifference,
                     request_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainPredictionDifferenceRequest.FromString,
                     response_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainPredictionDifferenceResponse.SerializeToString,
+            ),
+            'ExplainRanking': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainRanking,
+                    request_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainRankingRequest.FromString,
+                    response_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainRankingResponse.SerializeToString,
+            ),
+            'ExplainRank': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainRank,
+                    request_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainRankRequest.FromString,
+                    response_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainRankResponse.SerializeToString,
+            ),
+            'ExplainNeighbors': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainNeighbors,
+                    request_deserializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainNeighborsRequest.FromString,
+                    response_serializer=whymatch_dot_v1_dot_explain__service__pb2.ExplainNeighborsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -269,6 +322,87 @@ class ExplainService:
             '/whymatch.v1.ExplainService/ExplainPredictionDifference',
             whymatch_dot_v1_dot_explain__service__pb2.ExplainPredictionDifferenceRequest.SerializeToString,
             whymatch_dot_v1_dot_explain__service__pb2.ExplainPredictionDifferenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainRanking(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/whymatch.v1.ExplainService/ExplainRanking',
+            whymatch_dot_v1_dot_explain__service__pb2.ExplainRankingRequest.SerializeToString,
+            whymatch_dot_v1_dot_explain__service__pb2.ExplainRankingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainRank(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/whymatch.v1.ExplainService/ExplainRank',
+            whymatch_dot_v1_dot_explain__service__pb2.ExplainRankRequest.SerializeToString,
+            whymatch_dot_v1_dot_explain__service__pb2.ExplainRankResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainNeighbors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/whymatch.v1.ExplainService/ExplainNeighbors',
+            whymatch_dot_v1_dot_explain__service__pb2.ExplainNeighborsRequest.SerializeToString,
+            whymatch_dot_v1_dot_explain__service__pb2.ExplainNeighborsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,16 @@ class ExplainServiceStub:
     before stops the work, and what was done is kept for a while under the explanation's name: the same request goes on
     there.
     """
+    ExplainRanking: _grpc.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainRankingRequest, _explain_service_pb2.ExplainRankingResponse]
+    """Explains why a query is more similar to one thing than to another: the difference of its two similarity maps, which
+    sums to the difference of the two scores.
+    """
+    ExplainRank: _grpc.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainRankRequest, _explain_service_pb2.ExplainRankResponse]
+    """Says where a stored image stands among all images of its gallery for a query, and what it would have to score.
+    Every image is compared, whatever the index.
+    """
+    ExplainNeighbors: _grpc.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainNeighborsRequest, _explain_service_pb2.ExplainNeighborsResponse]
+    """Says which labels the images nearest to a query have, and which labels of the gallery speak for and against it."""
 
 @_typing.type_check_only
 class ExplainServiceAsyncStub(ExplainServiceStub):
@@ -67,6 +77,16 @@ class ExplainServiceAsyncStub(ExplainServiceStub):
     before stops the work, and what was done is kept for a while under the explanation's name: the same request goes on
     there.
     """
+    ExplainRanking: _aio.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainRankingRequest, _explain_service_pb2.ExplainRankingResponse]  # type: ignore[assignment]
+    """Explains why a query is more similar to one thing than to another: the difference of its two similarity maps, which
+    sums to the difference of the two scores.
+    """
+    ExplainRank: _aio.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainRankRequest, _explain_service_pb2.ExplainRankResponse]  # type: ignore[assignment]
+    """Says where a stored image stands among all images of its gallery for a query, and what it would have to score.
+    Every image is compared, whatever the index.
+    """
+    ExplainNeighbors: _aio.UnaryUnaryMultiCallable[_explain_service_pb2.ExplainNeighborsRequest, _explain_service_pb2.ExplainNeighborsResponse]  # type: ignore[assignment]
+    """Says which labels the images nearest to a query have, and which labels of the gallery speak for and against it."""
 
 class ExplainServiceServicer(metaclass=_abc_1.ABCMeta):
     """Says where and why images match."""
@@ -114,5 +134,33 @@ class ExplainServiceServicer(metaclass=_abc_1.ABCMeta):
         before stops the work, and what was done is kept for a while under the explanation's name: the same request goes on
         there.
         """
+
+    @_abc_1.abstractmethod
+    def ExplainRanking(
+        self,
+        request: _explain_service_pb2.ExplainRankingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_explain_service_pb2.ExplainRankingResponse, _abc.Awaitable[_explain_service_pb2.ExplainRankingResponse]]:
+        """Explains why a query is more similar to one thing than to another: the difference of its two similarity maps, which
+        sums to the difference of the two scores.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainRank(
+        self,
+        request: _explain_service_pb2.ExplainRankRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_explain_service_pb2.ExplainRankResponse, _abc.Awaitable[_explain_service_pb2.ExplainRankResponse]]:
+        """Says where a stored image stands among all images of its gallery for a query, and what it would have to score.
+        Every image is compared, whatever the index.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainNeighbors(
+        self,
+        request: _explain_service_pb2.ExplainNeighborsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_explain_service_pb2.ExplainNeighborsResponse, _abc.Awaitable[_explain_service_pb2.ExplainNeighborsResponse]]:
+        """Says which labels the images nearest to a query have, and which labels of the gallery speak for and against it."""
 
 def add_ExplainServiceServicer_to_server(servicer: ExplainServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
