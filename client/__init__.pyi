@@ -20,7 +20,7 @@ from .errors import (
     Unimplemented,
     WhymatchError,
 )
-from .inputs import Mask, NewImage, Point, Polygon, Region, Stored
+from .inputs import Example, Mask, NewImage, Point, Polygon, Region, Stored
 from .results import (
     Activeness,
     Added,

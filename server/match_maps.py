@@ -122,7 +122,7 @@ async def draw_query(images: Images, query: Source, one: ShownMap, size_px: int)
     scale = shared_scale([one.map])
     load = functools.partial(load_picture, size_px=size_px, limits=images.limits)
     content = await images.content(query)
-    return await asyncio.to_thread(lambda: _over(load(content), one, scale)), scale
+    return await asyncio.to_thread(lambda: over(load(content), one, scale)), scale
 
 
 def _drawn(
@@ -134,12 +134,13 @@ def _drawn(
 ) -> MatchMaps:
     query, match = match_maps.query, match_maps.match
     return MatchMaps(
-        _over(query_picture, query, scale) if query and query_picture else query,
-        _over(load(match_content), match, scale),
+        over(query_picture, query, scale) if query and query_picture else query,
+        over(load(match_content), match, scale),
     )
 
 
-def _over(picture: Image, one: ShownMap, scale: ColorScale) -> ShownMap:
+def over(picture: Image, one: ShownMap, scale: ColorScale) -> ShownMap:
+    """Return a map with its picture."""
     return replace(one, picture=render_overlay(picture, one.map, scale))
 
 
