@@ -116,6 +116,7 @@ __all__ = [
     "Embedding",
     "EmpiricalField",
     "Evidence",
+    "Example",
     "Explanation",
     "FailedPrecondition",
     "FilterColor",

@@ -106,7 +106,7 @@ class Example:
     """Above 0; None for 1 or, to be unlike, 0.5, divided by the number of examples on the same side."""
 
 
-ExampleInput: TypeAlias = Union[Query, Example]
+ExampleInput: TypeAlias = Query | Example
 """An example, or just what it is of."""
 
 

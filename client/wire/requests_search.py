@@ -31,7 +31,8 @@ def search(
     exclude_itself: bool,
 ) -> search_service_pb2.SearchRequest:
     """Ask for the matches of `query`, or of examples. Raises TypeError unless one of them is given."""
-    if (query is None) == (not len(like) and not len(unlike)):
+    examples = [*_examples("like", like, gallery), *_examples("unlike", unlike, gallery)]
+    if (query is None) != bool(examples):
         raise TypeError("search takes a query, or examples as like=[...] and unlike=[...]")
     request = search_service_pb2.SearchRequest(
         parent=requests_shapes.gallery_path(gallery),
@@ -43,7 +44,7 @@ def search(
         overlays=requests_shapes.overlay_options(overlays),
         box_share=box_share,
         exclude_itself=exclude_itself,
-        examples=[*_examples("like", like, gallery), *_examples("unlike", unlike, gallery)],
+        examples=examples,
     )
     if query is not None:
         _carry(query, request, gallery)
