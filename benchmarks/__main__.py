@@ -14,6 +14,7 @@ BENCHMARKS = {
     "searching": ["searching"],
     "explaining": ["explaining"],
     "regions": ["regions"],
+    "examples": ["examples"],
     "refitting": ["refitting"],
     "retrieving": ["quality_retrieving"],
     "interactive": ["interactive", "quality_interactive"],

@@ -20,7 +20,7 @@ from .errors import (
     Unimplemented,
     WhymatchError,
 )
-from .inputs import Label, Mask, NewImage, Point, Polygon, Region, Stored
+from .inputs import Example, Label, Mask, NewImage, Point, Polygon, Region, Stored
 from .results import (
     Activeness,
     Added,
@@ -131,6 +131,7 @@ __all__ = [
     "Embedding",
     "EmpiricalField",
     "Evidence",
+    "Example",
     "Explanation",
     "FailedPrecondition",
     "FilterColor",

@@ -18,6 +18,7 @@ from whymatch.client.channel import DEFAULT_ADDRESS, DEFAULT_GALLERY, DEFAULT_TI
 from whymatch.client.errors import AlreadyExists, WhymatchError
 from whymatch.client.following import Following
 from whymatch.client.inputs import (
+    ExampleInput,
     HeadKind,
     ImageInput,
     Label,
@@ -126,8 +127,10 @@ class Client:
 
     def search(
         self,
-        query: Query,
+        query: Query | None = None,
         *,
+        like: Sequence[ExampleInput] = (),
+        unlike: Sequence[ExampleInput] = (),
         limit: int | None = None,
         labels: Sequence[str] = (),
         regions: Sequence[RegionInput] = (),
@@ -139,12 +142,14 @@ class Client:
         exclude_itself: bool = False,
         gallery: str | None = None,
     ) -> results.SearchResult:
-        """Return the images that are most similar to `query`, best first.
+        """Return the images that are most similar to `query`, or to examples, best first.
 
         Numbers that are None are left to the server, here and everywhere.
 
         query: a file's path or bytes, an open file, a Pillow picture, a `Stored` image, an embedding that `embed`
             returned, which is refused if another model or head made it, or a bare vector, which is not checked.
+        like, unlike: instead of a query, what matches are to be like and unlike: what a query can be, or an `Example`
+            with regions and a weight, at most 32 together. Each match then has the `shares` of the examples.
         limit: how many matches; None means 10.
         labels: only images with one of these labels match; empty for all.
         regions: parts of the query image that alone decide the order; empty for the whole image. If none has a weight
@@ -154,12 +159,15 @@ class Client:
         with_maps: ask where each similarity lies, in the query and in the match.
         overlays: ask for the maps and their pictures; a number is the longer side of the pictures in pixels.
         box_share: how much of a map's positive values its `best_box` holds, above 0 and up to 1; None means 0.5.
-        exclude_itself: leave out every stored image with the query's own bytes; not with an embedding.
+        exclude_itself: leave out every stored image with the query's own bytes, or with those of an example; not with
+            an embedding.
         """
         request = beside(
             requests_search.search,
             query,
             gallery or self.gallery,
+            like=like,
+            unlike=unlike,
             limit=limit,
             labels=labels,
             regions=regions,

@@ -108,6 +108,21 @@ RegionInput: TypeAlias = Region | Box | Polygon | Mask | Point
 """A region, or a bare shape for one of weight 1 in pixels."""
 
 
+@dataclass(frozen=True)
+class Example:
+    """An image, a part of one, or an embedding that matches are to be like or unlike."""
+
+    image: Query
+    regions: Sequence[RegionInput] = ()
+    """Parts of the image that alone count; empty for the whole image."""
+    weight: float | None = None
+    """Above 0; None for 1 or, to be unlike, 0.5, divided by the number of examples on the same side."""
+
+
+ExampleInput: TypeAlias = Query | Example
+"""An example, or just what it is of."""
+
+
 MAX_WHOLE_NUMBER = 2**53
 """Up to here a float64, as which numbers travel and are compared, holds every whole number."""
 MAX_BYTES = 2**31 - 2**20

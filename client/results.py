@@ -275,6 +275,10 @@ class Match(Value):
     """Where in the query `score` lies; None unless asked for, and in a search by embedding."""
     match_map: SimilarityMap | None
     """Where in the match `score` lies; None unless asked for."""
+    shares: tuple[float, ...] = ()
+    """What each example contributes to `score`, those of `like` before those of `unlike`; they add up to it."""
+    example_maps: tuple[SimilarityMap | None, ...] = ()
+    """Where in each example its share lies, None in an embedding; empty unless asked for."""
 
     def __repr__(self) -> str:
         return f"Match({self.name!r}, label={self.label!r}, score={self.score:.4f})"

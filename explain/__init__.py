@@ -1,7 +1,8 @@
 """Says where and why images match: similarity maps, regions, InterActive, prediction difference, and pictures."""
 
 from whymatch.explain.cells import CellNormal, fit_cells
-from whymatch.explain.errors import BadRegion, BadTarget, BadWindow, EmptyRegion, NoLabeledPairs
+from whymatch.explain.errors import BadRegion, BadTarget, BadWindow, EmptyRegion, ExamplesCancel, NoLabeledPairs
+from whymatch.explain.examples import Example, ExampleQuery
 from whymatch.explain.interactive import (
     INTERACTIVE_PX,
     MAX_INTERACTIVE_PX,
@@ -74,6 +75,9 @@ __all__ = [
     "Correspondence",
     "DifferenceMap",
     "EmptyRegion",
+    "Example",
+    "ExampleQuery",
+    "ExamplesCancel",
     "InterActiveExplanation",
     "MarginalSampler",
     "Mask",

@@ -15,6 +15,15 @@ class EmptyRegion(WhymatchError):
     reason = "EMPTY_REGION"
 
 
+class ExamplesCancel(WhymatchError):
+    """Examples to be like and to be unlike cancel each other out."""
+
+    reason = "EXAMPLES_CANCEL"
+
+    def __init__(self) -> None:
+        super().__init__("the examples cancel each other out; change a weight, or leave out what is on both sides")
+
+
 class NoLabeledPairs(WhymatchError):
     """There are no two images of one label to compare."""
 

@@ -71,9 +71,9 @@ class GalleryVersion:
     def label_embeddings(self, label: str, *, without_content: str = "") -> Array:
         """Return the embeddings of the images of a label, (n, D) float32; n may be 0. Raises UnknownLabel.
 
-        without_content: as in `Selection`.
+        without_content: not those with this content, a `content_digest`.
         """
-        ids, left_out = self._ids_of(Selection(frozenset([label]), without_content))
+        ids, left_out = self._ids_of(Selection(frozenset([label]), frozenset([without_content])))
         assert ids is not None
         batches = [embeddings for _, embeddings in self._all(np.setdiff1d(ids, left_out))]
         return np.concatenate([np.empty((0, self.dimensions), np.float32), *batches])
@@ -271,8 +271,8 @@ class GalleryVersion:
     def _ids_of(self, selection: Selection) -> tuple[Ids | None, Ids]:
         """Return the only vector ids that a search may find, None for all, and those of all that it must leave out."""
         left_out = np.empty(0, np.int64)
-        if selection.without_content or selection.without_names:
-            left_out = self._images.ids_of(selection.without_content, selection.without_names)
+        if selection.without_contents or selection.without_names:
+            left_out = self._images.ids_of(selection.without_contents, selection.without_names)
         where = selection.where
         if selection.labels:
             where = where.and_(self._of_labels(selection.labels))

@@ -11,9 +11,8 @@ class Selection:
 
     labels: frozenset[str] = frozenset()
     """Only images with one of these labels; empty for all."""
-    without_content: str = ""
-    """No image with this content, a `content_digest`: that of the query leaves out the query's own copies. Empty for
-    none."""
+    without_contents: frozenset[str] = frozenset()
+    """No image with one of these contents, each a `content_digest`: that of a query leaves out its own copies."""
     where: Where = ALL_IMAGES
     """Only images that meet this condition; see `parse_filter`."""
     without_names: frozenset[str] = frozenset()

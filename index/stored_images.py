@@ -148,12 +148,12 @@ class StoredImages:
         """Whether an image has that label."""
         return bool(self._read(f"SELECT 1 FROM images WHERE {THERE} AND label = ? LIMIT 1", label))
 
-    def ids_of(self, content: str, names: Collection[str]) -> Ids:
-        """Return the vector ids of the images with one content, a hash, and of those with one of some names."""
+    def ids_of(self, contents: Collection[str], names: Collection[str]) -> Ids:
+        """Return the vector ids of the images with one of some contents, by hash, or with one of some names."""
         query = f"""SELECT vector_id FROM images WHERE {THERE} AND (
-                        content_id IN (SELECT id FROM contents WHERE sha256 = ?)
+                        content_id IN (SELECT id FROM contents WHERE sha256 IN (SELECT value FROM json_each(?)))
                         OR name IN (SELECT value FROM json_each(?)))"""
-        return np.array([row[0] for row in self._read(query, content, _json(names))], np.int64)
+        return np.array([row[0] for row in self._read(query, _json(contents), _json(names))], np.int64)
 
     def labels(self, *, distinct: bool = False) -> tuple[list[int], list[str]]:
         """Return the vector ids and the labels of all images that have a label, in the order of adding.

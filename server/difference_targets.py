@@ -65,7 +65,7 @@ def _evidence(asked: OfNeighbors, content: bytes, version: GalleryVersion, featu
     image = asked.image
     if image and image.gallery != version.gallery:
         raise BadTarget(f"image {image.image!r} is of gallery {image.gallery!r}; take one of {version.gallery!r}")
-    others = Selection(without_content=content_digest(content))
+    others = Selection(without_contents=frozenset([content_digest(content)]))
     [matches] = version.search(features.embedding[None], EVIDENCE_NEIGHBORS, others)
     found = [match.image for match in matches]
     embeddings = version.embeddings([one.name for one in found])

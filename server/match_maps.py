@@ -127,7 +127,7 @@ async def draw_over(images: Images, image: Source, one: ShownMap, scale: ColorSc
     """Return a map with its picture, on a given scale."""
     content = await images.content(image)
     load = functools.partial(load_picture, content, size_px=size_px, limits=images.limits)
-    return await asyncio.to_thread(lambda: _over(load(), one, scale))
+    return await asyncio.to_thread(lambda: over(load(), one, scale))
 
 
 def _drawn(
@@ -139,12 +139,13 @@ def _drawn(
 ) -> MatchMaps:
     query, match = match_maps.query, match_maps.match
     return MatchMaps(
-        _over(query_picture, query, scale) if query and query_picture else query,
-        _over(load(match_content), match, scale),
+        over(query_picture, query, scale) if query and query_picture else query,
+        over(load(match_content), match, scale),
     )
 
 
-def _over(picture: Image, one: ShownMap, scale: ColorScale) -> ShownMap:
+def over(picture: Image, one: ShownMap, scale: ColorScale) -> ShownMap:
+    """Return a map with its picture."""
     return replace(one, picture=render_overlay(picture, one.map, scale))
 
 

@@ -9,8 +9,10 @@ import grpc
 import numpy as np
 
 from whymatch.embed import Array
-from whymatch.explain import Region, region_vector
+from whymatch.explain import ExampleQuery, Region, region_vector
 from whymatch.index import GalleryVersion, Match, Selection, UnknownImage
+from whymatch.server import examples
+from whymatch.server.examples import GivenExample
 from whymatch.server.interceptor import Context
 from whymatch.server.match_maps import CHUNK, Sought, draw, find_match_maps, region_scores
 from whymatch.server.provenance import Provenance
@@ -34,11 +36,14 @@ class Asked:
     gallery: str
     version: GalleryVersion
     origin: Provenance
-    query: Query
+    query: Query | None
+    """None if the search is by examples."""
     sought: Sought
     embedding: Array
     """Of the whole query."""
     shown: requests_search.Shown
+    given: Sequence[GivenExample] = ()
+    examples: ExampleQuery | None = None
 
 
 class SearchServicer(SearchServiceServicer):
@@ -57,13 +62,19 @@ class SearchServicer(SearchServiceServicer):
 
     async def Search(self, request: pb.SearchRequest, context: Context) -> pb.SearchResponse:
         """Return the most similar images, best first."""
-        gallery, query = requests_shapes.gallery_name(request.parent), requests_search.query(request)
+        gallery = requests_shapes.gallery_name(request.parent)
+        given = await requests_search.examples(request, self._images.limits)
+        query = None if given else requests_search.query(request)
         limit = requests_shapes.limit(request, "limit", self._max_limit, flag="--max-limit")
         shown = requests_search.shown(request, limit)
         requests_search.check_search(request)
-        selection = await self._selection(request, query)
-        regions = await requests_shapes.regions(request.regions, "regions", self._images.limits)
-        asked = await self._asked(gallery, query, shown, regions)
+        requests_search.check_example_maps(len(given), limit, shown)
+        selection = await self._selection(request, query, *(one.source for one in given))
+        if query is None:
+            asked = await self._asked_by_examples(gallery, given, shown)
+        else:
+            regions = await requests_shapes.regions(request.regions, "regions", self._images.limits)
+            asked = await self._asked(gallery, query, shown, regions)
         vector = asked.sought.vector
 
         async def attempt() -> pb.SearchResponse:
@@ -91,7 +102,7 @@ class SearchServicer(SearchServiceServicer):
         asked = await self._asked(gallery, query, shown, query_regions, match_regions)
 
         async def attempt() -> pb.RerankResponse:
-            names = [image.name for image in named if image.content_sha256 != selection.without_content]
+            names = [image.name for image in named if image.content_sha256 not in selection.without_contents]
             if not request.candidates:
                 found = await self._batcher.search(asked.version, asked.embedding, candidate_limit, selection)
                 names = [match.image.name for match in found]
@@ -103,10 +114,11 @@ class SearchServicer(SearchServiceServicer):
 
         return await (attempt() if request.candidates else _retried(attempt))
 
-    async def _selection(self, request: pb.SearchRequest | pb.RerankRequest, query: Query) -> Selection:
+    async def _selection(self, request: pb.SearchRequest | pb.RerankRequest, *queries: Query | None) -> Selection:
         """Return which images a request may find."""
         labels = requests_search.labels(request)
-        return Selection(labels, await self._images.digest(query) if request.exclude_itself else "")
+        own = [await self._images.digest(query) for query in queries if request.exclude_itself]
+        return Selection(labels, frozenset(own) - {""})
 
     async def _asked(
         self,
@@ -130,6 +142,15 @@ class SearchServicer(SearchServiceServicer):
         sought = Sought(features, weights, vector, of_matches)
         return Asked(gallery, version, origin, query, sought, embedding, shown)
 
+    async def _asked_by_examples(
+        self, gallery: str, given: Sequence[GivenExample], shown: requests_search.Shown
+    ) -> Asked:
+        version = await self._images.version(gallery)
+        origin = await self._images.provenance(version)
+        query = await examples.combined(self._images, given, version, with_maps=shown.maps)
+        sought = Sought(None, None, query.vector, MatchWeights(()))
+        return Asked(gallery, version, origin, None, sought, query.vector, shown, given, query)
+
     async def _scores(self, asked: Asked, names: Sequence[str]) -> list[float]:
         """Return the parts of the scores of images that lie in the regions."""
         sought = asked.sought
@@ -149,20 +170,24 @@ class SearchServicer(SearchServiceServicer):
         image_scores = [match.score for match in matches]
         if any(asked.sought.by_region):
             image_scores = (await self._images.similarities(asked.version, names, asked.embedding)).tolist()
-        match_maps, scale = [], None
+        match_maps, shares, scale = [], [], None
+        if asked.examples:
+            box_share = asked.shown.box_share if asked.shown.maps else None
+            shares = await examples.find_shares(asked.examples, asked.version, names, box_share)
         if asked.shown.maps:
             head, box_share = asked.version.head, asked.shown.box_share
             match_maps = await find_match_maps(self._images, asked.sought, asked.gallery, head, matches, box_share)
         if asked.shown.overlay_px is not None:
             sources = [ImageName(asked.gallery, name) for name in names]
-            pairs = list(zip(match_maps, sources, strict=True))
-            match_maps, scale = await draw(
-                self._images, asked.query, pairs, asked.shown.overlay_px, asked.sought.by_region
-            )
+            pairs, size_px = list(zip(match_maps, sources, strict=True)), asked.shown.overlay_px
+            if asked.query is None:
+                match_maps, shares, scale = await examples.draw(self._images, asked.given, pairs, shares, size_px)
+            else:
+                match_maps, scale = await draw(self._images, asked.query, pairs, size_px, asked.sought.by_region)
         return response(
             model=asked.origin.model,
             provenance=answers_shapes.provenance(asked.origin),
-            matches=answers_search.matches(asked.gallery, matches, image_scores, match_maps),
+            matches=answers_search.matches(asked.gallery, matches, image_scores, match_maps, shares),
             color_scale=answers_shapes.color_scale(scale),
         )
 

@@ -100,20 +100,23 @@ def embedding(query: str, embedding: results.Embedding) -> Document:
 
 
 def search(
-    query: str,
+    query: str | None,
     result: results.SearchResult,
     overlays: Mapping[str, Path],
     *,
     by_region: bool,
     rest_counts: Sequence[str] = (),
+    like: Sequence[str] = (),
+    unlike: Sequence[str] = (),
 ) -> Document:
-    """Return the matches of a search, with their maps if they have them.
+    """Return the matches of a search, with their maps if they have them; one by examples has no query.
 
     rest_counts: `query`, `match`, both or none: which of the images counts beside its regions.
     """
     matches = [_match(rank, match, overlays, by_region) for rank, match in enumerate(result, start=1)]
     rest = {"rest_counts": list(rest_counts)} if rest_counts else {}
-    return {"query": query, "model": result.model, **rest, "matches": matches}
+    asked = {"query": query} if query is not None else {"like": list(like), "unlike": list(unlike)}
+    return {**asked, "model": result.model, **rest, "matches": matches}
 
 
 def explanation(
@@ -194,6 +197,13 @@ def _match(rank: int, match: results.Match, overlays: Mapping[str, Path], by_reg
         document["query_map"] = _similarity_map(match.query_map, overlays.get(f"{rank:02}-query"))
     if match.match_map:
         document["match_map"] = _similarity_map(match.match_map, overlays.get(f"{rank:02}-match"))
+    if match.shares:
+        document["shares"] = list(match.shares)
+    if match.example_maps:
+        files = [overlays.get(f"{rank:02}-example-{number}") for number in range(1, len(match.shares) + 1)]
+        document["example_maps"] = [
+            _similarity_map(one, file) if one else None for one, file in zip(match.example_maps, files, strict=True)
+        ]
     return document
 
 

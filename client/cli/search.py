@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whymatch.client.apps.talk import note
-from whymatch.client.cli import completion, regions
+from whymatch.client.cli import completion, examples, regions
 from whymatch.client.cli.connection import with_client
 from whymatch.client.cli.options import (
     BoxShare,
@@ -49,6 +49,8 @@ def search(
             "another model or head made it.",
         ),
     ] = None,
+    like: examples.Like = None,
+    unlike: examples.Unlike = None,
     limit: Limit = None,
     label: Labels = None,
     exclude_itself: ExcludeItself = False,
@@ -64,10 +66,12 @@ def search(
     maps: Maps = None,
     json: Json = False,
 ) -> None:
-    """Find the images most similar to a query, or to regions of it."""
+    """Find the images most similar to a query, to regions of it, or to examples."""
     given = [value for value in (file, image, embedding) if value is not None]
-    if len(given) != 1:
-        raise typer.BadParameter("give one query: a file, --image NAME or --embedding FILE")
+    if given and (like or unlike):
+        raise typer.BadParameter("--like and --unlike replace the query; give it as another --like")
+    if len(given) != 1 and not (like or unlike):
+        raise typer.BadParameter("give one query: a file, --image NAME, --embedding FILE, or examples as --like FILE")
     require_json_for_maps(with_maps, json)
     parts = [
         *regions.boxes(boxes, "--region"),
@@ -79,9 +83,13 @@ def search(
         raise typer.BadParameter("an embedding has no regions; give the image: a file or --image NAME")
     if exclude_itself and embedding:
         raise typer.BadParameter("--exclude-itself requires an image: a file or --image NAME, not an embedding")
-    query = read_embedding(embedding) if embedding else source(file, image)
+    if parts and not given:
+        raise typer.BadParameter("examples have no regions on the command line; in Python, Example(image, regions)")
+    query = read_embedding(embedding) if embedding else source(file, image) if given else None
     result = client.search(
         query,
+        like=examples.examples(like, "--like"),
+        unlike=examples.examples(unlike, "--unlike"),
         limit=limit,
         labels=label or (),
         regions=parts,
@@ -91,7 +99,10 @@ def search(
         box_share=box_share,
         exclude_itself=exclude_itself,
     )
-    show(client, query, result, str(given[0]), maps, json, query_regions=parts)
+    if query is None:
+        examples.show(client, result, like or [], unlike or [], maps, json)
+    else:
+        show(client, query, result, str(given[0]), maps, json, query_regions=parts)
 
 
 @with_client

@@ -46,6 +46,18 @@ def write_search(
     return _write_set(sheet, maps, folder, result.provenance)
 
 
+def write_examples(result: results.SearchResult, names: Sequence[str], folder: Path) -> dict[str, Path]:
+    """Write the maps of each match as `RANK-match.png` and `RANK-example-NUMBER.png`, and `sheet.png`.
+
+    names: of the examples, as the sheet calls them. Returns the maps by stem.
+    """
+    maps: dict[str, results.SimilarityMap | None] = {}
+    for rank, match in enumerate(result, start=1):
+        maps[f"{rank:02}-match"] = match.match_map
+        maps |= {f"{rank:02}-example-{number}": one for number, one in enumerate(match.example_maps, start=1)}
+    return _write_set(examples_sheet(result, names), maps, folder, result.provenance)
+
+
 def write_explanation(
     explanation: results.MatchExplanation,
     folder: Path,
@@ -103,6 +115,21 @@ def search_sheet(
     legend = _legend(result.color_scale, [*words, *_beyond(result.color_scale, _maps_of(result))])
     head = [_captioned(_outlined(query, result, query_regions), "query"), legend] if query else [legend]
     return framed(stacked([side_by_side(head), *lines]))
+
+
+def examples_sheet(result: results.SearchResult, names: Sequence[str]) -> Image.Image:
+    """Return one picture of a search by examples: for each match a row of its map and, with shares, the examples'."""
+    words = [
+        "in each row: a match with its score, and what each example contributes to it; the shares add up to the score",
+        "each map adds up to the number below it; red speaks for the match, blue against it",
+        *_key(()),
+    ]
+    if result.color_scale and result.color_scale.low >= 0:
+        words[1] = "each map adds up to the number below it"
+    maps = {"match": [match.match_map for match in result], "example": [one for m in result for one in m.example_maps]}
+    legend = _legend(result.color_scale, [*words, *_beyond(result.color_scale, _largest(maps))])
+    rows = [_example_row(rank, match, names) for rank, match in enumerate(result, start=1)]
+    return framed(stacked([legend, *(rows or [text_panel(["no matches"], LARGE[0])])]))
 
 
 def explanation_sheet(
@@ -253,6 +280,20 @@ def _match_panel(
     return stacked([*tiles, text_panel(caption, SMALL[0])])
 
 
+def _example_row(rank: int, match: results.Match, names: Sequence[str]) -> Image.Image:
+    """Return a match beside its examples, which go on below where there are many."""
+    lines = [f"{rank}.  {match.score:.4f}", *filter(None, [match.label]), match.name]
+    panels = [_example_panel(match.match_map, lines)]
+    for name, share, one in zip(names, match.shares, match.example_maps, strict=True):
+        panels.append(_example_panel(one, [f"{share:+.4f}", name]))
+    return stacked([side_by_side(panels[start : start + COLUMNS]) for start in range(0, len(panels), COLUMNS)])
+
+
+def _example_panel(one: results.SimilarityMap | None, lines: Sequence[str]) -> Image.Image:
+    shown = _map_tile(one, SMALL) if one else tile(text_panel(["an embedding has no map"], SMALL[0] - 20), SMALL)
+    return stacked([shown, text_panel(lines, SMALL[0])])
+
+
 def _outlined(query: Image.Image, result: results.SearchResult, regions: Sequence[Region]) -> Image.Image:
     """Return the query as it is, with its regions."""
     picture = fitted(query, SMALL)
@@ -332,10 +373,14 @@ def _beyond(scale: results.ColorScale | None, maps: Mapping[str, results.Similar
 
 def _maps_of(result: results.SearchResult) -> dict[str, results.SimilarityMap]:
     """Return the maps with the largest values, of the query and of the matches."""
-    sides = {
-        "query": [match.query_map for match in result if match.query_map],
-        "match": [match.match_map for match in result if match.match_map],
-    }
+    return _largest(
+        {"query": [match.query_map for match in result], "match": [match.match_map for match in result]},
+    )
+
+
+def _largest(maps: Mapping[str, Sequence[results.SimilarityMap | None]]) -> dict[str, results.SimilarityMap]:
+    """Return of each side the map with the largest values."""
+    sides = {side: [one for one in some if one] for side, some in maps.items()}
     return {side: max(maps, key=lambda one: float(np.abs(one.values).max())) for side, maps in sides.items() if maps}
 
 

@@ -27,4 +27,6 @@ def match(message: search_service_pb2.Match) -> results.Match:
         image_score=message.image_score,
         query_map=answers_shapes.similarity_map(message.query_map) if message.HasField("query_map") else None,
         match_map=answers_shapes.similarity_map(message.match_map) if message.HasField("match_map") else None,
+        shares=tuple(message.shares),
+        example_maps=tuple(answers_shapes.similarity_map(one) if one.rows else None for one in message.example_maps),
     )

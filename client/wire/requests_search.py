@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from whymatch.client.inputs import ImageInput, Query, RegionInput, Stored
+from whymatch.client.inputs import Example, ExampleInput, ImageInput, Query, RegionInput, Stored
 from whymatch.client.results import Embedding
 from whymatch.client.wire import requests_shapes
 from whymatch.v1 import search_service_pb2
 
 
 def search(
-    query: Query,
+    query: Query | None,
     gallery: str,
     *,
+    like: Sequence[ExampleInput],
+    unlike: Sequence[ExampleInput],
     limit: int | None,
     labels: Sequence[str],
     regions: Sequence[RegionInput],
@@ -27,7 +30,10 @@ def search(
     box_share: float | None,
     exclude_itself: bool,
 ) -> search_service_pb2.SearchRequest:
-    """Ask for the matches of `query`."""
+    """Ask for the matches of `query`, or of examples. Raises TypeError unless one of them is given."""
+    examples = [*_examples("like", like, gallery), *_examples("unlike", unlike, gallery)]
+    if (query is None) != bool(examples):
+        raise TypeError("search takes a query, or examples as like=[...] and unlike=[...]")
     request = search_service_pb2.SearchRequest(
         parent=requests_shapes.gallery_path(gallery),
         limit=limit,
@@ -38,14 +44,10 @@ def search(
         overlays=requests_shapes.overlay_options(overlays),
         box_share=box_share,
         exclude_itself=exclude_itself,
+        examples=examples,
     )
-    if isinstance(query, Embedding):
-        request.embedding.values.extend(_vector(query.embedding))
-        request.embedding.model = query.model
-    elif isinstance(query, (np.ndarray, list, tuple)):
-        request.embedding.values.extend(_vector(query))
-    else:
-        request.image.CopyFrom(requests_shapes.image_source(query, gallery))
+    if query is not None:
+        _carry(query, request, gallery)
     return request
 
 
@@ -81,6 +83,34 @@ def rerank(
         box_share=box_share,
         exclude_itself=exclude_itself,
     )
+
+
+def _examples(argument: str, given: Sequence[ExampleInput], gallery: str) -> list[search_service_pb2.Example]:
+    """Carry the examples of an argument; raise TypeError for one alone."""
+    if isinstance(given, (str, bytes, os.PathLike, Stored, Embedding, Example)) or not isinstance(given, Iterable):
+        raise TypeError(f"{argument} is a sequence of examples, not one {type(given).__name__}; write {argument}=[...]")
+    messages = []
+    for one in given:
+        example = one if isinstance(one, Example) else Example(one)
+        message = search_service_pb2.Example(
+            regions=requests_shapes.regions("regions", example.regions),
+            weight=example.weight,
+            unlike=argument == "unlike",
+        )
+        _carry(example.image, message, gallery)
+        messages.append(message)
+    return messages
+
+
+def _carry(query: Query, message: search_service_pb2.SearchRequest | search_service_pb2.Example, gallery: str) -> None:
+    """Put an image, the name of a stored one, or an embedding into a message."""
+    if isinstance(query, Embedding):
+        message.embedding.values.extend(_vector(query.embedding))
+        message.embedding.model = query.model
+    elif isinstance(query, (np.ndarray, list, tuple)):
+        message.embedding.values.extend(_vector(query))
+    else:
+        message.image.CopyFrom(requests_shapes.image_source(query, gallery))
 
 
 def _vector(numbers: ArrayLike) -> list[float]:

@@ -52,7 +52,7 @@ class BestMatch:
         """
         self._model = model
         self._version = version
-        self._others = Selection(without_content=content_digest(content))
+        self._others = Selection(without_contents=frozenset([content_digest(content)]))
         [best] = self._best(self._embeddings(np.stack([pixels])))
         if best is None:
             raise BadTarget(f"gallery {version.gallery!r} has no other image that could match; add some")

@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 
 from whymatch.index import Match
+from whymatch.server.examples import ExampleShares
 from whymatch.server.match_maps import MatchMaps
 from whymatch.server.wire import answers_gallery, answers_shapes
-from whymatch.v1 import search_service_pb2
+from whymatch.v1 import search_service_pb2, shapes_pb2
 
 
 def matches(
-    gallery: str, found: Sequence[Match], image_scores: Sequence[float], match_maps: Sequence[MatchMaps] = ()
+    gallery: str,
+    found: Sequence[Match],
+    image_scores: Sequence[float],
+    match_maps: Sequence[MatchMaps] = (),
+    example_shares: Sequence[ExampleShares] = (),
 ) -> list[search_service_pb2.Match]:
-    """Return the matches of a search, with their maps if there are any."""
+    """Return the matches of a search, with their maps and what examples contribute, if there are any."""
     messages = [
         search_service_pb2.Match(
             image=answers_gallery.image(gallery, one.image), score=one.score, image_score=image_score
@@ -22,4 +27,9 @@ def matches(
         if one.query:
             message.query_map.CopyFrom(answers_shapes.similarity_map(one.query))
         message.match_map.CopyFrom(answers_shapes.similarity_map(one.match))
+    for message, shares in zip(messages, example_shares, strict=bool(example_shares)):
+        message.shares.extend(shares.shares)
+        message.example_maps.extend(
+            answers_shapes.similarity_map(one) if one else shapes_pb2.SimilarityMap() for one in shares.maps
+        )
     return messages

@@ -1,9 +1,12 @@
 """Requests of SearchService, checked at the door."""
 
+import math
 from dataclasses import dataclass
 
-from whymatch.embed import BadRequest
+from whymatch.embed import BadRequest, DecodeLimits
+from whymatch.explain import BadRegion
 from whymatch.server.errors import BadLimit
+from whymatch.server.examples import GivenExample
 from whymatch.server.sources import Embedding, Query
 from whymatch.server.wire import requests_shapes
 from whymatch.v1 import search_service_pb2
@@ -11,6 +14,9 @@ from whymatch.v1 import search_service_pb2
 MAX_LABELS = 1000
 MAX_DRAWN = 100
 """Matches of one answer that can have pictures; a picture takes about 50 ms and up to some MB."""
+MAX_EXAMPLES = 32
+MAX_PICTURES, MAX_MAPS = 200, 2000
+"""Of one answer to examples, as many as the largest answer to another query has."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,51 @@ class Shown:
     """The share of a map's positive values that its best box holds."""
 
 
+async def examples(request: search_service_pb2.SearchRequest, limits: DecodeLimits) -> list[GivenExample]:
+    """Return the examples that a search is by, none if it has a query; embeddings are not checked yet.
+
+    Raises BadName, BadRequest, BadRegion, and the errors of masks.
+    """
+    if len(request.examples) > MAX_EXAMPLES:
+        raise BadRequest(f"there are {len(request.examples)} `examples`; give at most {MAX_EXAMPLES}")
+    if request.examples and (request.WhichOneof("query") or request.regions):
+        raise BadRequest("`examples` replace the query and its `regions`; give these as one of the examples")
+    masks = sum(region.HasField("mask") for one in request.examples for region in one.regions)
+    if masks > MAX_EXAMPLES:  # each of them stays in memory for the whole call
+        raise BadRegion(f"the examples have {masks} masks in all; give at most {MAX_EXAMPLES}, or boxes and polygons")
+    return [await _example(one, f"examples[{number}]", limits) for number, one in enumerate(request.examples)]
+
+
+def check_example_maps(examples: int, limit: int, shown: Shown) -> None:
+    """Raise BadLimit if the answer would have too many maps: one for each match and for each example of a match."""
+    most, what = (MAX_MAPS, "maps") if shown.overlay_px is None else (MAX_PICTURES, "pictures of maps")
+    if examples and shown.maps and limit * (1 + examples) > most:
+        raise BadLimit(
+            f"{limit} matches by {examples} examples have {limit * (1 + examples)} {what}, more than {most}; lower the "
+            f"limit to {most // (1 + examples)}"
+        )
+
+
+async def _example(message: search_service_pb2.Example, field: str, limits: DecodeLimits) -> GivenExample:
+    weight = message.weight if message.HasField("weight") else None
+    if weight is not None and not 0 < weight < math.inf:  # also refuses NaN
+        raise BadRequest(
+            f"`{field}.weight` is {weight:g}; take a finite number above 0, and set `unlike` for what counts against a "
+            "match"
+        )
+    regions = await requests_shapes.regions(message.regions, f"{field}.regions", limits)
+    match message.WhichOneof("example"):
+        case "image":
+            source: Query = requests_shapes.source(message.image, f"{field}.image")
+        case "embedding":
+            if regions:
+                raise BadRequest(f"`{field}` is an embedding, which has no regions; give an `image`")
+            source = Embedding(message.embedding.values, message.embedding.model)
+        case _:
+            raise BadRequest(f"`{field}` is empty; give an `image` or an `embedding`")
+    return GivenExample(source, regions, message.unlike, weight)
+
+
 def query(request: search_service_pb2.SearchRequest) -> Query:
     """Return what to search for; an embedding is not checked yet. Raises BadName, BadRequest."""
     match request.WhichOneof("query"):
@@ -31,7 +82,7 @@ def query(request: search_service_pb2.SearchRequest) -> Query:
             return requests_shapes.source(request.image, "image")
         case "embedding":
             return Embedding(request.embedding.values, request.embedding.model)
-    raise BadRequest("the query is missing; give an `image` or an `embedding`")
+    raise BadRequest("the query is missing; give an `image`, an `embedding` or `examples`")
 
 
 def labels(request: search_service_pb2.SearchRequest | search_service_pb2.RerankRequest) -> frozenset[str]:
@@ -58,6 +109,8 @@ def check_search(request: search_service_pb2.SearchRequest) -> None:
             raise BadRequest("an embedding has no regions; search by an `image`, or leave out `regions`")
         if request.exclude_itself:
             raise BadRequest("an embedding has no copies; search by an `image`, or leave out `exclude_itself`")
+    if request.exclude_itself and request.examples and all(one.HasField("embedding") for one in request.examples):
+        raise BadRequest("embeddings have no copies; give an `image` as an example, or leave out `exclude_itself`")
 
 
 def check_rerank(request: search_service_pb2.RerankRequest) -> None:

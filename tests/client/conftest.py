@@ -367,12 +367,22 @@ def regions_of(request):
     return request.regions, ()
 
 
+def example_map(content: bytes | None, share: float, overlays: bool, regions) -> similarity.SimilarityMap:
+    """Spread a share as the example itself is spread; an embedding has no map."""
+    if content is None:
+        return similarity.SimilarityMap()
+    own = parts_of(content, regions).sum((0, 1))
+    return map_of(content, own * share / float(own @ own), overlays, regions)
+
+
 class Search(search_grpc.SearchServiceServicer):
     def __init__(self, world: World) -> None:
         self.world = world
 
     def Search(self, request, context):
         time.sleep(self.world.answer_delay_s)
+        if request.examples:
+            return self._by_examples(request)
         content = self.world.content(request.image) if request.WhichOneof("query") == "image" else None
         if not content and len(request.embedding.values) != 3:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "BAD_VECTOR", "an embedding has 3 values")
@@ -387,6 +397,31 @@ class Search(search_grpc.SearchServiceServicer):
         if request.best_per_label:
             best = {match.image.label: match for match in reversed(matches)}
             matches = [match for match in matches if best[match.image.label] is match]
+        return self._answer(request, matches, search.SearchResponse)
+
+    def _by_examples(self, request) -> search.SearchResponse:
+        """The weights are those of the request; one that is left out is 1."""
+        overlays = request.HasField("overlays")
+        contents = [self.world.content(one.image) if one.HasField("image") else None for one in request.examples]
+        vectors = [
+            (-1 if one.unlike else 1)
+            * (one.weight if one.HasField("weight") else 1.0)
+            * unit(parts_of(content, one.regions).sum((0, 1)) if content else np.array(one.embedding.values))
+            for one, content in zip(request.examples, contents, strict=True)
+        ]
+        length = np.linalg.norm(sum(vectors))
+        if length < 1e-4:
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "EXAMPLES_CANCEL", "the examples cancel each other out")
+        matches = []
+        for image, stored in self._candidates(request, None):
+            shares = [float(one @ parts_of(stored).sum((0, 1)) / length) for one in vectors]
+            found = search.Match(image=image, score=sum(shares), image_score=sum(shares), shares=shares)
+            if request.with_maps or overlays:
+                found.match_map.CopyFrom(map_of(stored, sum(vectors) / length, overlays))
+                for one, content, share in zip(request.examples, contents, shares, strict=True):
+                    found.example_maps.append(example_map(content, share, overlays, one.regions))
+            matches.append(found)
+        matches.sort(key=lambda match: -match.score)
         return self._answer(request, matches, search.SearchResponse)
 
     def Rerank(self, request, context):

@@ -1,12 +1,14 @@
 """The demo's pictures of maps, and its parts on regions, a point and labels, with answers that are known."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import PIL.Image
 import pytest
 
 from whymatch.client import Box, ColorScale, Correspondence, LabelExplanation, Match, MatchExplanation, SimilarityMap
+from whymatch.client.apps.demo.examples import report as example_report
 from whymatch.client.apps.demo.interactive import active_neurons, spread
 from whymatch.client.apps.demo.interactive import report as interactive_report
 from whymatch.client.apps.demo.labels import report as label_report
@@ -27,6 +29,7 @@ from whymatch.client.results import (
     Model,
     RankedScore,
     RankingExplanation,
+    SearchResult,
     WeightMap,
 )
 
@@ -56,6 +59,15 @@ def explanation(*values: float, pairs: tuple[Correspondence, ...] = ()) -> Match
 
 def near(pixel, expected) -> bool:
     return bool(np.abs(np.subtract(pixel, expected)).max() <= 4)
+
+
+def test_a_search_by_examples_shows_each_share():
+    one = replace(similarity_map([[0.3, 0.2]]), overlay_png=jpeg("red"))
+    found = replace(match("coffee", 0.4, 0.4), match_map=one, shares=(0.5, -0.1), example_maps=(one, one))
+    html = example_report(["like coffee", "unlike chelsea"], SearchResult((found,), "m", SCALE))
+    assert "score <b>0.400</b>" in html
+    assert "<b>+0.500</b><br>like coffee" in html
+    assert "<b>-0.100</b><br>unlike chelsea" in html
 
 
 def test_a_map_colors_its_picture_the_more_the_higher_a_value_is():

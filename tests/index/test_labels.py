@@ -62,8 +62,8 @@ def test_the_embeddings_of_a_label_are_those_of_its_images(labeled, new_image):
 def test_a_best_match_is_no_copy_of_the_query(labeled, new_image):
     query, own = new_image(33).features.embedding, content_digest(new_image(33).content)
     others = [match for match in labeled.version.best_of_labels(query, 9) if match.image.label != "d"]
-    assert labeled.version.best_of_labels(query, 9, Selection(without_content=own)) == others
-    assert labeled.version.best_of_labels(query, 9, Selection(frozenset("d"), own)) == []
+    assert labeled.version.best_of_labels(query, 9, Selection(without_contents=frozenset([own]))) == others
+    assert labeled.version.best_of_labels(query, 9, Selection(frozenset("d"), frozenset([own]))) == []
 
 
 def test_pairs_are_different_images_of_one_label_and_repeatable(labeled, new_image):

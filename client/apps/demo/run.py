@@ -14,7 +14,18 @@ from pathlib import Path
 from markupsafe import Markup
 
 from whymatch.client import Client, NewImage, SearchResult
-from whymatch.client.apps.demo import differences, interactive, labels, photos, points, rankings, regions, report, units
+from whymatch.client.apps.demo import (
+    differences,
+    examples,
+    interactive,
+    labels,
+    photos,
+    points,
+    rankings,
+    regions,
+    report,
+    units,
+)
 from whymatch.client.apps.demo.photos import View
 from whymatch.client.apps.local_server import local_server
 from whymatch.client.apps.pages import page
@@ -134,6 +145,11 @@ def region_search(demo: Demo) -> Markup:
     return regions.region_search(demo.client, demo.gallery, [answer.query for answer in demo.answers])
 
 
+def example_search(demo: Demo) -> Markup:
+    """Search for what is like two queries and unlike a third."""
+    return examples.search_by_examples(demo.client, [answer.query for answer in demo.answers])
+
+
 def class_maps(demo: Demo) -> Markup:
     """Show where one query is like each of its most similar labels."""
     shown = [answer.query for answer in demo.answers if answer.query.name == labels.SHOWN]
@@ -175,6 +191,7 @@ SECTIONS: list[Callable[[Demo], Markup]] = [
     headline,
     matches_with_maps,
     region_search,
+    example_search,
     instance_pair,
     corresponding_places,
     class_maps,

@@ -127,6 +127,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Another generation has that name. ALREADY_EXISTS."""
     ERROR_REASON_TAGGED_GENERATION: _ErrorReason.ValueType  # 46
     """A generation that has a name is not purged. FAILED_PRECONDITION."""
+    ERROR_REASON_EXAMPLES_CANCEL: _ErrorReason.ValueType  # 60
+    """The examples of a search cancel each other out, so that nothing is left to search for. INVALID_ARGUMENT."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or one image of a stream, failed.
@@ -239,6 +241,8 @@ ERROR_REASON_TAG_EXISTS: ErrorReason.ValueType  # 45
 """Another generation has that name. ALREADY_EXISTS."""
 ERROR_REASON_TAGGED_GENERATION: ErrorReason.ValueType  # 46
 """A generation that has a name is not purged. FAILED_PRECONDITION."""
+ERROR_REASON_EXAMPLES_CANCEL: ErrorReason.ValueType  # 60
+"""The examples of a search cancel each other out, so that nothing is left to search for. INVALID_ARGUMENT."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

@@ -37,19 +37,22 @@ class SearchRequest(_message.Message):
     BEST_PER_LABEL_FIELD_NUMBER: _builtins.int
     BOX_SHARE_FIELD_NUMBER: _builtins.int
     EXCLUDE_ITSELF_FIELD_NUMBER: _builtins.int
+    EXAMPLES_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`galleries/{gallery}`"""
     limit: _builtins.int
     """How many matches to return. 10 if it is not set; 1 to 1000 unless the server was started with another maximum."""
     with_maps: _builtins.bool
-    """True for the similarity maps of both images of each match. A search by embedding has no query map."""
+    """True for the similarity maps of both images of each match. A search by embedding has no query map; one by examples
+    has `example_maps` instead, and at most 2000 maps in all.
+    """
     best_per_label: _builtins.bool
     """True for the best match of each label only, for the `limit` best labels; images without a label are left out."""
     box_share: _builtins.float
     """How much of a map's positive values its `best_box` holds, above 0 and up to 1. 0.5 if it is not set."""
     exclude_itself: _builtins.bool
     """True to leave out the query itself: every stored image with the same bytes. As many others match as without it.
-    Not with an embedding.
+    Not with an embedding. Of examples, the copies of all that are images are left out.
     """
     @_builtins.property
     def image(self) -> _shapes_pb2.ImageSource:
@@ -67,12 +70,21 @@ class SearchRequest(_message.Message):
 
     @_builtins.property
     def overlays(self) -> _shapes_pb2.OverlayOptions:
-        """Set, it asks for the maps and their pictures; the limit is then at most 100."""
+        """Set, it asks for the maps and their pictures; the limit is then at most 100, and of a search by examples there are
+        at most 200 pictures in all.
+        """
 
     @_builtins.property
     def regions(self) -> _containers.RepeatedCompositeFieldContainer[_shapes_pb2.Region]:
         """Parts of the query image that alone decide the order; empty for the whole image. As exact
         as the gallery's index, and over the whole gallery. The maps show them, too.
+        """
+
+    @_builtins.property
+    def examples(self) -> _containers.RepeatedCompositeFieldContainer[Global___Example]:
+        """Instead of a query, what the matches are to be like and unlike: at most 32 images, regions and embeddings. The
+        search is for v = sum of the examples' vectors, each of length 1 and times its weight, scaled to length 1; `score`
+        is the inner product of v and the match's embedding, -1 to 1, and the sum of the examples' shares in it.
         """
 
     def __init__(
@@ -89,10 +101,11 @@ class SearchRequest(_message.Message):
         best_per_label: _builtins.bool = ...,
         box_share: _builtins.float | None = ...,
         exclude_itself: _builtins.bool = ...,
+        examples: _abc.Iterable[Global___Example] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_limit", b"_limit", "box_share", b"box_share", "embedding", b"embedding", "image", b"image", "limit", b"limit", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_limit", b"_limit", "best_per_label", b"best_per_label", "box_share", b"box_share", "embedding", b"embedding", "exclude_itself", b"exclude_itself", "image", b"image", "labels", b"labels", "limit", b"limit", "overlays", b"overlays", "parent", b"parent", "query", b"query", "regions", b"regions", "with_maps", b"with_maps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_limit", b"_limit", "best_per_label", b"best_per_label", "box_share", b"box_share", "embedding", b"embedding", "examples", b"examples", "exclude_itself", b"exclude_itself", "image", b"image", "labels", b"labels", "limit", b"limit", "overlays", b"overlays", "parent", b"parent", "query", b"query", "regions", b"regions", "with_maps", b"with_maps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__box_share: _TypeAlias = _typing.Literal["box_share"]  # noqa: Y015
     _WhichOneofArgType__box_share: _TypeAlias = _typing.Literal["_box_share", b"_box_share"]  # noqa: Y015
@@ -108,6 +121,61 @@ class SearchRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_query) -> _WhichOneofReturnType_query | None: ...
 
 Global___SearchRequest: _TypeAlias = SearchRequest  # noqa: Y015
+
+@_typing.final
+class Example(_message.Message):
+    """An image, a part of one, or an embedding that matches are to be like or unlike."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    EMBEDDING_FIELD_NUMBER: _builtins.int
+    REGIONS_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    UNLIKE_FIELD_NUMBER: _builtins.int
+    weight: _builtins.float
+    """How much the example counts, above 0 and finite; only the ratios of the weights matter. If it is not set, 1 divided
+    by the number of examples to be like or, for one to be unlike, 0.5 divided by the number of those to be unlike.
+    """
+    unlike: _builtins.bool
+    """True for what matches are to be unlike: its weight is subtracted."""
+    @_builtins.property
+    def image(self) -> _shapes_pb2.ImageSource:
+        """An image, given as bytes or as a stored image of any gallery of the same model."""
+
+    @_builtins.property
+    def embedding(self) -> Global___Embedding:
+        """An embedding that the same model and head made."""
+
+    @_builtins.property
+    def regions(self) -> _containers.RepeatedCompositeFieldContainer[_shapes_pb2.Region]:
+        """Parts of the image that alone count; empty for the whole image. An example counts by its weight, however small its
+        regions are. Not with an embedding.
+        """
+
+    def __init__(
+        self,
+        *,
+        image: _shapes_pb2.ImageSource | None = ...,
+        embedding: Global___Embedding | None = ...,
+        regions: _abc.Iterable[_shapes_pb2.Region] | None = ...,
+        weight: _builtins.float | None = ...,
+        unlike: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "embedding", b"embedding", "example", b"example", "image", b"image", "weight", b"weight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "embedding", b"embedding", "example", b"example", "image", b"image", "regions", b"regions", "unlike", b"unlike", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    _WhichOneofReturnType_example: _TypeAlias = _typing.Literal["image", "embedding"]  # noqa: Y015
+    _WhichOneofArgType_example: _TypeAlias = _typing.Literal["example", b"example"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_example) -> _WhichOneofReturnType_example | None: ...
+
+Global___Example: _TypeAlias = Example  # noqa: Y015
 
 @_typing.final
 class Embedding(_message.Message):
@@ -190,12 +258,16 @@ class Match(_message.Message):
     QUERY_MAP_FIELD_NUMBER: _builtins.int
     MATCH_MAP_FIELD_NUMBER: _builtins.int
     IMAGE_SCORE_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
+    EXAMPLE_MAPS_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """What the matches are ordered by: the cosine similarity of the two embeddings, -1 to 1, or, if regions were given,
     the part of it that lies in them.
     """
     image_score: _builtins.float
-    """Cosine similarity of the whole images, -1 to 1. `score / image_score` is the share of it that lies in the regions."""
+    """Cosine similarity of the whole images, -1 to 1. `score / image_score` is the share of it that lies in the regions.
+    The same as `score` in a search by examples.
+    """
     @_builtins.property
     def image(self) -> _gallery_service_pb2.Image:
         """The image."""
@@ -210,6 +282,18 @@ class Match(_message.Message):
         of the match.
         """
 
+    @_builtins.property
+    def shares(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """What each example of the request contributes to `score`, in order; they add up to it. An example to be unlike that
+        is similar to the match has a negative share.
+        """
+
+    @_builtins.property
+    def example_maps(self) -> _containers.RepeatedCompositeFieldContainer[_shapes_pb2.SimilarityMap]:
+        """Where in each example its share lies, and adds up to it, in order; that of an embedding has no rows. Set in a
+        search by examples that asks for maps.
+        """
+
     def __init__(
         self,
         *,
@@ -218,10 +302,12 @@ class Match(_message.Message):
         query_map: _shapes_pb2.SimilarityMap | None = ...,
         match_map: _shapes_pb2.SimilarityMap | None = ...,
         image_score: _builtins.float = ...,
+        shares: _abc.Iterable[_builtins.float] | None = ...,
+        example_maps: _abc.Iterable[_shapes_pb2.SimilarityMap] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "match_map", b"match_map", "query_map", b"query_map"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "image_score", b"image_score", "match_map", b"match_map", "query_map", b"query_map", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["example_maps", b"example_maps", "image", b"image", "image_score", b"image_score", "match_map", b"match_map", "query_map", b"query_map", "score", b"score", "shares", b"shares"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
