@@ -108,6 +108,13 @@ class FaissIndex:
         scores, ids = (np.concatenate(part) for part in zip(*found, strict=True))
         return scores, ids, exact
 
+    def scores(self, query: Array) -> tuple[Array, Ids] | None:
+        """Return the score of every vector of a flat index; see `VectorIndex`."""
+        with self._lock:
+            if self._kind != FLAT:
+                return None
+            return _vectors_of(self._index) @ query, faiss.vector_to_array(self._index.id_map)
+
     def _best(self, query: Array, limit: int, chosen: Chosen | None) -> tuple[Array, Ids]:
         """Return the best of a flat index for one query (1, C), among some places if they are given."""
         flat = faiss.downcast_index(self._index.index)
@@ -260,8 +267,15 @@ def _shortlist_of(index: Any, kind: str) -> Shortlist | None:
     """Return copies of the vectors of a large flat index."""
     if kind != FLAT or not pays(index.ntotal, index.d):
         return None
-    values = faiss.rev_swig_ptr(faiss.downcast_index(index.index).get_xb(), index.ntotal * index.d)
-    return Shortlist(values.reshape(index.ntotal, index.d))
+    return Shortlist(_vectors_of(index))
+
+
+def _vectors_of(index: Any) -> Array:
+    """Return the vectors (n, C) of a flat index, as they lie in it, until it changes."""
+    if not index.ntotal:
+        return np.empty((0, index.d), np.float32)
+    values: Array = faiss.rev_swig_ptr(faiss.downcast_index(index.index).get_xb(), index.ntotal * index.d)
+    return values.reshape(index.ntotal, index.d)
 
 
 def _best_of_few(flat: Any, query: Array, limit: int, places: Ids) -> tuple[Array, Ids]:

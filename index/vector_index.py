@@ -39,6 +39,9 @@ class VectorIndex(Protocol):
         not, they are candidates, more than `limit`, whose exact scores the gallery computes itself.
         """
 
+    def scores(self, query: Array) -> tuple[Array, Ids] | None:
+        """Return the score of a query (C,) with every vector, (n), and the ids (n); None where that takes long."""
+
     def stale(self, count: int) -> bool:
         """Whether it is worth building anew for the `count` vectors that are left."""
 

@@ -109,6 +109,13 @@ def search(
     return {"query": query, "model": result.model, **rest, "matches": matches}
 
 
+def duplicates(found: results.Duplicates, pictures: Sequence[Path] = ()) -> Document:
+    """Return groups of near duplicates, and the range of the similarities in each, with its picture if there are."""
+    ranges = [record(group, "least_score", "largest_score") for group in found]
+    files = {"pictures": [str(file) for file in pictures]} if pictures else {}
+    return {"groups": [list(group.names) for group in found], "scores": ranges, **files}
+
+
 def explanation(
     query: str,
     match: str,
@@ -160,6 +167,8 @@ def _match(rank: int, match: results.Match, overlays: Mapping[str, Path], by_reg
         document["query_map"] = _similarity_map(match.query_map, overlays.get(f"{rank:02}-query"))
     if match.match_map:
         document["match_map"] = _similarity_map(match.match_map, overlays.get(f"{rank:02}-match"))
+    if match.folded:
+        document["folded"] = [record(one, "name", "label", "score", "image_score") for one in match.folded]
     return document
 
 

@@ -11,7 +11,9 @@ from whymatch.client.cli import completion, regions
 from whymatch.client.cli.connection import with_client
 from whymatch.client.cli.options import (
     BoxShare,
+    Diversity,
     ExcludeItself,
+    FoldAbove,
     Json,
     Labels,
     Limit,
@@ -55,6 +57,8 @@ def search(
     best_per_label: Annotated[
         bool, typer.Option("--best-per-label", help="Return only the best match of each label.")
     ] = False,
+    diversity: Diversity = None,
+    fold_above: FoldAbove = None,
     boxes: regions.Boxes = None,
     polygons: regions.Polygons = None,
     masks: regions.Masks = None,
@@ -90,6 +94,8 @@ def search(
         overlays=maps is not None,
         box_share=box_share,
         exclude_itself=exclude_itself,
+        diversity=diversity,
+        fold_above=fold_above,
     )
     show(client, query, result, str(given[0]), maps, json, query_regions=parts)
 
@@ -205,13 +211,18 @@ def show(
 
 
 def print_matches(result: "SearchResult", *, by_region: bool) -> None:
-    """Print the matches as a table; a search by region adds the share of the similarity in the region."""
+    """Print the matches as a table, those that are folded into one below it.
+
+    A search by region adds the share of the similarity in the region.
+    """
     width = max([len("label"), *(len(match.label) for match in result)])
     print(f"rank   score  {'share   ' if by_region else ''}{'label':{width}}  name")
     for rank, match in enumerate(result, start=1):
         part = f"{match.region_share:.1%}" if match.region_share else "-"
         share = f"{part:>6}  " if by_region else ""
         print(f"{rank:4} {match.score:7.4f}  {share}{match.label:{width}}  {match.name}")
+        for other in match.folded:
+            print(f"   + {other.score:7.4f}  {' ' * len(share)}{other.label:{width}}  {other.name}")
 
 
 def say_spread(scores: "Sequence[float]") -> None:

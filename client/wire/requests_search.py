@@ -26,6 +26,8 @@ def search(
     overlays: bool | int,
     box_share: float | None,
     exclude_itself: bool,
+    diversity: float | None,
+    fold_above: float | None,
 ) -> search_service_pb2.SearchRequest:
     """Ask for the matches of `query`."""
     request = search_service_pb2.SearchRequest(
@@ -38,6 +40,8 @@ def search(
         overlays=requests_shapes.overlay_options(overlays),
         box_share=box_share,
         exclude_itself=exclude_itself,
+        diversity=diversity,
+        fold_above=fold_above,
     )
     if isinstance(query, Embedding):
         request.embedding.values.extend(_vector(query.embedding))
@@ -47,6 +51,13 @@ def search(
     else:
         request.image.CopyFrom(requests_shapes.image_source(query, gallery))
     return request
+
+
+def duplicates(gallery: str, above: float, filter: str) -> search_service_pb2.FindDuplicatesRequest:
+    """Ask for groups of near duplicates."""
+    return search_service_pb2.FindDuplicatesRequest(
+        parent=requests_shapes.gallery_path(gallery), above=above, filter=filter
+    )
 
 
 def rerank(
