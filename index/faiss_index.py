@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,10 @@ CHOSEN_KEPT = 16
 PRODUCT_FROM, PRODUCT_UP_TO = 4, 8
 """From four queries on a matrix product beats comparing each; FAISS itself waits for 250 of 512 dimensions. With more
 than eight it takes longer for each."""
+
+
+ROUNDING = 1e-5
+"""Products of unit vectors that NumPy and FAISS compute differ by less."""
 
 
 class FaissIndex:
@@ -108,12 +112,21 @@ class FaissIndex:
         scores, ids = (np.concatenate(part) for part in zip(*found, strict=True))
         return scores, ids, exact
 
-    def scores(self, query: Array) -> tuple[Array, Ids] | None:
-        """Return the score of every vector of a flat index; see `VectorIndex`."""
+    def best_of_groups(self, query: Array, limit: int, groups_of: Callable[[Ids], Ids]) -> tuple[Array, Ids] | None:
+        """Return the scores and ids of the best vectors of each group; see `VectorIndex`."""
+        query = np.ascontiguousarray(query, np.float32)
         with self._lock:
             if self._kind != FLAT:
                 return None
-            return _vectors_of(self._index) @ query, faiss.vector_to_array(self._index.id_map)
+            ids = faiss.vector_to_array(self._index.id_map)
+            groups = groups_of(ids)
+            slack = ROUNDING * float(np.linalg.norm(query))
+            places = _contenders(_vectors_of(self._index) @ query, groups, limit, slack)
+            scores = scores_of(faiss.downcast_index(self._index.index), query[None], places)
+        order = np.argsort(-scores, kind="stable")
+        _, first = np.unique(groups[places[order]], return_index=True)
+        best = order[np.sort(first)][:limit]
+        return scores[best], ids[places[best]]
 
     def _best(self, query: Array, limit: int, chosen: Chosen | None) -> tuple[Array, Ids]:
         """Return the best of a flat index for one query (1, C), among some places if they are given."""
@@ -283,6 +296,19 @@ def _best_of_few(flat: Any, query: Array, limit: int, places: Ids) -> tuple[Arra
     scores = scores_of(flat, query, places)
     best = np.argsort(-scores, kind="stable")[:limit]
     return scores[None, best], places[None, best]
+
+
+def _contenders(scores: Array, groups: Ids, limit: int, slack: float) -> Ids:
+    """Return the places that may have the best score of one of the `limit` best groups.
+
+    scores, groups: of each place, (n); a group of -1 is none. slack: what scores may be off by.
+    """
+    places = np.flatnonzero(groups >= 0)
+    scores, groups = scores[places], groups[places]
+    best = np.full(groups.max(initial=0) + 1, -np.inf, np.float32)
+    np.maximum.at(best, groups, scores)
+    least = np.sort(best)[-limit:][0]
+    return places[scores >= np.maximum(best[groups], least) - 2 * slack]
 
 
 def _inverted_lists(index: Any) -> Any:

@@ -142,22 +142,20 @@ class GalleryVersion:
 
     def _every_label(self, embedding: Array, limit: int, allowed: Ids | None, left_out: Ids) -> list[tuple[int, float]]:
         """Return vector id and score of the best image of each label, for the `limit` best labels."""
-        everything = self._index.scores(embedding)
-        if everything is None:
-            return self._first_of_labels(embedding, self._images.count(), allowed, left_out)
-        scores, ids = everything
         labeled = self._images.labeled()
-        numbers = labeled.of(ids)
-        possible = (numbers >= 0) & ~np.isin(ids, left_out)
-        if allowed is not None:
-            possible &= np.isin(ids, allowed)
-        scores, ids, numbers = scores[possible], ids[possible], numbers[possible]
-        best = np.full(labeled.count, -np.inf, np.float32)
-        np.maximum.at(best, numbers, scores)
-        first = np.flatnonzero((scores == best[numbers]) & (scores >= np.sort(best)[-limit:][0]))
-        order = first[np.argsort(-scores[first], kind="stable")]
-        _, each = np.unique(numbers[order], return_index=True)  # of equally good images of a label the first
-        return [(int(ids[place]), float(scores[place])) for place in order[np.sort(each)]]
+
+        def groups_of(ids: Ids) -> Ids:
+            groups = labeled.of(ids)
+            groups[np.isin(ids, left_out)] = -1
+            if allowed is not None:
+                groups[~np.isin(ids, allowed)] = -1
+            return groups
+
+        found = self._index.best_of_groups(embedding, limit, groups_of)
+        if found is None:
+            return self._first_of_labels(embedding, self._images.count(), allowed, left_out)
+        scores, ids = found
+        return list(zip(ids.tolist(), scores.tolist(), strict=True))
 
     def varied(self, matches: Sequence[Match], limit: int, variety: Variety) -> list[Match]:
         """Choose up to `limit` of the matches of a search, which are best first. Raises UnknownImage.

@@ -66,8 +66,6 @@ class Labeled(NamedTuple):
     """Vector ids, ascending, (n)."""
     numbers: Ids
     """The number of the label of each, from 0."""
-    count: int
-    """How many labels there are."""
 
     def of(self, ids: Ids) -> Ids:
         """Return the number of the label of each id, -1 where there is none."""
@@ -209,10 +207,8 @@ class StoredImages:
             ids, labels = self.labels()
             numbers: dict[str, int] = {}
             of_each = [numbers.setdefault(label, len(numbers)) for label in labels]
-            known = self._labeled = (
-                generation,
-                Labeled(np.array(ids, np.int64), np.array(of_each, np.int64), len(numbers)),
-            )
+            labeled = Labeled(np.array(ids, np.int64), np.array(of_each, np.int64))
+            known = self._labeled = generation, labeled
         return known[1]
 
     def label_counts(self, where: Where = ALL_IMAGES) -> list[LabelCount]:

@@ -1,6 +1,6 @@
 """The protocol between a gallery and its vector index: FAISS implements it, an index on another machine can, too."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import numpy as np
@@ -39,8 +39,12 @@ class VectorIndex(Protocol):
         not, they are candidates, more than `limit`, whose exact scores the gallery computes itself.
         """
 
-    def scores(self, query: Array) -> tuple[Array, Ids] | None:
-        """Return the score of a query (C,) with every vector, (n), and the ids (n); None where that takes long."""
+    def best_of_groups(self, query: Array, limit: int, groups_of: Callable[[Ids], Ids]) -> tuple[Array, Ids] | None:
+        """Find the best vector of each group for a query (C,), for the `limit` groups where it is best.
+
+        groups_of: returns the group of each id (n), a small number from 0, or -1 for none.
+        Returns scores (m) and ids (m), best first; None from an index that cannot.
+        """
 
     def stale(self, count: int) -> bool:
         """Whether it is worth building anew for the `count` vectors that are left."""
