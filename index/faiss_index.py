@@ -308,7 +308,8 @@ def _contenders(scores: Array, groups: Ids, limit: int, slack: float) -> Ids:
     best = np.full(groups.max(initial=0) + 1, -np.inf, np.float32)
     np.maximum.at(best, groups, scores)
     least = np.sort(best)[-limit:][0]
-    return places[scores >= np.maximum(best[groups], least) - 2 * slack]
+    contenders: Ids = places[scores >= np.maximum(best[groups], least) - 2 * slack]
+    return contenders
 
 
 def _inverted_lists(index: Any) -> Any:
