@@ -12,6 +12,7 @@ from benchmarks.report import Figure, table
 BENCHMARKS = {
     "adding": ["adding"],
     "searching": ["searching"],
+    "living": ["living"],
     "explaining": ["explaining"],
     "regions": ["regions"],
     "examples": ["examples"],

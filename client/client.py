@@ -140,6 +140,8 @@ class Client:
         overlays: bool | int = False,
         box_share: float | None = None,
         exclude_itself: bool = False,
+        diversity: float | None = None,
+        fold_above: float | None = None,
         gallery: str | None = None,
     ) -> results.SearchResult:
         """Return the images that are most similar to `query`, or to examples, best first.
@@ -161,6 +163,10 @@ class Client:
         box_share: how much of a map's positive values its `best_box` holds, above 0 and up to 1; None means 0.5.
         exclude_itself: leave out every stored image with the query's own bytes, or with those of an example; not with
             an embedding.
+        diversity: from 0, the best matches, to 1, the most different ones: how much a match shall differ from those
+            before it (maximal marginal relevance, lambda = 1 - diversity). They are chosen from the best 10 x `limit`.
+        fold_above: -1 to 1; a match that is at least so similar to a better one is in that one's `folded`. Of the best
+            10 x `limit`; None folds nothing.
         """
         request = beside(
             requests_search.search,
@@ -177,8 +183,36 @@ class Client:
             overlays=overlays,
             box_share=box_share,
             exclude_itself=exclude_itself,
+            diversity=diversity,
+            fold_above=fold_above,
         )
         return answers_search.search_result(self._call(self._stubs.search.Search, request))
+
+    def duplicates(
+        self,
+        *,
+        above: float,
+        filter: str = "",
+        progress: Callable[[int, int], None] | None = None,
+        gallery: str | None = None,
+    ) -> results.Duplicates:
+        """Return groups of near duplicates, the largest first; all pairs of images are compared.
+
+        above: two images are near duplicates if the cosine similarity of their embeddings is at least this, -1 to 1; a
+            group holds all that are, directly or by way of others.
+        filter: only images that it holds for; empty for all.
+        progress: called with the number of images that have been compared with all others so far, and of all.
+        """
+        request, origin, groups = requests_search.duplicates(gallery or self.gallery, above, filter), None, []
+        with closing(self._transport.stream(self._stubs.search.FindDuplicates, request)) as answers:
+            for answer in answers:
+                origin = origin or answers_search.duplicates_origin(answer)
+                found = answers_search.duplicates(answer)
+                if isinstance(found, results.DuplicateGroup):
+                    groups.append(found)
+                elif progress:
+                    progress(found.done, found.total)
+        return results.Duplicates(tuple(groups), origin)
 
     def rerank(
         self,

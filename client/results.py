@@ -279,6 +279,8 @@ class Match(Value):
     """What each example contributes to `score`, those of `like` before those of `unlike`; they add up to it."""
     example_maps: tuple[SimilarityMap | None, ...] = ()
     """Where in each example its share lies, None in an embedding; empty unless asked for."""
+    folded: tuple[Match, ...] = ()
+    """The matches that `fold_above` folded into this one, best first, without maps."""
 
     def __repr__(self) -> str:
         return f"Match({self.name!r}, label={self.label!r}, score={self.score:.4f})"
@@ -323,6 +325,40 @@ class SearchResult(Value, Sequence[Match]):
     def __getitem__(self, index: slice) -> tuple[Match, ...]: ...
     def __getitem__(self, index: int | slice) -> Match | tuple[Match, ...]:
         return self.matches[index]
+
+
+@dataclass(frozen=True)
+class DuplicateGroup(Value):
+    """Images that are near duplicates of each other, directly or by way of others of the group."""
+
+    names: tuple[str, ...]
+    """Two or more, in the order of adding."""
+    least_score: float
+    """The lowest cosine similarity of two of them; it may be below what was asked for, as a group can be a chain."""
+    largest_score: float
+    """The highest cosine similarity of two of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Duplicates(Value, Sequence[DuplicateGroup]):
+    """Groups of near duplicates, the largest first."""
+
+    groups: tuple[DuplicateGroup, ...]
+    provenance: Provenance | None = None
+    """Where the answer comes from; None if the server does not say."""
+
+    def __iter__(self) -> Iterator[DuplicateGroup]:
+        return iter(self.groups)
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    @overload
+    def __getitem__(self, index: int) -> DuplicateGroup: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[DuplicateGroup, ...]: ...
+    def __getitem__(self, index: int | slice) -> DuplicateGroup | tuple[DuplicateGroup, ...]:
+        return self.groups[index]
 
 
 @dataclass(frozen=True)

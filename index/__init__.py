@@ -1,5 +1,6 @@
 """Remembers and finds: the durable store, the vector index, and the gallery on top of both."""
 
+from whymatch.index.diversity import Variety
 from whymatch.index.errors import (
     BadIndexFactory,
     BadName,
@@ -29,6 +30,7 @@ from whymatch.index.gallery_version import GalleryVersion
 from whymatch.index.open_files import raise_file_limit
 from whymatch.index.records import (
     Added,
+    Duplicates,
     GalleryFacts,
     Generation,
     HeadFacts,
@@ -55,6 +57,7 @@ __all__ = [
     "BadIndexFactory",
     "BadName",
     "BrokenGallery",
+    "Duplicates",
     "Fitting",
     "Galleries",
     "Gallery",
@@ -88,6 +91,7 @@ __all__ = [
     "UnknownImage",
     "UnknownLabel",
     "UnknownTag",
+    "Variety",
     "VectorIndex",
     "Where",
     "check_gallery_name",

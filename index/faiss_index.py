@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,10 @@ CHOSEN_KEPT = 16
 PRODUCT_FROM, PRODUCT_UP_TO = 4, 8
 """From four queries on a matrix product beats comparing each; FAISS itself waits for 250 of 512 dimensions. With more
 than eight it takes longer for each."""
+
+
+ROUNDING = 1e-5
+"""Products of unit vectors that NumPy and FAISS compute differ by less."""
 
 
 class FaissIndex:
@@ -107,6 +111,22 @@ class FaissIndex:
                 found = self._batches(queries, wanted)
         scores, ids = (np.concatenate(part) for part in zip(*found, strict=True))
         return scores, ids, exact
+
+    def best_of_groups(self, query: Array, limit: int, groups_of: Callable[[Ids], Ids]) -> tuple[Array, Ids] | None:
+        """Return the scores and ids of the best vectors of each group; see `VectorIndex`."""
+        query = np.ascontiguousarray(query, np.float32)
+        with self._lock:
+            if self._kind != FLAT:
+                return None
+            ids = faiss.vector_to_array(self._index.id_map)
+            groups = groups_of(ids)
+            slack = ROUNDING * float(np.linalg.norm(query))
+            places = _contenders(_vectors_of(self._index) @ query, groups, limit, slack)
+            scores = scores_of(faiss.downcast_index(self._index.index), query[None], places)
+        order = np.argsort(-scores, kind="stable")
+        _, first = np.unique(groups[places[order]], return_index=True)
+        best = order[np.sort(first)][:limit]
+        return scores[best], ids[places[best]]
 
     def _best(self, query: Array, limit: int, chosen: Chosen | None) -> tuple[Array, Ids]:
         """Return the best of a flat index for one query (1, C), among some places if they are given."""
@@ -260,8 +280,15 @@ def _shortlist_of(index: Any, kind: str) -> Shortlist | None:
     """Return copies of the vectors of a large flat index."""
     if kind != FLAT or not pays(index.ntotal, index.d):
         return None
-    values = faiss.rev_swig_ptr(faiss.downcast_index(index.index).get_xb(), index.ntotal * index.d)
-    return Shortlist(values.reshape(index.ntotal, index.d))
+    return Shortlist(_vectors_of(index))
+
+
+def _vectors_of(index: Any) -> Array:
+    """Return the vectors (n, C) of a flat index, as they lie in it, until it changes."""
+    if not index.ntotal:
+        return np.empty((0, index.d), np.float32)
+    values: Array = faiss.rev_swig_ptr(faiss.downcast_index(index.index).get_xb(), index.ntotal * index.d)
+    return values.reshape(index.ntotal, index.d)
 
 
 def _best_of_few(flat: Any, query: Array, limit: int, places: Ids) -> tuple[Array, Ids]:
@@ -269,6 +296,20 @@ def _best_of_few(flat: Any, query: Array, limit: int, places: Ids) -> tuple[Arra
     scores = scores_of(flat, query, places)
     best = np.argsort(-scores, kind="stable")[:limit]
     return scores[None, best], places[None, best]
+
+
+def _contenders(scores: Array, groups: Ids, limit: int, slack: float) -> Ids:
+    """Return the places that may have the best score of one of the `limit` best groups.
+
+    scores, groups: of each place, (n); a group of -1 is none. slack: what scores may be off by.
+    """
+    places = np.flatnonzero(groups >= 0)
+    scores, groups = scores[places], groups[places]
+    best = np.full(groups.max(initial=0) + 1, -np.inf, np.float32)
+    np.maximum.at(best, groups, scores)
+    least = np.sort(best)[-limit:][0]
+    contenders: Ids = places[scores >= np.maximum(best[groups], least) - 2 * slack]
+    return contenders
 
 
 def _inverted_lists(index: Any) -> Any:

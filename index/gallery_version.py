@@ -5,18 +5,23 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from whymatch.embed import Array, Head, Model
+from whymatch.embed import Array, Head, Model, Progress
+from whymatch.index.diversity import Variety
+from whymatch.index.duplicates import DuplicateGroup, near_duplicates
 from whymatch.index.errors import UnknownLabel
-from whymatch.index.records import Match
+from whymatch.index.records import Duplicates, Match
 from whymatch.index.selection import EVERYTHING, Selection
 from whymatch.index.standings import LabelScore, Standing, label_scores, rank_of
 from whymatch.index.stored_images import ALL_IMAGES, StoredImages, Where
 from whymatch.index.vector_index import Ids, VectorIndex
 
 LOGGER = logging.getLogger(__name__)
+RANKED = 8
+"""So many times the limit are the best images whose labels are looked at first."""
 
 
 class GalleryVersion:
@@ -117,19 +122,11 @@ class GalleryVersion:
         """
         self._require_index()
         allowed, left_out = self._ids_of(selection)
-        label_of = dict(zip(*self._images.labels(), strict=True))
-        best: dict[str, tuple[int, float]] = {}
-        ranked = limit
-        while True:
-            scores, ids = self._ranked(embedding[None], ranked, allowed, left_out)
-            for image_id, score in zip(ids[0].tolist(), scores[0].tolist(), strict=True):
-                if image_id in label_of:
-                    best.setdefault(label_of[image_id], (image_id, score))
-            if len(best) >= limit or ranked >= self._images.count():
-                break
-            ranked *= 8
-        first = list(best.values())[:limit]
-        images = self._images.by_id([image_id for image_id, _ in first])
+        best = self._first_of_labels(embedding, RANKED * limit, allowed, left_out)
+        if len(best) < min(limit, self._images.label_count()):
+            best = self._every_label(embedding, limit, allowed, left_out)
+        first = best[:limit]
+        images = self._images.by_id(image_id for image_id, _ in first)
         return [Match(images[image_id], score) for image_id, score in first if image_id in images]
 
     def standing(self, embedding: Array, name: str, limit: int, selection: Selection = EVERYTHING) -> Standing:
@@ -164,6 +161,71 @@ class GalleryVersion:
         scores = np.concatenate([np.empty(0, np.float32), *(scores for _, scores in batches)])
         kept = ~np.isin(ids, left_out)
         return ids[kept], scores[kept]
+
+    def _first_of_labels(
+        self, embedding: Array, ranked: int, allowed: Ids | None, left_out: Ids
+    ) -> list[tuple[int, float]]:
+        """Return vector id and score of the best image of each label that the first `ranked` images have."""
+        [scores], [ids] = self._ranked(embedding[None], ranked, allowed, left_out)
+        label_of = self._images.labels_of(ids.tolist())
+        best: dict[str, tuple[int, float]] = {}
+        for image_id, score in zip(ids.tolist(), scores.tolist(), strict=True):
+            if image_id in label_of:
+                best.setdefault(label_of[image_id], (image_id, score))
+        return list(best.values())
+
+    def _every_label(self, embedding: Array, limit: int, allowed: Ids | None, left_out: Ids) -> list[tuple[int, float]]:
+        """Return vector id and score of the best image of each label, for the `limit` best labels."""
+        labeled = self._images.labeled()
+
+        def groups_of(ids: Ids) -> Ids:
+            groups = labeled.of(ids)
+            groups[np.isin(ids, left_out)] = -1
+            if allowed is not None:
+                groups[~np.isin(ids, allowed)] = -1
+            return groups
+
+        found = self._index.best_of_groups(embedding, limit, groups_of)
+        if found is None:
+            return self._first_of_labels(embedding, self._images.count(), allowed, left_out)
+        scores, ids = found
+        return list(zip(ids.tolist(), scores.tolist(), strict=True))
+
+    def varied(self, matches: Sequence[Match], limit: int, variety: Variety) -> list[Match]:
+        """Choose up to `limit` of the matches of a search, which are best first. Raises UnknownImage.
+
+        Matches that are folded into another one are its `folded`.
+        """
+        scores = np.array([match.score for match in matches], np.float32)
+        vectors = self.embeddings([match.image.name for match in matches])
+        return [
+            replace(matches[first], folded=tuple(matches[place] for place in others))
+            for first, *others in variety.chosen(scores, vectors, limit)
+        ]
+
+    def duplicates(self, above: float, where: Where = ALL_IMAGES) -> Iterator[Progress[list[Duplicates]]]:
+        """Find groups of images whose embeddings have an inner product of at least `above`, -1 to 1; exactly.
+
+        Yields how many images have been compared with all others, and last the groups; see `near_duplicates`.
+        """
+        yield Progress("images", 0, self.count())
+        ids, vectors = self._matrix(self._images.ids(where))
+        groups: list[DuplicateGroup] = []
+        for progress in near_duplicates(vectors, above):
+            yield Progress("images", progress.done, progress.total)
+            groups = progress.result or groups
+        images = self._images.by_id(int(number) for group in groups for number in ids[group.members])
+        found = [(group, [images[i] for i in ids[group.members].tolist() if i in images]) for group in groups]
+        left = [Duplicates(there, group.least, group.largest) for group, there in found if len(there) > 1]
+        yield Progress("images", len(ids), len(ids), left)
+
+    def _matrix(self, ids: Ids) -> tuple[Ids, Array]:
+        """Return the embeddings, (n, D), of ids (n) that ascend; both without what was deleted meanwhile."""
+        vectors, there = np.zeros((len(ids), self.dimensions), np.float32), np.zeros(len(ids), bool)
+        for some, embeddings in self._all(ids):
+            places = np.searchsorted(ids, some)
+            vectors[places], there[places] = embeddings, True
+        return (ids, vectors) if there.all() else (ids[there], vectors[there])
 
     def _search(self, embeddings: Array, limit: int, allowed: Ids | None, left_out: Ids) -> list[list[Match | None]]:
         """Return the matches of each embedding, None where the store does not know the image any more."""

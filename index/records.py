@@ -108,6 +108,20 @@ class Match:
     image: StoredImage
     score: float
     """Inner product of the query and the image's embedding: for unit vectors their cosine, -1 to 1."""
+    folded: "tuple[Match, ...]" = ()
+    """Matches so similar to this one that it stands for them."""
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Images that are near duplicates of each other, directly or by way of others."""
+
+    images: list[StoredImage]
+    """In the order of adding."""
+    least: float
+    """The lowest similarity of two of them."""
+    largest: float
+    """The highest similarity of two of them."""
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,18 @@ import shutil
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from concurrent.futures import Future
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from whymatch.embed import NO_HEAD, Array, Head, HeadKind
+from whymatch.embed import NO_HEAD, Array, Head, HeadKind, WhymatchError
 from whymatch.index.disk import disk_errors, sync
 from whymatch.index.errors import (
     BrokenGallery,
@@ -72,6 +75,17 @@ class Change(NamedTuple):
     """Vector ids of the images that are gone."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Update:
+    """An update that waits for its transaction."""
+
+    name: str
+    label: str | None
+    metadata: Mapping[str, MetadataValue] | None
+    changed: Mapping[str, MetadataValue | None] | None
+    result: "Future[StoredImage]"
+
+
 class Store:
     """One gallery's rows and files; thread-safe.
 
@@ -91,6 +105,7 @@ class Store:
         self._files = open_files
         self._writing = threading.Lock()
         self._reading = threading.Lock()
+        self._updates: deque[_Update] = deque()
         self._writer_or_none: sqlite3.Connection | None = None
         self._reader_or_none: sqlite3.Connection | None = None
         self._closed = False
@@ -259,26 +274,38 @@ class Store:
     ) -> StoredImage:
         """Change the label of an image, all its metadata, or some; what is None stays.
 
+        Updates that wait at the same time are one transaction, and make one generation.
+
         changed: values by their key, None for those that go.
         Raises UnknownImage, and BadRequest where it comes to too much metadata.
         """
-        with self._changing(), self._transaction("update") as (connection, generation):
-            found = _find(connection, name)
-            if found is None:
-                raise UnknownImage(name, self.folder.name)
-            image = found[1]
-            label = image.label if label is None else label
-            told = {**(image.metadata if metadata is None else metadata), **(changed or {})}
-            metadata = {key: value for key, value in told.items() if value is not None}
-            check_metadata(metadata)
-            if (label, metadata_text(metadata)) == (image.label, metadata_text(image.metadata)):
-                return image
-            vector_id, content_id, created = _end(connection, name, generation)
-            row = (vector_id, name, label, metadata_text(metadata), content_id, created, time.time(), generation)
-            _insert_image(connection, row)
-            after = _find(connection, name)
-            assert after is not None
-            return after[1]
+        asked = _Update(name, label, metadata, changed, Future())
+        self._updates.append(asked)
+        try:
+            with self._changing():
+                if not asked.result.done():  # else another thread has committed it with its own
+                    self._commit_updates()
+                return asked.result.result()
+        finally:
+            with suppress(ValueError):
+                self._updates.remove(asked)
+
+    def _commit_updates(self) -> None:
+        """Make all updates that wait in one transaction: what takes long is to wait for the disk."""
+        updates = [self._updates.popleft() for _ in range(len(self._updates))]
+        outcomes: list[StoredImage | WhymatchError] = []
+        try:
+            with self._transaction("update") as (connection, generation):
+                outcomes.extend(_outcome(update, connection, generation, self.folder.name) for update in updates)
+        except BaseException as err:
+            for update in updates:
+                update.result.set_exception(err)
+            return
+        for update, outcome in zip(updates, outcomes, strict=True):
+            if isinstance(outcome, WhymatchError):
+                update.result.set_exception(outcome)
+            else:
+                update.result.set_result(outcome)
 
     def delete(self, names: Sequence[str]) -> list[int]:
         """Delete images and return their vector ids. Raises UnknownImage: nothing was deleted."""
@@ -587,6 +614,31 @@ def _connect(folder: Path) -> sqlite3.Connection:
 def _find(connection: sqlite3.Connection, name: str) -> tuple[int, StoredImage] | None:
     row = connection.execute(f"{IMAGE} WHERE name = ? AND until = {LIVE}", (name,)).fetchone()
     return (row[0], image_of(row)) if row else None
+
+
+def _outcome(
+    update: _Update, connection: sqlite3.Connection, generation: int, gallery: str
+) -> StoredImage | WhymatchError:
+    """Change an image and return it, or why nothing was changed."""
+    found = _find(connection, update.name)
+    if found is None:
+        return UnknownImage(update.name, gallery)
+    image = found[1]
+    label = image.label if update.label is None else update.label
+    told = {**(image.metadata if update.metadata is None else update.metadata), **(update.changed or {})}
+    metadata = {key: value for key, value in told.items() if value is not None}
+    try:
+        check_metadata(metadata)
+    except WhymatchError as err:
+        return err
+    if (label, metadata_text(metadata)) == (image.label, metadata_text(image.metadata)):
+        return image
+    vector_id, content_id, created = _end(connection, update.name, generation)
+    row = (vector_id, update.name, label, metadata_text(metadata), content_id, created, time.time(), generation)
+    _insert_image(connection, row)
+    after = _find(connection, update.name)
+    assert after is not None
+    return after[1]
 
 
 def _end(connection: sqlite3.Connection, name: str, generation: int) -> tuple[int, int, float]:

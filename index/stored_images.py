@@ -59,6 +59,22 @@ class Where(NamedTuple):
 ALL_IMAGES = Where()
 
 
+class Labeled(NamedTuple):
+    """The labels of all images that have one."""
+
+    ids: Ids
+    """Vector ids, ascending, (n)."""
+    numbers: Ids
+    """The number of the label of each, from 0."""
+
+    def of(self, ids: Ids) -> Ids:
+        """Return the number of the label of each id, -1 where there is none."""
+        if not len(self.ids):
+            return np.full(len(ids), -1)
+        places = np.searchsorted(self.ids, ids).clip(max=len(self.ids) - 1)
+        return np.where(self.ids[places] == ids, self.numbers[places], -1)
+
+
 @dataclass(frozen=True, eq=False)
 class StoredFeatures:
     """What a gallery keeps of an image's features."""
@@ -83,6 +99,8 @@ class StoredImages:
         """Of the gallery, in UTC."""
         self._chosen: OrderedDict[tuple[int, Where], Ids] = OrderedDict()
         self._choosing = threading.Lock()
+        self._labeled: tuple[int, Labeled] | None = None
+        self._label_count: tuple[int, int] | None = None
 
     @property
     def all_live(self) -> bool:
@@ -167,6 +185,31 @@ class StoredImages:
         else:
             rows = self._read(f"{query} ORDER BY vector_id")
         return [row[0] for row in rows], [row[1] for row in rows]
+
+    def labels_of(self, ids: Iterable[int]) -> dict[int, str]:
+        """Return the labels of these vector ids, as far as they are there and have one."""
+        query = f"""SELECT vector_id, label FROM images
+                    WHERE {THERE} AND label != '' AND vector_id IN (SELECT value FROM json_each(?))"""
+        return dict(self._read(query, _json(ids)))
+
+    def label_count(self) -> int:
+        """Return how many different labels there are; counted once for each generation."""
+        generation, known = self.generation(), self._label_count
+        if known is None or known[0] != generation:
+            query = f"SELECT count(DISTINCT label) FROM images WHERE {THERE} AND label != ''"
+            known = self._label_count = generation, self._read(query)[0][0]
+        return known[1]
+
+    def labeled(self) -> Labeled:
+        """Return the labels of all images as numbers; read once for each generation."""
+        generation, known = self.generation(), self._labeled
+        if known is None or known[0] != generation:
+            ids, labels = self.labels()
+            numbers: dict[str, int] = {}
+            of_each = [numbers.setdefault(label, len(numbers)) for label in labels]
+            labeled = Labeled(np.array(ids, np.int64), np.array(of_each, np.int64))
+            known = self._labeled = generation, labeled
+        return known[1]
 
     def label_counts(self, where: Where = ALL_IMAGES) -> list[LabelCount]:
         """Return each label and how many images that meet a condition have it, by label; "" stands for none."""

@@ -1,6 +1,6 @@
 """The protocol between a gallery and its vector index: FAISS implements it, an index on another machine can, too."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import numpy as np
@@ -37,6 +37,13 @@ class VectorIndex(Protocol):
         allowed: search only these ids; an approximate index that cannot returns nothing.
         Returns scores (n, m) and ids (n, m), best first, id -1 where there are fewer; and whether they are final. If
         not, they are candidates, more than `limit`, whose exact scores the gallery computes itself.
+        """
+
+    def best_of_groups(self, query: Array, limit: int, groups_of: Callable[[Ids], Ids]) -> tuple[Array, Ids] | None:
+        """Find the best vector of each group for a query (C,), for the `limit` groups where it is best.
+
+        groups_of: returns the group of each id (n), a small number from 0, or -1 for none.
+        Returns scores (m) and ids (m), best first; None from an index that cannot.
         """
 
     def stale(self, count: int) -> bool:

@@ -120,7 +120,7 @@ class ExplainServicer(ExplainServiceServicer):
         regions = await requests_shapes.regions(request.query_regions, "query_regions", self._images.limits)
         version = await self._images.version(image.gallery)
         origin = await self._images.provenance(version, query, image)
-        selection = Selection(without_content=origin.query_sha256 if request.exclude_itself else "")
+        selection = Selection(without_contents=frozenset([origin.query_sha256] if request.exclude_itself else []))
         vector = await self._vector(query, regions, version)
         standing = await asyncio.to_thread(version.standing, vector, image.image, limit, selection)
         return answers_explain.rank_response(origin, image.gallery, standing)

@@ -141,7 +141,7 @@ def neighborhood(version: GalleryVersion, embedding: Array, limit: int, own: str
 
     embedding: (D,) float32. own: the `content_digest` of the query, whose copies do not count.
     """
-    selection = Selection(without_content=own)
+    selection = Selection(without_contents=frozenset([own]))
     [found] = version.search(embedding[None], limit, selection)
     scores = defaultdict[str, list[float]](list)
     for match in found:

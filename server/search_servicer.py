@@ -1,16 +1,17 @@
 """SearchService: the most similar images, by the whole image or by regions, and where each similarity lies."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
 
 import grpc
 import numpy as np
 
-from whymatch.embed import Array
+from whymatch.embed import Array, Progress
 from whymatch.explain import ExampleQuery, Region, region_vector
-from whymatch.index import GalleryVersion, Match, Selection, UnknownImage
+from whymatch.index import Duplicates, GalleryVersion, Match, Selection, UnknownImage
 from whymatch.server import examples
 from whymatch.server.examples import GivenExample
 from whymatch.server.interceptor import Context
@@ -19,6 +20,7 @@ from whymatch.server.provenance import Provenance
 from whymatch.server.regions import MatchWeights, weights_of
 from whymatch.server.search_batcher import SearchBatcher
 from whymatch.server.sources import Embedding, ImageName, Images, Query
+from whymatch.server.streams import steps
 from whymatch.server.wire import answers_search, answers_shapes, requests_search, requests_shapes
 from whymatch.v1 import search_service_pb2 as pb
 from whymatch.v1.search_service_pb2_grpc import SearchServiceServicer, add_SearchServiceServicer_to_server
@@ -68,6 +70,8 @@ class SearchServicer(SearchServiceServicer):
         limit = requests_shapes.limit(request, "limit", self._max_limit, flag="--max-limit")
         shown = requests_search.shown(request, limit)
         requests_search.check_search(request)
+        variety = requests_search.variety(request)
+        depth = variety.candidates(limit)
         requests_search.check_example_maps(len(given), limit, shown)
         selection = await self._selection(request, query, *(one.source for one in given))
         if query is None:
@@ -79,9 +83,11 @@ class SearchServicer(SearchServiceServicer):
 
         async def attempt() -> pb.SearchResponse:
             if request.best_per_label:
-                matches = await asyncio.to_thread(asked.version.best_of_labels, vector, limit, selection)
+                matches = await asyncio.to_thread(asked.version.best_of_labels, vector, depth, selection)
             else:
-                matches = await self._batcher.search(asked.version, vector, limit, selection)
+                matches = await self._batcher.search(asked.version, vector, depth, selection)
+            if variety:
+                matches = await asyncio.to_thread(asked.version.varied, matches, limit, variety)
             return await self._answer(pb.SearchResponse, asked, matches)
 
         return await _retried(attempt)
@@ -113,6 +119,24 @@ class SearchServicer(SearchServiceServicer):
             return await self._answer(pb.RerankResponse, asked, matches)
 
         return await (attempt() if request.candidates else _retried(attempt))
+
+    async def FindDuplicates(
+        self, request: pb.FindDuplicatesRequest, context: Context
+    ) -> AsyncIterator[pb.FindDuplicatesResponse]:
+        """Find groups of near duplicates."""
+        gallery, above = requests_shapes.gallery_name(request.parent), requests_search.above(request)
+        where = requests_shapes.where(request.filter)
+        version = await self._images.version(gallery)
+        origin = await self._images.provenance(version)
+        yield answers_search.duplicates_begun(origin)
+        reached, groups = Progress[list[Duplicates]]("images", 0, origin.image_count), []
+        async with aclosing(steps(version.duplicates(above, where))) as progress:
+            async for step in progress:
+                reached = step or reached
+                groups = reached.result or []
+                yield answers_search.duplicates_progress(reached)
+        for group in groups:
+            yield answers_search.duplicates(gallery, group)
 
     async def _selection(self, request: pb.SearchRequest | pb.RerankRequest, *queries: Query | None) -> Selection:
         """Return which images a request may find."""
@@ -167,9 +191,10 @@ class SearchServicer(SearchServiceServicer):
     async def _answer(self, response: Callable[..., Answer], asked: Asked, matches: Sequence[Match]) -> Answer:
         """Return the matches with their maps and pictures, as far as they are asked for."""
         names = [match.image.name for match in matches]
-        image_scores = [match.score for match in matches]
+        image_scores = {one.image.name: one.score for match in matches for one in (match, *match.folded)}
         if any(asked.sought.by_region):
-            image_scores = (await self._images.similarities(asked.version, names, asked.embedding)).tolist()
+            whole = await self._images.similarities(asked.version, list(image_scores), asked.embedding)
+            image_scores = dict(zip(image_scores, whole.tolist(), strict=True))
         match_maps, shares, scale = [], [], None
         if asked.examples:
             box_share = asked.shown.box_share if asked.shown.maps else None

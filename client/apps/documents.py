@@ -119,6 +119,13 @@ def search(
     return {**asked, "model": result.model, **rest, "matches": matches}
 
 
+def duplicates(found: results.Duplicates, pictures: Sequence[Path] = ()) -> Document:
+    """Return groups of near duplicates, and the range of the similarities in each, with its picture if there are."""
+    ranges = [record(group, "least_score", "largest_score") for group in found]
+    files = {"pictures": [str(file) for file in pictures]} if pictures else {}
+    return {"groups": [list(group.names) for group in found], "scores": ranges, **files}
+
+
 def explanation(
     query: str,
     match: str,
@@ -204,6 +211,8 @@ def _match(rank: int, match: results.Match, overlays: Mapping[str, Path], by_reg
         document["example_maps"] = [
             _similarity_map(one, file) if one else None for one, file in zip(match.example_maps, files, strict=True)
         ]
+    if match.folded:
+        document["folded"] = [record(one, "name", "label", "score", "image_score") for one in match.folded]
     return document
 
 

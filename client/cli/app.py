@@ -14,6 +14,7 @@ from whymatch.client.apps.talk import note
 from whymatch.client.cli import completion, images
 from whymatch.client.cli.compare import compare
 from whymatch.client.cli.connection import with_client
+from whymatch.client.cli.duplicates import duplicates
 from whymatch.client.cli.explain import app as explain
 from whymatch.client.cli.failures import EXIT_CODES, fail
 from whymatch.client.cli.gallery import app as gallery
@@ -86,6 +87,7 @@ app.add_typer(gallery, name="gallery", rich_help_panel=IMAGES)
 
 app.command(rich_help_panel=WHY)(search)
 app.command(rich_help_panel=WHY)(rerank)
+app.command(rich_help_panel=WHY)(duplicates)
 app.add_typer(explain, name="explain", rich_help_panel=WHY)
 app.add_typer(units, name="units", rich_help_panel=WHY)
 

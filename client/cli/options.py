@@ -60,6 +60,20 @@ def share(value: float | None) -> float | None:
     return value
 
 
+def similarity(value: float | None) -> float | None:
+    """Require a cosine similarity."""
+    if value is not None and not -1 <= value <= 1:
+        raise typer.BadParameter(f"{value:g}; a cosine similarity is from -1 to 1")
+    return value
+
+
+def diversity(value: float | None) -> float | None:
+    """Require a diversity: from 0 to 1."""
+    if value is not None and not 0 <= value <= 1:
+        raise typer.BadParameter(f"{value:g}; take 0 for the best matches, up to 1 for the most different ones")
+    return value
+
+
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", callback=hush, help="No progress and no notes on stderr; errors stay.")
 ]
@@ -93,6 +107,23 @@ Labels = Annotated[
 ]
 ExcludeItself = Annotated[
     bool, typer.Option("--exclude-itself", help="Leave out the query's own copies: stored images with the same bytes.")
+]
+Diversity = Annotated[
+    float | None,
+    typer.Option(
+        callback=diversity,
+        metavar="SHARE",
+        help="How much a match shall differ from those before it, from 0 to 1.",
+        show_default="0",
+    ),
+]
+FoldAbove = Annotated[
+    float | None,
+    typer.Option(
+        callback=similarity,
+        metavar="SCORE",
+        help="Fold a match into a better one if their similarity is at least this, -1 to 1.",
+    ),
 ]
 Filter = Annotated[
     str,

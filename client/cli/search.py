@@ -11,7 +11,9 @@ from whymatch.client.cli import completion, examples, regions
 from whymatch.client.cli.connection import with_client
 from whymatch.client.cli.options import (
     BoxShare,
+    Diversity,
     ExcludeItself,
+    FoldAbove,
     Json,
     Labels,
     Limit,
@@ -57,6 +59,8 @@ def search(
     best_per_label: Annotated[
         bool, typer.Option("--best-per-label", help="Return only the best match of each label.")
     ] = False,
+    diversity: Diversity = None,
+    fold_above: FoldAbove = None,
     boxes: regions.Boxes = None,
     polygons: regions.Polygons = None,
     masks: regions.Masks = None,
@@ -98,6 +102,8 @@ def search(
         overlays=maps is not None,
         box_share=box_share,
         exclude_itself=exclude_itself,
+        diversity=diversity,
+        fold_above=fold_above,
     )
     if query is None:
         examples.show(client, result, like or [], unlike or [], maps, json)
@@ -216,13 +222,18 @@ def show(
 
 
 def print_matches(result: "SearchResult", *, by_region: bool) -> None:
-    """Print the matches as a table; a search by region adds the share of the similarity in the region."""
+    """Print the matches as a table, those that are folded into one below it.
+
+    A search by region adds the share of the similarity in the region.
+    """
     width = max([len("label"), *(len(match.label) for match in result)])
     print(f"rank   score  {'share   ' if by_region else ''}{'label':{width}}  name")
     for rank, match in enumerate(result, start=1):
         part = f"{match.region_share:.1%}" if match.region_share else "-"
         share = f"{part:>6}  " if by_region else ""
         print(f"{rank:4} {match.score:7.4f}  {share}{match.label:{width}}  {match.name}")
+        for other in match.folded:
+            print(f"   + {other.score:7.4f}  {' ' * len(share)}{other.label:{width}}  {other.name}")
 
 
 def say_spread(scores: "Sequence[float]") -> None:

@@ -29,4 +29,21 @@ def match(message: search_service_pb2.Match) -> results.Match:
         match_map=answers_shapes.similarity_map(message.match_map) if message.HasField("match_map") else None,
         shares=tuple(message.shares),
         example_maps=tuple(answers_shapes.similarity_map(one) if one.rows else None for one in message.example_maps),
+        folded=tuple(map(match, message.folded)),
     )
+
+
+def duplicates(message: search_service_pb2.FindDuplicatesResponse) -> results.Progress | results.DuplicateGroup:
+    """Read how far the search for near duplicates is, or a group of them."""
+    if message.HasField("progress"):
+        return answers_shapes.progress(message.progress)
+    return results.DuplicateGroup(
+        names=tuple(map(answers_shapes.short_name, message.group.images)),
+        least_score=message.group.least_score,
+        largest_score=message.group.largest_score,
+    )
+
+
+def duplicates_origin(message: search_service_pb2.FindDuplicatesResponse) -> results.Provenance | None:
+    """Read where the near duplicates come from, which one response says."""
+    return answers_shapes.provenance(message)

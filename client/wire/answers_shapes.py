@@ -25,6 +25,7 @@ _WithProvenance: TypeAlias = (
     embed_service_pb2.EmbedImageResponse
     | search_service_pb2.SearchResponse
     | search_service_pb2.RerankResponse
+    | search_service_pb2.FindDuplicatesResponse
     | explain_service_pb2.ExplainMatchResponse
     | explain_service_pb2.ExplainLabelResponse
     | explain_service_pb2.ExplainRankingResponse

@@ -29,6 +29,8 @@ def search(
     overlays: bool | int,
     box_share: float | None,
     exclude_itself: bool,
+    diversity: float | None,
+    fold_above: float | None,
 ) -> search_service_pb2.SearchRequest:
     """Ask for the matches of `query`, or of examples. Raises TypeError unless one of them is given."""
     examples = [*_examples("like", like, gallery), *_examples("unlike", unlike, gallery)]
@@ -45,10 +47,19 @@ def search(
         box_share=box_share,
         exclude_itself=exclude_itself,
         examples=examples,
+        diversity=diversity,
+        fold_above=fold_above,
     )
     if query is not None:
         _carry(query, request, gallery)
     return request
+
+
+def duplicates(gallery: str, above: float, filter: str) -> search_service_pb2.FindDuplicatesRequest:
+    """Ask for groups of near duplicates."""
+    return search_service_pb2.FindDuplicatesRequest(
+        parent=requests_shapes.gallery_path(gallery), above=above, filter=filter
+    )
 
 
 def rerank(

@@ -80,7 +80,7 @@ def segment_response(
         classes = [pb.LikelyClass(class_name=name, probability=value) for name, value in one.result.classes]
         return pb.SegmentUnitsResponse(classes=pb.SegmentClasses(classes=classes))
     found = one.result.matches
-    scored = answers_search.matches(gallery, found, [match.score for match in found])
+    scored = answers_search.matches(gallery, found, {match.image.name: match.score for match in found})
     return pb.SegmentUnitsResponse(matches=pb.SegmentMatches(matches=scored))
 
 

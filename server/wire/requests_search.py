@@ -3,8 +3,11 @@
 import math
 from dataclasses import dataclass
 
+from google.protobuf.message import Message
+
 from whymatch.embed import BadRequest, DecodeLimits
 from whymatch.explain import BadRegion
+from whymatch.index import Variety
 from whymatch.server.errors import BadLimit
 from whymatch.server.examples import GivenExample
 from whymatch.server.sources import Embedding, Query
@@ -100,6 +103,30 @@ def shown(request: search_service_pb2.SearchRequest | search_service_pb2.RerankR
             f"at most {MAX_DRAWN} matches can have pictures, not {limit}; lower the limit or leave out `overlays`"
         )
     return Shown(request.with_maps or size_px is not None, size_px, requests_shapes.box_share(request))
+
+
+def variety(request: search_service_pb2.SearchRequest) -> Variety:
+    """Return how the matches shall differ. Raises BadRequest."""
+    if not 0 <= request.diversity <= 1:
+        raise BadRequest(
+            f"`diversity` is {request.diversity:g}; take 0 for the best matches, up to 1 for the most different ones"
+        )
+    return Variety(request.diversity, similarity(request, "fold_above") if request.HasField("fold_above") else None)
+
+
+def above(request: search_service_pb2.FindDuplicatesRequest) -> float:
+    """Return how similar near duplicates are at least. Raises BadRequest."""
+    if not request.HasField("above"):
+        raise BadRequest("`above` is missing; say how similar near duplicates are at least, such as 0.97")
+    return similarity(request, "above")
+
+
+def similarity(request: Message, field: str) -> float:
+    """Return a field that is a cosine similarity. Raises BadRequest."""
+    value: float = getattr(request, field)
+    if not -1 <= value <= 1:
+        raise BadRequest(f"`{field}` is {value:g}; a cosine similarity is from -1 to 1")
+    return value
 
 
 def check_search(request: search_service_pb2.SearchRequest) -> None:

@@ -62,6 +62,8 @@ class World:
     max_message_bytes: int = -1
     answers_before_end: int = 10**9
     received: list[str] = field(default_factory=list)
+    diversities: list[float] = field(default_factory=list)
+    filters: list[str] = field(default_factory=list)
     differences: list[explain.ExplainPredictionDifferenceRequest] = field(default_factory=list)
     answers_before_refusal: int = 10**9
     answers_before_silence: int = 10**9
@@ -397,6 +399,10 @@ class Search(search_grpc.SearchServiceServicer):
         if request.best_per_label:
             best = {match.image.label: match for match in reversed(matches)}
             matches = [match for match in matches if best[match.image.label] is match]
+        if request.HasField("fold_above"):
+            matches[0].folded.extend(matches[1:])
+            del matches[1:]
+        self.world.diversities.append(request.diversity)
         return self._answer(request, matches, search.SearchResponse)
 
     def _by_examples(self, request) -> search.SearchResponse:
@@ -423,6 +429,16 @@ class Search(search_grpc.SearchServiceServicer):
             matches.append(found)
         matches.sort(key=lambda match: -match.score)
         return self._answer(request, matches, search.SearchResponse)
+
+    def FindDuplicates(self, request, context):
+        names = [image.name for image, _ in self.world.images(request.parent).values()]
+        self.world.filters.append(request.filter)
+        origin = similarity.Provenance(model="fake", gallery=request.parent)
+        progress = similarity.Progress(counted="images", done=0, total=len(names))
+        yield search.FindDuplicatesResponse(progress=progress, provenance=origin)
+        if request.above <= 0.5:
+            group = search.DuplicateGroup(images=names, least_score=0.25, largest_score=1)
+            yield search.FindDuplicatesResponse(group=group)
 
     def Rerank(self, request, context):
         content = self.world.content(request.query)

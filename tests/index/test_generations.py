@@ -1,5 +1,6 @@
 """What a gallery was at each generation, and how it changes."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
@@ -237,3 +238,25 @@ def test_a_search_among_older_ones_follows_what_is_added_since(gallery, new_imag
     gallery.add([new_image(2), new_image(3)])
     gallery.delete("1.jpg")
     assert [len(gallery.at(one).version.search(np.ones((1, 512), np.float32), 9)[0]) for one in (1, 2, 3)] == [1, 3, 2]
+
+
+def test_concurrent_updates_all_happen_and_fail_alone(gallery, new_image):
+    gallery.add([new_image(number) for number in range(8)])
+
+    def update(number: int) -> str:
+        try:
+            return gallery.update(f"{number % 9}.jpg", metadata={f"key {number}": number}).name
+        except UnknownImage:
+            return "unknown"
+
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(update, range(90)))
+    assert done == ["unknown" if number % 9 == 8 else f"{number % 9}.jpg" for number in range(90)]
+    assert gallery.generation() <= 1 + 80
+    for number in range(8):
+        [(key, value)] = gallery.get(f"{number}.jpg").metadata.items()
+        assert key == f"key {value}"
+        assert value % 9 == number
+    gallery.update("0.jpg", label="new")
+    before = gallery.at(gallery.generation() - 1)
+    assert before.get("0.jpg").label == ""

@@ -92,3 +92,22 @@ def test_copies_of_one_image_are_no_pair(gallery, new_image):
 def test_there_are_no_pairs_where_no_label_is_shared(gallery, new_image):
     gallery.add([new_image(1, label="a"), new_image(2, label="b"), new_image(3)])
     assert [len(side) for side in gallery.version.labeled_pairs(10, seed=0)] == [0, 0]
+
+
+@pytest.fixture
+def crowded(galleries, new_image):
+    """Two hundred images, all of label a but the last ten, of which each has a label of its own."""
+    gallery = galleries.create("crowded", index_factory="Flat")
+    gallery.add([new_image(seed, label="a" if seed < 190 else f"label {seed}") for seed in range(200)])
+    return gallery
+
+
+@pytest.mark.parametrize("selection", [Selection(), Selection(frozenset(["a", "label 195", "label 199"]))])
+def test_a_label_is_found_however_far_behind_it_is(crowded, new_image, selection):
+    query = new_image(3).features.embedding
+    ranked = crowded.version.search(query[None], 200, selection)[0]
+    best = {match.image.label: match for match in reversed(ranked)}
+    expected = sorted(best.values(), key=lambda match: -match.score)
+    assert crowded.version.best_of_labels(query, 11, selection) == expected
+    crowded.update("199.jpg", label="a")
+    assert len(crowded.version.best_of_labels(query, 11)) == 10

@@ -26,7 +26,7 @@ from whymatch.v1 import gallery_service_pb2 as whymatch_dot_v1_dot_gallery__serv
 from whymatch.v1 import shapes_pb2 as whymatch_dot_v1_dot_shapes__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n whymatch/v1/search_service.proto\x12\x0bwhymatch.v1\x1a!whymatch/v1/gallery_service.proto\x1a\x18whymatch/v1/shapes.proto\"\x94\x03\n\rSearchRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12)\n\x05image\x18\x02 \x01(\x0b\x32\x18.whymatch.v1.ImageSourceH\x00\x12+\n\tembedding\x18\x03 \x01(\x0b\x32\x16.whymatch.v1.EmbeddingH\x00\x12\x12\n\x05limit\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x0e\n\x06labels\x18\x05 \x03(\t\x12\x11\n\twith_maps\x18\x06 \x01(\x08\x12-\n\x08overlays\x18\x07 \x01(\x0b\x32\x1b.whymatch.v1.OverlayOptions\x12$\n\x07regions\x18\x08 \x03(\x0b\x32\x13.whymatch.v1.Region\x12\x16\n\x0e\x62\x65st_per_label\x18\t \x01(\x08\x12\x16\n\tbox_share\x18\n \x01(\x01H\x02\x88\x01\x01\x12\x16\n\x0e\x65xclude_itself\x18\x0b \x01(\x08\x12&\n\x08\x65xamples\x18\x12 \x03(\x0b\x32\x14.whymatch.v1.ExampleB\x07\n\x05queryB\x08\n\x06_limitB\x0c\n\n_box_share\"\xc2\x01\n\x07\x45xample\x12)\n\x05image\x18\x01 \x01(\x0b\x32\x18.whymatch.v1.ImageSourceH\x00\x12+\n\tembedding\x18\x02 \x01(\x0b\x32\x16.whymatch.v1.EmbeddingH\x00\x12$\n\x07regions\x18\x03 \x03(\x0b\x32\x13.whymatch.v1.Region\x12\x13\n\x06weight\x18\x04 \x01(\x02H\x01\x88\x01\x01\x12\x0e\n\x06unlike\x18\x05 \x01(\x08\x42\t\n\x07\x65xampleB\t\n\x07_weight\"*\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\r\n\x05model\x18\x02 \x01(\t\"\x9f\x01\n\x0eSearchResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12#\n\x07matches\x18\x02 \x03(\x0b\x32\x12.whymatch.v1.Match\x12,\n\x0b\x63olor_scale\x18\x03 \x01(\x0b\x32\x17.whymatch.v1.ColorScale\x12+\n\nprovenance\x18\x0f \x01(\x0b\x32\x17.whymatch.v1.Provenance\"\xee\x01\n\x05Match\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.whymatch.v1.Image\x12\r\n\x05score\x18\x02 \x01(\x02\x12-\n\tquery_map\x18\x03 \x01(\x0b\x32\x1a.whymatch.v1.SimilarityMap\x12-\n\tmatch_map\x18\x04 \x01(\x0b\x32\x1a.whymatch.v1.SimilarityMap\x12\x13\n\x0bimage_score\x18\x05 \x01(\x02\x12\x0e\n\x06shares\x18\x06 \x03(\x02\x12\x30\n\x0c\x65xample_maps\x18\x07 \x03(\x0b\x32\x1a.whymatch.v1.SimilarityMap\"\x94\x03\n\rRerankRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\'\n\x05query\x18\x02 \x01(\x0b\x32\x18.whymatch.v1.ImageSource\x12*\n\rquery_regions\x18\x03 \x03(\x0b\x32\x13.whymatch.v1.Region\x12*\n\rmatch_regions\x18\x04 \x03(\x0b\x32\x13.whymatch.v1.Region\x12\x12\n\ncandidates\x18\x05 \x03(\t\x12\x1c\n\x0f\x63\x61ndidate_limit\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\x05limit\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12\x0e\n\x06labels\x18\x08 \x03(\t\x12\x11\n\twith_maps\x18\t \x01(\x08\x12-\n\x08overlays\x18\n \x01(\x0b\x32\x1b.whymatch.v1.OverlayOptions\x12\x16\n\tbox_share\x18\x0b \x01(\x01H\x02\x88\x01\x01\x12\x16\n\x0e\x65xclude_itself\x18\x0c \x01(\x08\x42\x12\n\x10_candidate_limitB\x08\n\x06_limitB\x0c\n\n_box_share\"\x9f\x01\n\x0eRerankResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12#\n\x07matches\x18\x02 \x03(\x0b\x32\x12.whymatch.v1.Match\x12,\n\x0b\x63olor_scale\x18\x03 \x01(\x0b\x32\x17.whymatch.v1.ColorScale\x12+\n\nprovenance\x18\x0f \x01(\x0b\x32\x17.whymatch.v1.Provenance2\x95\x01\n\rSearchService\x12\x41\n\x06Search\x12\x1a.whymatch.v1.SearchRequest\x1a\x1b.whymatch.v1.SearchResponse\x12\x41\n\x06Rerank\x12\x1a.whymatch.v1.RerankRequest\x1a\x1b.whymatch.v1.RerankResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n whymatch/v1/search_service.proto\x12\x0bwhymatch.v1\x1a!whymatch/v1/gallery_service.proto\x1a\x18whymatch/v1/shapes.proto\"\xe2\x03\n\rSearchRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12)\n\x05image\x18\x02 \x01(\x0b\x32\x18.whymatch.v1.ImageSourceH\x00\x12+\n\tembedding\x18\x03 \x01(\x0b\x32\x16.whymatch.v1.EmbeddingH\x00\x12\x12\n\x05limit\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x0e\n\x06labels\x18\x05 \x03(\t\x12\x11\n\twith_maps\x18\x06 \x01(\x08\x12-\n\x08overlays\x18\x07 \x01(\x0b\x32\x1b.whymatch.v1.OverlayOptions\x12$\n\x07regions\x18\x08 \x03(\x0b\x32\x13.whymatch.v1.Region\x12\x16\n\x0e\x62\x65st_per_label\x18\t \x01(\x08\x12\x16\n\tbox_share\x18\n \x01(\x01H\x02\x88\x01\x01\x12\x16\n\x0e\x65xclude_itself\x18\x0b \x01(\x08\x12&\n\x08\x65xamples\x18\x12 \x03(\x0b\x32\x14.whymatch.v1.Example\x12\x16\n\tdiversity\x18\x13 \x01(\x02H\x03\x88\x01\x01\x12\x17\n\nfold_above\x18\x14 \x01(\x02H\x04\x88\x01\x01\x42\x07\n\x05queryB\x08\n\x06_limitB\x0c\n\n_box_shareB\x0c\n\n_diversityB\r\n\x0b_fold_above\"\xc2\x01\n\x07\x45xample\x12)\n\x05image\x18\x01 \x01(\x0b\x32\x18.whymatch.v1.ImageSourceH\x00\x12+\n\tembedding\x18\x02 \x01(\x0b\x32\x16.whymatch.v1.EmbeddingH\x00\x12$\n\x07regions\x18\x03 \x03(\x0b\x32\x13.whymatch.v1.Region\x12\x13\n\x06weight\x18\x04 \x01(\x02H\x01\x88\x01\x01\x12\x0e\n\x06unlike\x18\x05 \x01(\x08\x42\t\n\x07\x65xampleB\t\n\x07_weight\"*\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\r\n\x05model\x18\x02 \x01(\t\"\x9f\x01\n\x0eSearchResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12#\n\x07matches\x18\x02 \x03(\x0b\x32\x12.whymatch.v1.Match\x12,\n\x0b\x63olor_scale\x18\x03 \x01(\x0b\x32\x17.whymatch.v1.ColorScale\x12+\n\nprovenance\x18\x0f \x01(\x0b\x32\x17.whymatch.v1.Provenance\"\x92\x02\n\x05Match\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.whymatch.v1.Image\x12\r\n\x05score\x18\x02 \x01(\x02\x12-\n\tquery_map\x18\x03 \x01(\x0b\x32\x1a.whymatch.v1.SimilarityMap\x12-\n\tmatch_map\x18\x04 \x01(\x0b\x32\x1a.whymatch.v1.SimilarityMap\x12\x13\n\x0bimage_score\x18\x05 \x01(\x02\x12\x0e\n\x06shares\x18\x06 \x03(\x02\x12\x30\n\x0c\x65xample_maps\x18\x07 \x03(\x0b\x32\x1a.whymatch.v1.SimilarityMap\x12\"\n\x06\x66olded\x18\x08 \x03(\x0b\x32\x12.whymatch.v1.Match\"\x94\x03\n\rRerankRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\'\n\x05query\x18\x02 \x01(\x0b\x32\x18.whymatch.v1.ImageSource\x12*\n\rquery_regions\x18\x03 \x03(\x0b\x32\x13.whymatch.v1.Region\x12*\n\rmatch_regions\x18\x04 \x03(\x0b\x32\x13.whymatch.v1.Region\x12\x12\n\ncandidates\x18\x05 \x03(\t\x12\x1c\n\x0f\x63\x61ndidate_limit\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\x05limit\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12\x0e\n\x06labels\x18\x08 \x03(\t\x12\x11\n\twith_maps\x18\t \x01(\x08\x12-\n\x08overlays\x18\n \x01(\x0b\x32\x1b.whymatch.v1.OverlayOptions\x12\x16\n\tbox_share\x18\x0b \x01(\x01H\x02\x88\x01\x01\x12\x16\n\x0e\x65xclude_itself\x18\x0c \x01(\x08\x42\x12\n\x10_candidate_limitB\x08\n\x06_limitB\x0c\n\n_box_share\"\x9f\x01\n\x0eRerankResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12#\n\x07matches\x18\x02 \x03(\x0b\x32\x12.whymatch.v1.Match\x12,\n\x0b\x63olor_scale\x18\x03 \x01(\x0b\x32\x17.whymatch.v1.ColorScale\x12+\n\nprovenance\x18\x0f \x01(\x0b\x32\x17.whymatch.v1.Provenance\"U\n\x15\x46indDuplicatesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x12\n\x05\x61\x62ove\x18\x02 \x01(\x02H\x00\x88\x01\x01\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\tB\x08\n\x06_above\"\xa8\x01\n\x16\x46indDuplicatesResponse\x12)\n\x08progress\x18\x01 \x01(\x0b\x32\x15.whymatch.v1.ProgressH\x00\x12,\n\x05group\x18\x02 \x01(\x0b\x32\x1b.whymatch.v1.DuplicateGroupH\x00\x12+\n\nprovenance\x18\x0f \x01(\x0b\x32\x17.whymatch.v1.ProvenanceB\x08\n\x06\x61nswer\"L\n\x0e\x44uplicateGroup\x12\x0e\n\x06images\x18\x01 \x03(\t\x12\x13\n\x0bleast_score\x18\x02 \x01(\x02\x12\x15\n\rlargest_score\x18\x03 \x01(\x02\x32\xf2\x01\n\rSearchService\x12\x41\n\x06Search\x12\x1a.whymatch.v1.SearchRequest\x1a\x1b.whymatch.v1.SearchResponse\x12\x41\n\x06Rerank\x12\x1a.whymatch.v1.RerankRequest\x1a\x1b.whymatch.v1.RerankResponse\x12[\n\x0e\x46indDuplicates\x12\".whymatch.v1.FindDuplicatesRequest\x1a#.whymatch.v1.FindDuplicatesResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,19 +34,25 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'whymatch.v1.search_service_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SEARCHREQUEST']._serialized_start=111
-  _globals['_SEARCHREQUEST']._serialized_end=515
-  _globals['_EXAMPLE']._serialized_start=518
-  _globals['_EXAMPLE']._serialized_end=712
-  _globals['_EMBEDDING']._serialized_start=714
-  _globals['_EMBEDDING']._serialized_end=756
-  _globals['_SEARCHRESPONSE']._serialized_start=759
-  _globals['_SEARCHRESPONSE']._serialized_end=918
-  _globals['_MATCH']._serialized_start=921
-  _globals['_MATCH']._serialized_end=1159
-  _globals['_RERANKREQUEST']._serialized_start=1162
-  _globals['_RERANKREQUEST']._serialized_end=1566
-  _globals['_RERANKRESPONSE']._serialized_start=1569
-  _globals['_RERANKRESPONSE']._serialized_end=1728
-  _globals['_SEARCHSERVICE']._serialized_start=1731
-  _globals['_SEARCHSERVICE']._serialized_end=1880
+  _globals['_SEARCHREQUEST']._serialized_end=593
+  _globals['_EXAMPLE']._serialized_start=596
+  _globals['_EXAMPLE']._serialized_end=790
+  _globals['_EMBEDDING']._serialized_start=792
+  _globals['_EMBEDDING']._serialized_end=834
+  _globals['_SEARCHRESPONSE']._serialized_start=837
+  _globals['_SEARCHRESPONSE']._serialized_end=996
+  _globals['_MATCH']._serialized_start=999
+  _globals['_MATCH']._serialized_end=1273
+  _globals['_RERANKREQUEST']._serialized_start=1276
+  _globals['_RERANKREQUEST']._serialized_end=1680
+  _globals['_RERANKRESPONSE']._serialized_start=1683
+  _globals['_RERANKRESPONSE']._serialized_end=1842
+  _globals['_FINDDUPLICATESREQUEST']._serialized_start=1844
+  _globals['_FINDDUPLICATESREQUEST']._serialized_end=1929
+  _globals['_FINDDUPLICATESRESPONSE']._serialized_start=1932
+  _globals['_FINDDUPLICATESRESPONSE']._serialized_end=2100
+  _globals['_DUPLICATEGROUP']._serialized_start=2102
+  _globals['_DUPLICATEGROUP']._serialized_end=2178
+  _globals['_SEARCHSERVICE']._serialized_start=2181
+  _globals['_SEARCHSERVICE']._serialized_end=2423
 # @@protoc_insertion_point(module_scope)

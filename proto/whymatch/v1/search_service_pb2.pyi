@@ -38,6 +38,8 @@ class SearchRequest(_message.Message):
     BOX_SHARE_FIELD_NUMBER: _builtins.int
     EXCLUDE_ITSELF_FIELD_NUMBER: _builtins.int
     EXAMPLES_FIELD_NUMBER: _builtins.int
+    DIVERSITY_FIELD_NUMBER: _builtins.int
+    FOLD_ABOVE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`galleries/{gallery}`"""
     limit: _builtins.int
@@ -53,6 +55,15 @@ class SearchRequest(_message.Message):
     exclude_itself: _builtins.bool
     """True to leave out the query itself: every stored image with the same bytes. As many others match as without it.
     Not with an embedding. Of examples, the copies of all that are images are left out.
+    """
+    diversity: _builtins.float
+    """From 0, a plain search, to 1: how much the matches shall differ from each other. With lambda = 1 - diversity, each
+    next one has the largest lambda * score - (1 - lambda) * similarity to the nearest match before it (maximal
+    marginal relevance), of the best 10 x `limit` matches. The first is the best. 0 if it is not set.
+    """
+    fold_above: _builtins.float
+    """From -1 to 1: a match that is at least so similar to a better one is folded into that. The best 10 x `limit`
+    matches are folded; if fewer than `limit` are left, the answer has fewer. Not set, nothing is folded.
     """
     @_builtins.property
     def image(self) -> _shapes_pb2.ImageSource:
@@ -102,19 +113,29 @@ class SearchRequest(_message.Message):
         box_share: _builtins.float | None = ...,
         exclude_itself: _builtins.bool = ...,
         examples: _abc.Iterable[Global___Example] | None = ...,
+        diversity: _builtins.float | None = ...,
+        fold_above: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_limit", b"_limit", "box_share", b"box_share", "embedding", b"embedding", "image", b"image", "limit", b"limit", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_diversity", b"_diversity", "_fold_above", b"_fold_above", "_limit", b"_limit", "box_share", b"box_share", "diversity", b"diversity", "embedding", b"embedding", "fold_above", b"fold_above", "image", b"image", "limit", b"limit", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_limit", b"_limit", "best_per_label", b"best_per_label", "box_share", b"box_share", "embedding", b"embedding", "examples", b"examples", "exclude_itself", b"exclude_itself", "image", b"image", "labels", b"labels", "limit", b"limit", "overlays", b"overlays", "parent", b"parent", "query", b"query", "regions", b"regions", "with_maps", b"with_maps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_diversity", b"_diversity", "_fold_above", b"_fold_above", "_limit", b"_limit", "best_per_label", b"best_per_label", "box_share", b"box_share", "diversity", b"diversity", "embedding", b"embedding", "examples", b"examples", "exclude_itself", b"exclude_itself", "fold_above", b"fold_above", "image", b"image", "labels", b"labels", "limit", b"limit", "overlays", b"overlays", "parent", b"parent", "query", b"query", "regions", b"regions", "with_maps", b"with_maps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__box_share: _TypeAlias = _typing.Literal["box_share"]  # noqa: Y015
     _WhichOneofArgType__box_share: _TypeAlias = _typing.Literal["_box_share", b"_box_share"]  # noqa: Y015
+    _WhichOneofReturnType__diversity: _TypeAlias = _typing.Literal["diversity"]  # noqa: Y015
+    _WhichOneofArgType__diversity: _TypeAlias = _typing.Literal["_diversity", b"_diversity"]  # noqa: Y015
+    _WhichOneofReturnType__fold_above: _TypeAlias = _typing.Literal["fold_above"]  # noqa: Y015
+    _WhichOneofArgType__fold_above: _TypeAlias = _typing.Literal["_fold_above", b"_fold_above"]  # noqa: Y015
     _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
     _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
     _WhichOneofReturnType_query: _TypeAlias = _typing.Literal["image", "embedding"]  # noqa: Y015
     _WhichOneofArgType_query: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__box_share) -> _WhichOneofReturnType__box_share | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__diversity) -> _WhichOneofReturnType__diversity | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fold_above) -> _WhichOneofReturnType__fold_above | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
     @_typing.overload
@@ -260,6 +281,7 @@ class Match(_message.Message):
     IMAGE_SCORE_FIELD_NUMBER: _builtins.int
     SHARES_FIELD_NUMBER: _builtins.int
     EXAMPLE_MAPS_FIELD_NUMBER: _builtins.int
+    FOLDED_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """What the matches are ordered by: the cosine similarity of the two embeddings, -1 to 1, or, if regions were given,
     the part of it that lies in them.
@@ -294,6 +316,10 @@ class Match(_message.Message):
         search by examples that asks for maps.
         """
 
+    @_builtins.property
+    def folded(self) -> _containers.RepeatedCompositeFieldContainer[Global___Match]:
+        """The matches that `fold_above` folded into this one, best first, without maps."""
+
     def __init__(
         self,
         *,
@@ -304,10 +330,11 @@ class Match(_message.Message):
         image_score: _builtins.float = ...,
         shares: _abc.Iterable[_builtins.float] | None = ...,
         example_maps: _abc.Iterable[_shapes_pb2.SimilarityMap] | None = ...,
+        folded: _abc.Iterable[Global___Match] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "match_map", b"match_map", "query_map", b"query_map"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["example_maps", b"example_maps", "image", b"image", "image_score", b"image_score", "match_map", b"match_map", "query_map", b"query_map", "score", b"score", "shares", b"shares"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["example_maps", b"example_maps", "folded", b"folded", "image", b"image", "image_score", b"image_score", "match_map", b"match_map", "query_map", b"query_map", "score", b"score", "shares", b"shares"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -443,3 +470,107 @@ class RerankResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RerankResponse: _TypeAlias = RerankResponse  # noqa: Y015
+
+@_typing.final
+class FindDuplicatesRequest(_message.Message):
+    """Asks for near duplicates."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    ABOVE_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`galleries/{gallery}`"""
+    above: _builtins.float
+    """Two images are near duplicates if the cosine similarity of their embeddings is at least this, -1 to 1. It must be
+    set; 1 finds copies.
+    """
+    filter: _builtins.str
+    """Only images that it holds for, as in ListImagesRequest; empty for all images."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        above: _builtins.float | None = ...,
+        filter: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_above", b"_above", "above", b"above"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_above", b"_above", "above", b"above", "filter", b"filter", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__above: _TypeAlias = _typing.Literal["above"]  # noqa: Y015
+    _WhichOneofArgType__above: _TypeAlias = _typing.Literal["_above", b"_above"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__above) -> _WhichOneofReturnType__above | None: ...
+
+Global___FindDuplicatesRequest: _TypeAlias = FindDuplicatesRequest  # noqa: Y015
+
+@_typing.final
+class FindDuplicatesResponse(_message.Message):
+    """How far the search for near duplicates is, or a group of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def progress(self) -> _shapes_pb2.Progress:
+        """How many `images` have been compared with all others."""
+
+    @_builtins.property
+    def group(self) -> Global___DuplicateGroup:
+        """One of the groups."""
+
+    @_builtins.property
+    def provenance(self) -> _shapes_pb2.Provenance:
+        """Where the answer comes from; set in the first response."""
+
+    def __init__(
+        self,
+        *,
+        progress: _shapes_pb2.Progress | None = ...,
+        group: Global___DuplicateGroup | None = ...,
+        provenance: _shapes_pb2.Provenance | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "group", b"group", "progress", b"progress", "provenance", b"provenance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "group", b"group", "progress", b"progress", "provenance", b"provenance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["progress", "group"]  # noqa: Y015
+    _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
+
+Global___FindDuplicatesResponse: _TypeAlias = FindDuplicatesResponse  # noqa: Y015
+
+@_typing.final
+class DuplicateGroup(_message.Message):
+    """Images that are near duplicates."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGES_FIELD_NUMBER: _builtins.int
+    LEAST_SCORE_FIELD_NUMBER: _builtins.int
+    LARGEST_SCORE_FIELD_NUMBER: _builtins.int
+    least_score: _builtins.float
+    """The lowest similarity of two of them. It may be below what was asked for, as a group can be a chain."""
+    largest_score: _builtins.float
+    """The highest similarity of two of them."""
+    @_builtins.property
+    def images(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Two images or more, `galleries/{gallery}/images/{image}`, in the order of adding."""
+
+    def __init__(
+        self,
+        *,
+        images: _abc.Iterable[_builtins.str] | None = ...,
+        least_score: _builtins.float = ...,
+        largest_score: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "largest_score", b"largest_score", "least_score", b"least_score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DuplicateGroup: _TypeAlias = DuplicateGroup  # noqa: Y015

@@ -45,6 +45,11 @@ class SearchServiceStub:
                 request_serializer=whymatch_dot_v1_dot_search__service__pb2.RerankRequest.SerializeToString,
                 response_deserializer=whymatch_dot_v1_dot_search__service__pb2.RerankResponse.FromString,
                 _registered_method=True)
+        self.FindDuplicates = channel.unary_stream(
+                '/whymatch.v1.SearchService/FindDuplicates',
+                request_serializer=whymatch_dot_v1_dot_search__service__pb2.FindDuplicatesRequest.SerializeToString,
+                response_deserializer=whymatch_dot_v1_dot_search__service__pb2.FindDuplicatesResponse.FromString,
+                _registered_method=True)
 
 
 class SearchServiceServicer:
@@ -65,6 +70,15 @@ class SearchServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindDuplicates(self, request, context):
+        """Finds groups of near duplicates: images that are similar to each other, directly or by way of others of the group.
+        All pairs are compared, exactly, so that the work grows with the square of the number of images. The server says
+        how far it is, every second at least, and last sends the groups, the largest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SearchServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +91,11 @@ def add_SearchServiceServicer_to_server(servicer, server):
                     servicer.Rerank,
                     request_deserializer=whymatch_dot_v1_dot_search__service__pb2.RerankRequest.FromString,
                     response_serializer=whymatch_dot_v1_dot_search__service__pb2.RerankResponse.SerializeToString,
+            ),
+            'FindDuplicates': grpc.unary_stream_rpc_method_handler(
+                    servicer.FindDuplicates,
+                    request_deserializer=whymatch_dot_v1_dot_search__service__pb2.FindDuplicatesRequest.FromString,
+                    response_serializer=whymatch_dot_v1_dot_search__service__pb2.FindDuplicatesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +153,33 @@ class SearchService:
             '/whymatch.v1.SearchService/Rerank',
             whymatch_dot_v1_dot_search__service__pb2.RerankRequest.SerializeToString,
             whymatch_dot_v1_dot_search__service__pb2.RerankResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindDuplicates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/whymatch.v1.SearchService/FindDuplicates',
+            whymatch_dot_v1_dot_search__service__pb2.FindDuplicatesRequest.SerializeToString,
+            whymatch_dot_v1_dot_search__service__pb2.FindDuplicatesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,11 @@ class SearchServiceStub:
     """Returns the most similar images, best first, and on request where each similarity lies."""
     Rerank: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.RerankRequest, _search_service_pb2.RerankResponse]
     """Orders candidates by how much of their similarity lies in parts of the query, in parts of the match, or in both."""
+    FindDuplicates: _grpc.UnaryStreamMultiCallable[_search_service_pb2.FindDuplicatesRequest, _search_service_pb2.FindDuplicatesResponse]
+    """Finds groups of near duplicates: images that are similar to each other, directly or by way of others of the group.
+    All pairs are compared, exactly, so that the work grows with the square of the number of images. The server says
+    how far it is, every second at least, and last sends the groups, the largest first.
+    """
 
 @_typing.type_check_only
 class SearchServiceAsyncStub(SearchServiceStub):
@@ -47,6 +52,11 @@ class SearchServiceAsyncStub(SearchServiceStub):
     """Returns the most similar images, best first, and on request where each similarity lies."""
     Rerank: _aio.UnaryUnaryMultiCallable[_search_service_pb2.RerankRequest, _search_service_pb2.RerankResponse]  # type: ignore[assignment]
     """Orders candidates by how much of their similarity lies in parts of the query, in parts of the match, or in both."""
+    FindDuplicates: _aio.UnaryStreamMultiCallable[_search_service_pb2.FindDuplicatesRequest, _search_service_pb2.FindDuplicatesResponse]  # type: ignore[assignment]
+    """Finds groups of near duplicates: images that are similar to each other, directly or by way of others of the group.
+    All pairs are compared, exactly, so that the work grows with the square of the number of images. The server says
+    how far it is, every second at least, and last sends the groups, the largest first.
+    """
 
 class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
     """Finds the images of a gallery that are most similar to a query."""
@@ -66,5 +76,16 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_search_service_pb2.RerankResponse, _abc.Awaitable[_search_service_pb2.RerankResponse]]:
         """Orders candidates by how much of their similarity lies in parts of the query, in parts of the match, or in both."""
+
+    @_abc_1.abstractmethod
+    def FindDuplicates(
+        self,
+        request: _search_service_pb2.FindDuplicatesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_search_service_pb2.FindDuplicatesResponse], _abc.AsyncIterator[_search_service_pb2.FindDuplicatesResponse]]:
+        """Finds groups of near duplicates: images that are similar to each other, directly or by way of others of the group.
+        All pairs are compared, exactly, so that the work grows with the square of the number of images. The server says
+        how far it is, every second at least, and last sends the groups, the largest first.
+        """
 
 def add_SearchServiceServicer_to_server(servicer: SearchServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
