@@ -26,7 +26,7 @@ from whymatch.v1 import gallery_service_pb2 as whymatch_dot_v1_dot_gallery__serv
 from whymatch.v1 import shapes_pb2 as whymatch_dot_v1_dot_shapes__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n whymatch/v1/search_service.proto\x12\x0bwhymatch.v1\x1a!whymatch/v1/gallery_service.proto\x1a\x18whymatch/v1/shapes.proto\"\xec\x02\n\rSearchRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12)\n\x05image\x18\x02 \x01(\x0b\x32\x18.whymatch.v1.ImageSourceH\x00\x12+\n\tembedding\x18\x03 \x01(\x0b\x32\x16.whymatch.v1.EmbeddingH\x00\x12\x12\n\x05limit\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x0e\n\x06labels\x18\x05 \x03(\t\x12\x11\n\twith_maps\x18\x06 \x01(\x08\x12-\n\x08overlays\x18\x07 \x01(\x0b\x32\x1b.whymatch.v1.OverlayOptions\x12$\n\x07regions\x18\x08 \x03(\x0b\x32\x13.whymatch.v1.Region\x12\x16\n\x0e\x62\x65st_per_label\x18\t \x01(\x08\x12\x16\n\tbox_share\x18\n \x01(\x01H\x02\x88\x01\x01\x12\x16\n\x0e\x65xclude_itself\x18\x0b \x01(\x08\x42\x07\n\x05queryB\x08\n\x06_limitB\x0c\n\n_box_share\"*\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\r\n\x05model\x18\x02 \x01(\t\"\x9f\x01\n\x0eSearchResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12#\n\x07matches\x18\x02 \x03(\x0b\x32\x12.whymatch.v1.Match\x12,\n\x0b\x63olor_scale\x18\x03 \x01(\x0b\x32\x17.whymatch.v1.ColorScale\x12+\n\nprovenance\x18\x0f \x01(\x0b\x32\x17.whymatch.v1.Provenance\"\xac\x01\n\x05Match\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.whymatch.v1.Image\x12\r\n\x05score\x18\x02 \x01(\x02\x12-\n\tquery_map\x18\x03 \x01(\x0b\x32\x1a.whymatch.v1.SimilarityMap\x12-\n\tmatch_map\x18\x04 \x01(\x0b\x32\x1a.whymatch.v1.SimilarityMap\x12\x13\n\x0bimage_score\x18\x05 \x01(\x02\"\x94\x03\n\rRerankRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\'\n\x05query\x18\x02 \x01(\x0b\x32\x18.whymatch.v1.ImageSource\x12*\n\rquery_regions\x18\x03 \x03(\x0b\x32\x13.whymatch.v1.Region\x12*\n\rmatch_regions\x18\x04 \x03(\x0b\x32\x13.whymatch.v1.Region\x12\x12\n\ncandidates\x18\x05 \x03(\t\x12\x1c\n\x0f\x63\x61ndidate_limit\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\x05limit\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12\x0e\n\x06labels\x18\x08 \x03(\t\x12\x11\n\twith_maps\x18\t \x01(\x08\x12-\n\x08overlays\x18\n \x01(\x0b\x32\x1b.whymatch.v1.OverlayOptions\x12\x16\n\tbox_share\x18\x0b \x01(\x01H\x02\x88\x01\x01\x12\x16\n\x0e\x65xclude_itself\x18\x0c \x01(\x08\x42\x12\n\x10_candidate_limitB\x08\n\x06_limitB\x0c\n\n_box_share\"\x9f\x01\n\x0eRerankResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12#\n\x07matches\x18\x02 \x03(\x0b\x32\x12.whymatch.v1.Match\x12,\n\x0b\x63olor_scale\x18\x03 \x01(\x0b\x32\x17.whymatch.v1.ColorScale\x12+\n\nprovenance\x18\x0f \x01(\x0b\x32\x17.whymatch.v1.Provenance2\x95\x01\n\rSearchService\x12\x41\n\x06Search\x12\x1a.whymatch.v1.SearchRequest\x1a\x1b.whymatch.v1.SearchResponse\x12\x41\n\x06Rerank\x12\x1a.whymatch.v1.RerankRequest\x1a\x1b.whymatch.v1.RerankResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n whymatch/v1/search_service.proto\x12\x0bwhymatch.v1\x1a!whymatch/v1/gallery_service.proto\x1a\x18whymatch/v1/shapes.proto\"\xf5\x03\n\rSearchRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12)\n\x05image\x18\x02 \x01(\x0b\x32\x18.whymatch.v1.ImageSourceH\x00\x12+\n\tembedding\x18\x03 \x01(\x0b\x32\x16.whymatch.v1.EmbeddingH\x00\x12\x12\n\x05limit\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x0e\n\x06labels\x18\x05 \x03(\t\x12\x11\n\twith_maps\x18\x06 \x01(\x08\x12-\n\x08overlays\x18\x07 \x01(\x0b\x32\x1b.whymatch.v1.OverlayOptions\x12$\n\x07regions\x18\x08 \x03(\x0b\x32\x13.whymatch.v1.Region\x12\x16\n\x0e\x62\x65st_per_label\x18\t \x01(\x08\x12\x16\n\tbox_share\x18\n \x01(\x01H\x02\x88\x01\x01\x12\x16\n\x0e\x65xclude_itself\x18\x0b \x01(\x08\x12\x0e\n\x06\x66ilter\x18\x0c \x01(\t\x12\x16\n\tmin_score\x18\r \x01(\x02H\x03\x88\x01\x01\x12\x0f\n\x07\x65xclude\x18\x0e \x03(\t\x12\x1a\n\rat_generation\x18\x10 \x01(\x03H\x04\x88\x01\x01\x12\x12\n\npage_token\x18\x11 \x01(\tB\x07\n\x05queryB\x08\n\x06_limitB\x0c\n\n_box_shareB\x0c\n\n_min_scoreB\x10\n\x0e_at_generation\"*\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\r\n\x05model\x18\x02 \x01(\t\"\xb8\x01\n\x0eSearchResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12#\n\x07matches\x18\x02 \x03(\x0b\x32\x12.whymatch.v1.Match\x12,\n\x0b\x63olor_scale\x18\x03 \x01(\x0b\x32\x17.whymatch.v1.ColorScale\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\x12+\n\nprovenance\x18\x0f \x01(\x0b\x32\x17.whymatch.v1.Provenance\"B\n\x12\x42\x61tchSearchRequest\x12,\n\x08requests\x18\x01 \x03(\x0b\x32\x1a.whymatch.v1.SearchRequest\"E\n\x13\x42\x61tchSearchResponse\x12.\n\tresponses\x18\x01 \x03(\x0b\x32\x1b.whymatch.v1.SearchResponse\"\xac\x01\n\x05Match\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.whymatch.v1.Image\x12\r\n\x05score\x18\x02 \x01(\x02\x12-\n\tquery_map\x18\x03 \x01(\x0b\x32\x1a.whymatch.v1.SimilarityMap\x12-\n\tmatch_map\x18\x04 \x01(\x0b\x32\x1a.whymatch.v1.SimilarityMap\x12\x13\n\x0bimage_score\x18\x05 \x01(\x02\"\x89\x04\n\rRerankRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\'\n\x05query\x18\x02 \x01(\x0b\x32\x18.whymatch.v1.ImageSource\x12*\n\rquery_regions\x18\x03 \x03(\x0b\x32\x13.whymatch.v1.Region\x12*\n\rmatch_regions\x18\x04 \x03(\x0b\x32\x13.whymatch.v1.Region\x12\x12\n\ncandidates\x18\x05 \x03(\t\x12\x1c\n\x0f\x63\x61ndidate_limit\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\x05limit\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12\x0e\n\x06labels\x18\x08 \x03(\t\x12\x11\n\twith_maps\x18\t \x01(\x08\x12-\n\x08overlays\x18\n \x01(\x0b\x32\x1b.whymatch.v1.OverlayOptions\x12\x16\n\tbox_share\x18\x0b \x01(\x01H\x02\x88\x01\x01\x12\x16\n\x0e\x65xclude_itself\x18\x0c \x01(\x08\x12\x0e\n\x06\x66ilter\x18\x10 \x01(\t\x12\x16\n\tmin_score\x18\x11 \x01(\x02H\x03\x88\x01\x01\x12\x0f\n\x07\x65xclude\x18\x12 \x03(\t\x12\x1a\n\rat_generation\x18\x13 \x01(\x03H\x04\x88\x01\x01\x42\x12\n\x10_candidate_limitB\x08\n\x06_limitB\x0c\n\n_box_shareB\x0c\n\n_min_scoreB\x10\n\x0e_at_generation\"\x9f\x01\n\x0eRerankResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12#\n\x07matches\x18\x02 \x03(\x0b\x32\x12.whymatch.v1.Match\x12,\n\x0b\x63olor_scale\x18\x03 \x01(\x0b\x32\x17.whymatch.v1.ColorScale\x12+\n\nprovenance\x18\x0f \x01(\x0b\x32\x17.whymatch.v1.Provenance2\xe7\x01\n\rSearchService\x12\x41\n\x06Search\x12\x1a.whymatch.v1.SearchRequest\x1a\x1b.whymatch.v1.SearchResponse\x12\x41\n\x06Rerank\x12\x1a.whymatch.v1.RerankRequest\x1a\x1b.whymatch.v1.RerankResponse\x12P\n\x0b\x42\x61tchSearch\x12\x1f.whymatch.v1.BatchSearchRequest\x1a .whymatch.v1.BatchSearchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,17 +34,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'whymatch.v1.search_service_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SEARCHREQUEST']._serialized_start=111
-  _globals['_SEARCHREQUEST']._serialized_end=475
-  _globals['_EMBEDDING']._serialized_start=477
-  _globals['_EMBEDDING']._serialized_end=519
-  _globals['_SEARCHRESPONSE']._serialized_start=522
-  _globals['_SEARCHRESPONSE']._serialized_end=681
-  _globals['_MATCH']._serialized_start=684
-  _globals['_MATCH']._serialized_end=856
-  _globals['_RERANKREQUEST']._serialized_start=859
-  _globals['_RERANKREQUEST']._serialized_end=1263
-  _globals['_RERANKRESPONSE']._serialized_start=1266
-  _globals['_RERANKRESPONSE']._serialized_end=1425
-  _globals['_SEARCHSERVICE']._serialized_start=1428
-  _globals['_SEARCHSERVICE']._serialized_end=1577
+  _globals['_SEARCHREQUEST']._serialized_end=612
+  _globals['_EMBEDDING']._serialized_start=614
+  _globals['_EMBEDDING']._serialized_end=656
+  _globals['_SEARCHRESPONSE']._serialized_start=659
+  _globals['_SEARCHRESPONSE']._serialized_end=843
+  _globals['_BATCHSEARCHREQUEST']._serialized_start=845
+  _globals['_BATCHSEARCHREQUEST']._serialized_end=911
+  _globals['_BATCHSEARCHRESPONSE']._serialized_start=913
+  _globals['_BATCHSEARCHRESPONSE']._serialized_end=982
+  _globals['_MATCH']._serialized_start=985
+  _globals['_MATCH']._serialized_end=1157
+  _globals['_RERANKREQUEST']._serialized_start=1160
+  _globals['_RERANKREQUEST']._serialized_end=1681
+  _globals['_RERANKRESPONSE']._serialized_start=1684
+  _globals['_RERANKRESPONSE']._serialized_end=1843
+  _globals['_SEARCHSERVICE']._serialized_start=1846
+  _globals['_SEARCHSERVICE']._serialized_end=2077
 # @@protoc_insertion_point(module_scope)

@@ -37,6 +37,8 @@ class SearchServiceStub:
     """Returns the most similar images, best first, and on request where each similarity lies."""
     Rerank: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.RerankRequest, _search_service_pb2.RerankResponse]
     """Orders candidates by how much of their similarity lies in parts of the query, in parts of the match, or in both."""
+    BatchSearch: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.BatchSearchRequest, _search_service_pb2.BatchSearchResponse]
+    """Answers several searches at once, each as Search would. If some fail, the call fails as the first of them."""
 
 @_typing.type_check_only
 class SearchServiceAsyncStub(SearchServiceStub):
@@ -47,6 +49,8 @@ class SearchServiceAsyncStub(SearchServiceStub):
     """Returns the most similar images, best first, and on request where each similarity lies."""
     Rerank: _aio.UnaryUnaryMultiCallable[_search_service_pb2.RerankRequest, _search_service_pb2.RerankResponse]  # type: ignore[assignment]
     """Orders candidates by how much of their similarity lies in parts of the query, in parts of the match, or in both."""
+    BatchSearch: _aio.UnaryUnaryMultiCallable[_search_service_pb2.BatchSearchRequest, _search_service_pb2.BatchSearchResponse]  # type: ignore[assignment]
+    """Answers several searches at once, each as Search would. If some fail, the call fails as the first of them."""
 
 class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
     """Finds the images of a gallery that are most similar to a query."""
@@ -66,5 +70,13 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_search_service_pb2.RerankResponse, _abc.Awaitable[_search_service_pb2.RerankResponse]]:
         """Orders candidates by how much of their similarity lies in parts of the query, in parts of the match, or in both."""
+
+    @_abc_1.abstractmethod
+    def BatchSearch(
+        self,
+        request: _search_service_pb2.BatchSearchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_search_service_pb2.BatchSearchResponse, _abc.Awaitable[_search_service_pb2.BatchSearchResponse]]:
+        """Answers several searches at once, each as Search would. If some fail, the call fails as the first of them."""
 
 def add_SearchServiceServicer_to_server(servicer: SearchServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
