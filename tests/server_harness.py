@@ -39,7 +39,7 @@ class Api:
         self.channel = channel
         self.galleries = gallery_service_pb2_grpc.GalleryServiceStub(channel)
         search = search_service_pb2_grpc.SearchServiceStub(channel)
-        self.search, self.rerank = search.Search, search.Rerank
+        self.search, self.rerank, self.search_several = search.Search, search.Rerank, search.BatchSearch
         explain = explain_service_pb2_grpc.ExplainServiceStub(channel)
         self.explain, self.explain_label = explain.ExplainMatch, explain.ExplainLabel
         self.explain_components = explain.ExplainComponents
