@@ -20,7 +20,7 @@ from .errors import (
     Unimplemented,
     WhymatchError,
 )
-from .inputs import Mask, NewImage, Point, Polygon, Region, Stored
+from .inputs import Mask, NewImage, Point, Polygon, Region, SearchOptions, Stored
 from .results import (
     Activeness,
     Added,
@@ -152,6 +152,7 @@ __all__ = [
     "Provenance",
     "Region",
     "ResourceExhausted",
+    "SearchOptions",
     "SearchResult",
     "Segmentation",
     "SelectivitySetting",

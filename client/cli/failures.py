@@ -15,6 +15,7 @@ EXIT_CODES = (
 )
 
 OPTIONS = {
+    "at_generation": "--at-generation",
     "authorization: Bearer TOKEN": "--token TOKEN or WHYMATCH_TOKEN",
     "box_share": "--box-share",
     "candidate_limit": "--candidates",
@@ -22,9 +23,12 @@ OPTIONS = {
     "channel_limit": "--channels",
     "correspondence_limit": "--correspondences",
     "descriptor": "--descriptor",
+    "exclude": "--exclude",
+    "filter": "--filter",
     "labels": "--label",
     "limit": "--limit",
     "match_limit": "--limit",
+    "min_score": "--min-score",
     "match_regions": "--match-region",
     "overlays": "--maps",
     "pair_count": "--pairs",

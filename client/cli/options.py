@@ -1,5 +1,6 @@
 """The options that several commands share, and the images that they name."""
 
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,13 @@ def share(value: float | None) -> float | None:
     return value
 
 
+def finite(value: float | None) -> float | None:
+    """Require a finite number; NaN is not even less than another."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value:g}; take a number")
+    return value
+
+
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", callback=hush, help="No progress and no notes on stderr; errors stay.")
 ]
@@ -93,6 +101,31 @@ Labels = Annotated[
 ]
 ExcludeItself = Annotated[
     bool, typer.Option("--exclude-itself", help="Leave out the query's own copies: stored images with the same bytes.")
+]
+Filter = Annotated[
+    str,
+    typer.Option(
+        metavar="EXPR",
+        help="Only images that it holds for, such as 'label = cat AND metadata.year >= 2020'.",
+        show_default=False,
+    ),
+]
+MinScore = Annotated[
+    float | None, typer.Option(callback=finite, metavar="S", help="Leave out matches that score less.")
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        autocompletion=completion.images,
+        help="Leave out this stored image; may be given repeatedly.",
+    ),
+]
+AtGeneration = Annotated[
+    int | None,
+    typer.Option(
+        min=0, callback=whole_number(64), metavar="N", help="Look at the gallery as it was at this generation."
+    ),
 ]
 Limit = Annotated[
     int | None,
@@ -139,6 +172,8 @@ def either_source(text: str) -> "Path | Stored":
     return Path(text)
 
 
-def content_of(client: "Client", source: "Path | Stored") -> bytes:
-    """Return the file of an image."""
-    return source.read_bytes() if isinstance(source, Path) else client.content(source.name)
+def content_of(client: "Client", source: "Path | Stored", at_generation: int | None = None) -> bytes:
+    """Return the file of an image, that of a generation if one is given."""
+    if isinstance(source, Path):
+        return source.read_bytes()
+    return client.content(source.name, at_generation=at_generation)

@@ -10,12 +10,16 @@ from whymatch.client.apps.talk import note
 from whymatch.client.cli import completion, regions
 from whymatch.client.cli.connection import with_client
 from whymatch.client.cli.options import (
+    AtGeneration,
     BoxShare,
+    Exclude,
     ExcludeItself,
+    Filter,
     Json,
     Labels,
     Limit,
     Maps,
+    MinScore,
     QueryFile,
     StoredQuery,
     WithMaps,
@@ -51,7 +55,11 @@ def search(
     ] = None,
     limit: Limit = None,
     label: Labels = None,
+    filter: Filter = "",
+    min_score: MinScore = None,
+    exclude: Exclude = None,
     exclude_itself: ExcludeItself = False,
+    at_generation: AtGeneration = None,
     best_per_label: Annotated[
         bool, typer.Option("--best-per-label", help="Return only the best match of each label.")
     ] = False,
@@ -90,8 +98,12 @@ def search(
         overlays=maps is not None,
         box_share=box_share,
         exclude_itself=exclude_itself,
+        filter=filter,
+        min_score=min_score,
+        exclude=exclude or (),
+        at_generation=at_generation,
     )
-    show(client, query, result, str(given[0]), maps, json, query_regions=parts)
+    show(client, query, result, str(given[0]), maps, json, query_regions=parts, at_generation=at_generation)
 
 
 @with_client
@@ -121,7 +133,11 @@ def rerank(
     ] = None,
     limit: Limit = None,
     label: Labels = None,
+    filter: Filter = "",
+    min_score: MinScore = None,
+    exclude: Exclude = None,
     exclude_itself: ExcludeItself = False,
+    at_generation: AtGeneration = None,
     box_share: BoxShare = None,
     with_maps: WithMaps = False,
     maps: Maps = None,
@@ -132,8 +148,8 @@ def rerank(
         raise typer.BadParameter("give one query: a file or --image NAME")
     if not query_boxes and not match_boxes:
         raise typer.BadParameter("give the regions that count: --query-region X,Y,W,H, --match-region X,Y,W,H or both")
-    if candidate and (label or candidates is not None):
-        raise typer.BadParameter("--candidate names the candidates, which excludes --candidates and --label")
+    if candidate and (label or filter or candidates is not None):
+        raise typer.BadParameter("--candidate names the candidates, which excludes --candidates, --label and --filter")
     require_json_for_maps(with_maps, json)
     query_regions = regions.boxes(query_boxes, "--query-region")
     match_regions = regions.boxes(match_boxes, "--match-region")
@@ -150,9 +166,13 @@ def rerank(
         overlays=maps is not None,
         box_share=box_share,
         exclude_itself=exclude_itself,
+        filter=filter,
+        min_score=min_score,
+        exclude=exclude or (),
+        at_generation=at_generation,
     )
     parts = {"query_regions": query_regions, "match_regions": match_regions}
-    show(client, query, result, str(file or image), maps, json, **parts)
+    show(client, query, result, str(file or image), maps, json, **parts, at_generation=at_generation)
 
 
 def show(
@@ -165,6 +185,7 @@ def show(
     *,
     query_regions: "list[Region]",
     match_regions: "Sequence[Region]" = (),
+    at_generation: int | None = None,
 ) -> None:
     """Write the pictures into `folder`, if given, and print the matches.
 
@@ -187,8 +208,8 @@ def show(
             folder,
             query_regions=query_regions,
             match_regions=match_regions,
-            query=None if isinstance(query, Embedding) else original(client, query),
-            originals=[original(client, Stored(match.name)) for match in result],
+            query=None if isinstance(query, Embedding) else original(client, query, at_generation),
+            originals=[original(client, Stored(match.name), at_generation) for match in result],
         )
         note(folder / "sheet.png")
     by_region = bool(query_regions or match_regions)
@@ -201,7 +222,10 @@ def show(
         print_matches(result, by_region=by_region)
         say_spread([match.score for match in result])
     else:
-        note("no matches: the gallery is empty or, with --best-per-label, none of its images has a label")
+        note(
+            "no matches: the gallery is empty, or the options leave out all of its images; --best-per-label leaves out "
+            "those without a label"
+        )
 
 
 def print_matches(result: "SearchResult", *, by_region: bool) -> None:

@@ -52,9 +52,10 @@ def get_image(gallery: str, name: str) -> gallery_service_pb2.GetImageRequest:
     return gallery_service_pb2.GetImageRequest(name=requests_shapes.image_path(gallery, name))
 
 
-def get_image_content(gallery: str, name: str) -> gallery_service_pb2.GetImageContentRequest:
+def get_image_content(gallery: str, name: str, at_generation: int | None) -> gallery_service_pb2.GetImageContentRequest:
     """Ask for the bytes of an image."""
-    return gallery_service_pb2.GetImageContentRequest(name=requests_shapes.image_path(gallery, name))
+    path = requests_shapes.image_path(gallery, name)
+    return gallery_service_pb2.GetImageContentRequest(name=path, at_generation=at_generation)
 
 
 def list_images(gallery: str, page_token: str) -> gallery_service_pb2.ListImagesRequest:
