@@ -20,7 +20,7 @@ from .errors import (
     Unimplemented,
     WhymatchError,
 )
-from .inputs import Example, Label, Mask, NewImage, Point, Polygon, Region, Stored
+from .inputs import Example, Label, Mask, NewImage, Point, Polygon, Region, SearchOptions, Stored
 from .results import (
     Activeness,
     Added,
@@ -181,6 +181,7 @@ __all__ = [
     "RankingExplanation",
     "Region",
     "ResourceExhausted",
+    "SearchOptions",
     "SearchResult",
     "Segmentation",
     "SelectivitySetting",

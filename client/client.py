@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import Self
+from typing import Self, Unpack
 
 from numpy.typing import ArrayLike
 
@@ -27,6 +27,7 @@ from whymatch.client.inputs import (
     Query,
     RegionInput,
     SamplerKind,
+    SearchOptions,
     Stored,
     require_several,
 )
@@ -142,6 +143,10 @@ class Client:
         exclude_itself: bool = False,
         diversity: float | None = None,
         fold_above: float | None = None,
+        filter: str = "",
+        min_score: float | None = None,
+        exclude: Sequence[str] = (),
+        at_generation: int | None = None,
         gallery: str | None = None,
     ) -> results.SearchResult:
         """Return the images that are most similar to `query`, or to examples, best first.
@@ -167,6 +172,10 @@ class Client:
             before it (maximal marginal relevance, lambda = 1 - diversity). They are chosen from the best 10 x `limit`.
         fold_above: -1 to 1; a match that is at least so similar to a better one is in that one's `folded`. Of the best
             10 x `limit`; None folds nothing.
+        filter: only images that it holds for match, such as `label = "cat" AND metadata.year >= 2020`.
+        min_score: leave out matches that score less.
+        exclude: names of images to leave out; as many others match.
+        at_generation: search the gallery as it was then; None means now.
         """
         request = beside(
             requests_search.search,
@@ -185,8 +194,38 @@ class Client:
             exclude_itself=exclude_itself,
             diversity=diversity,
             fold_above=fold_above,
+            filter=filter,
+            min_score=min_score,
+            exclude=exclude,
+            at_generation=at_generation,
         )
         return answers_search.search_result(self._call(self._stubs.search.Search, request))
+
+    def search_several(
+        self, queries: Sequence[Query], *, gallery: str | None = None, **options: Unpack[SearchOptions]
+    ) -> list[results.SearchResult]:
+        """Return the matches of each of several queries, in their order, with one call.
+
+        queries: 1 to 100, each as in `search`, which also explains the `options`.
+        """
+        request = beside(requests_search.several, queries, gallery or self.gallery, **options)
+        return answers_search.search_results(self._call(self._stubs.search.BatchSearch, request))
+
+    def search_pages(
+        self, query: Query, *, gallery: str | None = None, **options: Unpack[SearchOptions]
+    ) -> Iterator[results.SearchResult]:
+        """Yield the matches of a long search a page at a time, best first, up to 10,000.
+
+        All pages are of the generation of the first one, whatever the gallery becomes meanwhile. `limit` is how many
+        matches a page has; the other `options` are those of `search`.
+        """
+        request = beside(requests_search.search, query, gallery or self.gallery, **options)
+        while True:
+            answer = self._call(self._stubs.search.Search, request)
+            if page := answers_search.search_result(answer):
+                yield page
+            if not requests_search.turn_page(request, answer):
+                return
 
     def duplicates(
         self,
@@ -228,6 +267,10 @@ class Client:
         overlays: bool | int = False,
         box_share: float | None = None,
         exclude_itself: bool = False,
+        filter: str = "",
+        min_score: float | None = None,
+        exclude: Sequence[str] = (),
+        at_generation: int | None = None,
         gallery: str | None = None,
     ) -> results.SearchResult:
         """Order candidates by how much of their similarity lies in regions of the query, of the match, or of both.
@@ -235,7 +278,8 @@ class Client:
         query_regions, match_regions: parts that count; empty for all of it, and at least one of the two is given.
         candidates: names of images; empty for the `candidate_limit` most similar images, None means 100.
         labels: only images with one of these labels are candidates; not together with `candidates`.
-        The rest is as in `search`.
+        filter: only images that it holds for are candidates; not together with `candidates`.
+        min_score, exclude, at_generation: as in `search`, and so is the rest.
         """
         request = beside(
             requests_search.rerank,
@@ -251,6 +295,10 @@ class Client:
             overlays=overlays,
             box_share=box_share,
             exclude_itself=exclude_itself,
+            filter=filter,
+            min_score=min_score,
+            exclude=exclude,
+            at_generation=at_generation,
         )
         return answers_search.search_result(self._call(self._stubs.search.Rerank, request))
 
@@ -265,6 +313,7 @@ class Client:
         correspondence_limit: int | None = None,
         overlays: bool | int = False,
         box_share: float | None = None,
+        at_generation: int | None = None,
         gallery: str | None = None,
     ) -> results.MatchExplanation:
         """Return why two images match: the similarity maps of both, which add up to the score.
@@ -275,6 +324,7 @@ class Client:
         correspondence_limit: how many pairs of corresponding cells to return, at most 1000; None means 10.
         gallery: whose head both embeddings go through; None means the gallery of a `Stored` match, else that of a
             `Stored` query, else no head.
+        at_generation: that gallery as it was then, its head and its images; None means now.
         The rest is as in `search`.
         """
         request = beside(
@@ -289,6 +339,7 @@ class Client:
             correspondence_limit=correspondence_limit,
             overlays=overlays,
             box_share=box_share,
+            at_generation=at_generation,
         )
         return answers_explain.explanation(self._call(self._stubs.explain.ExplainMatch, request))
 
@@ -299,9 +350,15 @@ class Client:
         *,
         overlays: bool | int = False,
         box_share: float | None = None,
+        filter: str = "",
+        at_generation: int | None = None,
         gallery: str | None = None,
     ) -> results.LabelExplanation:
-        """Return where the mean similarity of `query` to all images of `label` lies."""
+        """Return where the mean similarity of `query` to all images of `label` lies.
+
+        filter: only images of the label that it holds for count; see `search`.
+        at_generation: the gallery as it was then; None means now.
+        """
         request = beside(
             requests_explain.explain_label,
             query,
@@ -309,6 +366,8 @@ class Client:
             gallery or self.gallery,
             overlays=overlays,
             box_share=box_share,
+            filter=filter,
+            at_generation=at_generation,
         )
         return answers_explain.label_explanation(self._call(self._stubs.explain.ExplainLabel, request))
 
@@ -402,14 +461,24 @@ class Client:
         return answers_explain.neighborhood(self._call(self._stubs.explain.ExplainNeighbors, request))
 
     def explain_components(
-        self, *, pair_count: int | None = None, seed: int | None = None, gallery: str | None = None
+        self,
+        *,
+        pair_count: int | None = None,
+        seed: int | None = None,
+        filter: str = "",
+        at_generation: int | None = None,
+        gallery: str | None = None,
     ) -> results.ComponentShares:
         """Return how few channels carry a similarity, over random pairs of images of one label.
 
         pair_count: how many pairs to draw, at most 10,000; None means 1000.
         seed: makes the draw repeatable; None means 0.
+        filter: only images that it holds for are drawn; see `search`.
+        at_generation: the gallery as it was then; None means now.
         """
-        request = requests_explain.explain_components(gallery or self.gallery, pair_count=pair_count, seed=seed)
+        request = requests_explain.explain_components(
+            gallery or self.gallery, pair_count=pair_count, seed=seed, filter=filter, at_generation=at_generation
+        )
         return answers_explain.component_shares(self._call(self._stubs.explain.ExplainComponents, request))
 
     def explain_interactive(

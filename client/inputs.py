@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal, TypeAlias, Union
+from typing import IO, TYPE_CHECKING, Literal, TypeAlias, TypedDict, Union
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,6 +39,27 @@ class Label:
 
 Query: TypeAlias = Union[ImageInput, Stored, Embedding, "NDArray[np.floating]", list[float], tuple[float, ...]]
 """What can be searched for: an image, a stored image, or an embedding, as `embed` returns it or as a bare vector."""
+
+
+class SearchOptions(TypedDict, total=False):
+    """What `Client.search` can be told, by keyword; `search` explains it."""
+
+    limit: int | None
+    labels: Sequence[str]
+    regions: Sequence[RegionInput]
+    ignore: Sequence[RegionInput]
+    best_per_label: bool
+    with_maps: bool
+    overlays: bool | int
+    box_share: float | None
+    exclude_itself: bool
+    diversity: float | None
+    fold_above: float | None
+    filter: str
+    min_score: float | None
+    exclude: Sequence[str]
+    at_generation: int | None
+
 
 HeadKind: TypeAlias = Literal["none", "centering", "whitening", "linear"]
 """The heads that a gallery can be given."""

@@ -12,7 +12,20 @@ from whymatch.client import errors
 RETRIES = 4
 """Together they wait for a second and a half at most; an outage that lasts longer is the caller's to bridge."""
 FIRST_PAUSE_S = 0.1
-READING = ("Get", "BatchGet", "List", "Search", "Rerank", "Explain", "Embed", "Describe", "Decode", "Find", "Segment")
+READING = (
+    "Get",
+    "BatchGet",
+    "List",
+    "Search",
+    "BatchSearch",
+    "Rerank",
+    "Explain",
+    "Embed",
+    "Describe",
+    "Decode",
+    "Find",
+    "Segment",
+)
 """How the requests of calls begin that change nothing, the server's own list."""
 _BUSY = ("", "TOO_MANY_CALLS", "TOO_MANY_FILES")
 """Why a server may be exhausted that is not for long; empty where something on the way said so."""

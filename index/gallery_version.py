@@ -73,23 +73,25 @@ class GalleryVersion:
         pooled = np.array(self._images.pooled(names), np.float32)
         return self.head.embed(pooled.reshape(-1, self._channels))
 
-    def label_embeddings(self, label: str, *, without_content: str = "") -> Array:
+    def label_embeddings(self, label: str, *, without_content: str = "", where: Where = ALL_IMAGES) -> Array:
         """Return the embeddings of the images of a label, (n, D) float32; n may be 0. Raises UnknownLabel.
 
-        without_content: not those with this content, a `content_digest`.
+        without_content: not those with this content, a `content_digest`. where: as in `Selection`.
         """
-        ids, left_out = self._ids_of(Selection(frozenset([label]), frozenset([without_content])))
+        ids, left_out = self._ids_of(Selection(frozenset([label]), frozenset([without_content]), where))
         assert ids is not None
         batches = [embeddings for _, embeddings in self._all(np.setdiff1d(ids, left_out))]
         return np.concatenate([np.empty((0, self.dimensions), np.float32), *batches])
 
-    def labeled_pairs(self, count: int, seed: int) -> tuple[Array, Array]:
+    def labeled_pairs(self, count: int, seed: int, where: Where = ALL_IMAGES) -> tuple[Array, Array]:
         """Draw pairs of images of one label, and return the embeddings of both sides, (count, D) float32.
+
+        where: only of images that meet this condition.
 
         First an image is drawn of all that share their label, then one of the others of the label; what has the same
         content is one image. No image shares its label: both are empty.
         """
-        first, second = _pairs(*self._images.labels(distinct=True), count, seed)
+        first, second = _pairs(*self._images.distinct_labels(where), count, seed)
         wanted, places = np.unique(np.concatenate([first, second]), return_inverse=True)
         vectors = np.zeros((len(wanted), self.dimensions), np.float32)  # of one deleted meanwhile it stays 0
         for ids, embeddings in self._all(wanted):

@@ -132,8 +132,7 @@ class Shortlist:
 def scores_of(flat: Any, query: Array, places: Ids) -> Array:
     """Return the inner products of a query (1, C) with vectors of a flat index, (n)."""
     scores, places = np.empty(len(places), np.float32), np.ascontiguousarray(places)
-    if len(places):
-        flat.compute_distance_subset(
-            1, faiss.swig_ptr(query), len(places), faiss.swig_ptr(scores), faiss.swig_ptr(places)
-        )
+    if not len(places):  # which FAISS refuses
+        return scores
+    flat.compute_distance_subset(1, faiss.swig_ptr(query), len(places), faiss.swig_ptr(scores), faiss.swig_ptr(places))
     return scores

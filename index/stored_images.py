@@ -115,8 +115,7 @@ class StoredImages:
         """Return how many images there are."""
         if self.all_live:
             return self._store.count()
-        count: int = self._read(f"SELECT count(*) FROM images WHERE {THERE}")[0][0]
-        return count
+        return len(self.ids())
 
     def find(self, name: str) -> StoredImage | None:
         """Return an image, None if there is none of that name."""
@@ -173,17 +172,17 @@ class StoredImages:
                         OR name IN (SELECT value FROM json_each(?)))"""
         return np.array([row[0] for row in self._read(query, _json(contents), _json(names))], np.int64)
 
-    def labels(self, *, distinct: bool = False) -> tuple[list[int], list[str]]:
-        """Return the vector ids and the labels of all images that have a label, in the order of adding.
+    def labels(self) -> tuple[list[int], list[str]]:
+        """Return the vector ids and the labels of all images that have a label, in the order of adding."""
+        rows = self._read(f"SELECT vector_id, label FROM images WHERE {THERE} AND label != '' ORDER BY vector_id")
+        return [row[0] for row in rows], [row[1] for row in rows]
 
-        distinct: of those with the same content and label only the first.
-        """
-        first = f"SELECT min(vector_id) FROM images WHERE {THERE} GROUP BY content_id, label"
-        query = f"SELECT vector_id, label FROM images WHERE {THERE} AND label != ''"
-        if distinct:
-            rows = self._read(f"{query} AND vector_id IN ({first}) ORDER BY vector_id", self._at, self._at)
-        else:
-            rows = self._read(f"{query} ORDER BY vector_id")
+    def distinct_labels(self, where: Where = ALL_IMAGES) -> tuple[list[int], list[str]]:
+        """Return the same of those that meet a condition; of those with the same content and label only the first."""
+        query = f"""SELECT min(vector_id), label FROM {where.tables}
+                    WHERE {THERE} AND label != '' AND ({where.condition})
+                    GROUP BY content_id, label ORDER BY min(vector_id)"""
+        rows = self._read(query, *where.values)
         return [row[0] for row in rows], [row[1] for row in rows]
 
     def labels_of(self, ids: Iterable[int]) -> dict[int, str]:

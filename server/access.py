@@ -8,7 +8,20 @@ from pathlib import Path
 
 from whymatch.server.errors import CannotStart, ReadOnlyToken, Unauthenticated
 
-READING = ("Get", "BatchGet", "List", "Search", "Rerank", "Explain", "Embed", "Describe", "Decode", "Find", "Segment")
+READING = (
+    "Get",
+    "BatchGet",
+    "List",
+    "Search",
+    "BatchSearch",
+    "Rerank",
+    "Explain",
+    "Embed",
+    "Describe",
+    "Decode",
+    "Find",
+    "Segment",
+)
 """How the names of methods begin that change nothing; all others want a token that may write."""
 
 

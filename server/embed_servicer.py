@@ -8,7 +8,7 @@ import grpc
 from whymatch.embed import Model
 from whymatch.explain.units import unit_layers
 from whymatch.server.interceptor import Context
-from whymatch.server.sources import Images
+from whymatch.server.sources import Images, gallery_of
 from whymatch.server.wire import answers_embed, requests_shapes
 from whymatch.v1 import embed_service_pb2 as pb
 from whymatch.v1.embed_service_pb2_grpc import EmbedServiceServicer, add_EmbedServiceServicer_to_server
@@ -30,7 +30,7 @@ class EmbedServicer(EmbedServiceServicer):
     async def EmbedImage(self, request: pb.EmbedImageRequest, context: Context) -> pb.EmbedImageResponse:
         """Return the embedding of an image and, on request, its feature map."""
         source, parent = requests_shapes.source(request.image, "image"), requests_shapes.parent(request.parent)
-        head, version = await self._images.head(parent, source)
+        head, version = await self._images.head(gallery_of(parent, source))
         origin = await self._images.provenance(version, source)
         if isinstance(source, bytes) or request.with_feature_map:
             features = await self._images.features(source, head)

@@ -14,12 +14,12 @@ class BadLimit(WhymatchError):
 
 
 class BadPageToken(WhymatchError):
-    """A page token was not made by this server."""
+    """A page token was not made by this server, or not for this request."""
 
     reason = "BAD_PAGE_TOKEN"
 
-    def __init__(self) -> None:
-        super().__init__("the page token is not one of this server's; send `next_page_token` of the page before")
+    def __init__(self, why: str = "is not one of this server's") -> None:
+        super().__init__(f"the page token {why}; repeat a request with `next_page_token` of its page before")
 
 
 class Unauthenticated(WhymatchError):

@@ -36,7 +36,7 @@ from whymatch.server.interceptor import Context
 from whymatch.server.match_maps import MatchMaps, ShownMap, draw, draw_query, shown
 from whymatch.server.rankings import draw_ranking, label_embeddings, neighborhood, rank, stored_sources
 from whymatch.server.regions import weights_of
-from whymatch.server.sources import Images, Source
+from whymatch.server.sources import Images, Source, as_of, gallery_of
 from whymatch.server.wire import (
     answers_difference,
     answers_explain,
@@ -71,14 +71,16 @@ class ExplainServicer(ExplainServiceServicer):
     async def ExplainMatch(self, request: pb.ExplainMatchRequest, context: Context) -> pb.ExplainMatchResponse:
         """Return the similarity maps of both images, and what leads in them."""
         query, match = requests_shapes.source(request.query, "query"), requests_shapes.source(request.match, "match")
-        parent = requests_shapes.parent(request.parent)
+        gallery = gallery_of(requests_shapes.parent(request.parent), match, query)
+        at = requests_explain.at_generation(request, gallery)
+        query, match = as_of(query, gallery, at), as_of(match, gallery, at)
         channels = requests_shapes.limit(request, "channel_limit", None, least=0)
         pairs = requests_shapes.limit(request, "correspondence_limit", MAX_CORRESPONDENCES, least=0)
         box_share, size_px = requests_shapes.box_share(request), requests_shapes.overlay_px(request)
 
         query_regions = await requests_shapes.regions(request.query_regions, "query_regions", self._images.limits)
         match_regions = await requests_shapes.regions(request.match_regions, "match_regions", self._images.limits)
-        head, version = await self._images.head(parent, match, query)
+        head, version = await self._images.head(gallery, at)
         origin = await self._images.provenance(version, query, match)
         ours, theirs = await asyncio.gather(self._images.features(query, head), self._images.features(match, head))
         weights = await asyncio.gather(weights_of(ours, query_regions), weights_of(theirs, match_regions))
@@ -101,7 +103,7 @@ class ExplainServicer(ExplainServiceServicer):
         box_share, size_px = requests_shapes.box_share(request), requests_shapes.overlay_px(request)
 
         regions = await requests_shapes.regions(request.query_regions, "query_regions", self._images.limits)
-        head, version = await self._images.head(parent, *stored_sources(sides), query)
+        head, version = await self._images.head(gallery_of(parent, *stored_sources(sides), query))
         origin = await self._images.provenance(version, query)
         features = await self._images.features(query, head)
         weights = await weights_of(features, regions)
@@ -142,12 +144,14 @@ class ExplainServicer(ExplainServiceServicer):
     async def ExplainLabel(self, request: pb.ExplainLabelRequest, context: Context) -> pb.ExplainLabelResponse:
         """Return the mean of the query's maps with all images of a label."""
         gallery, query = requests_shapes.gallery_name(request.parent), requests_shapes.source(request.query, "query")
-        label = requests_shapes.label(request.label)
+        label, where = requests_shapes.label(request.label), requests_shapes.where(request.filter)
+        at = requests_shapes.at_generation(request)
+        query = as_of(query, gallery, at)
         box_share, size_px = requests_shapes.box_share(request), requests_shapes.overlay_px(request)
 
-        version, own = await self._images.version(gallery), await self._images.digest(query)
+        version, own = await self._images.version(gallery, at), await self._images.digest(query)
         origin = await self._images.provenance(version, query)
-        others = await asyncio.to_thread(label_embeddings, version, label, own)
+        others = await asyncio.to_thread(label_embeddings, version, label, own, where)
         features = await self._images.features(query, version.head)
         score, one = await asyncio.to_thread(_with_all, features, others, box_share)
         scale = None
@@ -161,13 +165,16 @@ class ExplainServicer(ExplainServiceServicer):
         """Return how the leading channels add up to the score, over random pairs of one label."""
         gallery = requests_shapes.gallery_name(request.parent)
         count = requests_shapes.limit(request, "pair_count", MAX_PAIRS, default=DEFAULT_PAIRS)
-        version = await self._images.version(gallery)
+        seed, where = requests_shapes.seed(request.seed), requests_shapes.where(request.filter)
+        version = await self._images.version(gallery, requests_shapes.at_generation(request))
         origin = await self._images.provenance(version)
-        pairs = await asyncio.to_thread(version.labeled_pairs, count, requests_shapes.seed(request.seed))
+        pairs = await asyncio.to_thread(version.labeled_pairs, count, seed, where)
         shares, mean = await asyncio.to_thread(component_shares, *pairs)
         if not len(shares):
+            which = " that the filter holds for" if request.filter else ""
             raise NoLabeledPairs(
-                f"no two images of gallery {gallery!r} share a label and are at all similar; add images with labels"
+                f"no two images of gallery {gallery!r}{which} share a label and are at all similar; add images with "
+                "labels"
             )
         low, high = await asyncio.to_thread(functools.partial(np.quantile, shares, [0.1, 0.9], axis=0))
         return answers_explain.components_response(origin, len(shares), mean, low, high)

@@ -71,13 +71,22 @@ class Sought:
 
 
 async def find_match_maps(
-    images: Images, sought: Sought, gallery: str, head: Head, matches: Sequence[Match], box_share: float
+    images: Images,
+    sought: Sought,
+    gallery: str,
+    head: Head,
+    matches: Sequence[Match],
+    box_share: float,
+    at: int | None = None,
 ) -> list[MatchMaps]:
-    """Return the maps of each match with the query, both behind the same head; they add up to its score."""
+    """Return the maps of each match with the query, both behind the same head; they add up to its score.
+
+    at: of which generation of the gallery the matches are, None for now.
+    """
     match_maps: list[MatchMaps] = []
     for start in range(0, len(matches), CHUNK):
         names = [match.image.name for match in matches[start : start + CHUNK]]
-        features = await images.stored_features(gallery, names, head)
+        features = await images.stored_features(gallery, names, head, at)
         match_maps += await asyncio.to_thread(_compare, sought, names, features, box_share)
     return match_maps
 

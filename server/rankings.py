@@ -16,7 +16,7 @@ from whymatch.explain import (
     signed_scale,
     similarity_map,
 )
-from whymatch.index import GalleryVersion, LabelScore, Selection
+from whymatch.index import ALL_IMAGES, GalleryVersion, LabelScore, Selection, Where
 from whymatch.server.match_maps import ShownMap, draw_over, shown
 from whymatch.server.sources import Images, Source
 
@@ -89,14 +89,15 @@ def stored_sources(sides: Sequence[Contender]) -> list[Source]:
     return [one for one in sides if not isinstance(one, OfLabel)]
 
 
-def label_embeddings(version: GalleryVersion, label: str, own: str) -> Array:
+def label_embeddings(version: GalleryVersion, label: str, own: str, where: Where = ALL_IMAGES) -> Array:
     """Return the embeddings of all images of a label but those with the query's content, (n, D), n at least 1.
 
-    own: the `content_digest` of the query. Raises UnknownLabel, NoLabeledPairs.
+    own: the `content_digest` of the query. where: only images that meet this. Raises UnknownLabel, NoLabeledPairs.
     """
-    others = version.label_embeddings(label, without_content=own)
+    others = version.label_embeddings(label, without_content=own, where=where)
     if not len(others):
-        raise NoLabeledPairs(f"label {label!r} has no image but the query itself; add others to the gallery")
+        which = "" if where == ALL_IMAGES else " that the filter holds for"
+        raise NoLabeledPairs(f"label {label!r} has no image{which} but the query itself; add others to the gallery")
     return others
 
 

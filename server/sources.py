@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from whymatch.embed import NO_HEAD, Array, Embedder, Features, Head, check_embedding
 from whymatch.index import Galleries, Gallery, GalleryVersion, OtherEmbedding, StoredImage, content_digest
@@ -15,6 +15,8 @@ class ImageName(NamedTuple):
 
     gallery: str
     image: str
+    at: int | None = None
+    """Of which generation of the gallery, None for now."""
 
 
 class Embedding(NamedTuple):
@@ -29,6 +31,19 @@ Source: TypeAlias = bytes | ImageName
 """An image: its file's bytes, or its place in a gallery."""
 Query: TypeAlias = Source | Embedding
 """What to search for: an image or its embedding."""
+AnyQuery = TypeVar("AnyQuery", Source, Query)
+
+
+def as_of(query: AnyQuery, gallery: str, at: int | None) -> AnyQuery:
+    """Return a query that is read at a generation of a gallery, if it is an image of that gallery."""
+    if isinstance(query, ImageName) and query.gallery == gallery:
+        return query._replace(at=at)
+    return query
+
+
+def gallery_of(parent: str, *sources: Source) -> str:
+    """Return the gallery whose head counts: the one that is named, else that of the first source that is stored."""
+    return next(filter(None, [parent, *(one.gallery for one in sources if isinstance(one, ImageName))]), "")
 
 
 class Images:
@@ -44,9 +59,11 @@ class Images:
         opened = self._galleries.opened(name)
         return await asyncio.to_thread(self._galleries.open, name) if opened is None else opened
 
-    async def version(self, gallery: str) -> GalleryVersion:
-        """Return the newest version of a gallery. Raises the errors of `Galleries.open`."""
-        return (await self.gallery(gallery)).version
+    async def version(self, gallery: str, at: int | None = None) -> GalleryVersion:
+        """Return the version of a gallery at a generation, the newest one without. Raises those of `snapshot`."""
+        if at is None:
+            return (await self.gallery(gallery)).version
+        return (await asyncio.to_thread(self._galleries.snapshot, gallery, at)).version
 
     async def provenance(
         self, version: GalleryVersion | None, query: Query | None = None, match: Source | None = None
@@ -55,13 +72,12 @@ class Images:
         origin = provenance_of(self._embedder.model, version)
         return replace(origin, query_sha256=await self.digest(query), match_sha256=await self.digest(match))
 
-    async def head(self, parent: str, *sources: Source) -> tuple[Head, GalleryVersion | None]:
-        """Return the head of a gallery or, without one, of the first source that is stored; and the gallery, if any."""
-        galleries = [parent, *(source.gallery for source in sources if isinstance(source, ImageName))]
-        if gallery := next(filter(None, galleries), None):
-            version = await self.version(gallery)
-            return version.head, version
-        return NO_HEAD, None
+    async def head(self, gallery: str, at: int | None = None) -> tuple[Head, GalleryVersion | None]:
+        """Return the head of a gallery, and its version; none of either if no gallery is named."""
+        if not gallery:
+            return NO_HEAD, None
+        version = await self.version(gallery, at)
+        return version.head, version
 
     async def embedding(self, query: Query, version: GalleryVersion) -> Array:
         """Return the embedding of a query behind a gallery's head, (D,) float32 of length 1.
@@ -81,11 +97,13 @@ class Images:
         """Return what the model and a head make of an image."""
         if isinstance(source, bytes):
             return (await self._embed(source)).through(head)
-        return (await self.stored_features(source.gallery, [source.image], head))[0]
+        return (await self.stored_features(source.gallery, [source.image], head, source.at))[0]
 
-    async def stored_features(self, gallery: str, names: Sequence[str], head: Head) -> list[Features]:
+    async def stored_features(
+        self, gallery: str, names: Sequence[str], head: Head, at: int | None = None
+    ) -> list[Features]:
         """Return the features of stored images, those that the gallery did not keep by embedding them again."""
-        found = await asyncio.to_thread(self._kept_features, gallery, names)
+        found = await asyncio.to_thread(self._kept_features, gallery, names, at)
         features = await asyncio.gather(
             *[self._embed(one) if isinstance(one, bytes) else _itself(one) for one in found]
         )
@@ -97,9 +115,9 @@ class Images:
         similarities: Array = embeddings @ vector
         return similarities
 
-    async def found(self, gallery: str, names: Sequence[str]) -> list[StoredImage]:
-        """Return stored images."""
-        return await asyncio.to_thread(lambda: [self._galleries.open(gallery).get(name) for name in names])
+    async def found(self, gallery: str, names: Sequence[str], at: int | None = None) -> list[StoredImage]:
+        """Return stored images, as they were at a generation if one is given."""
+        return await asyncio.to_thread(self._found, gallery, names, at)
 
     async def stored(self, name: ImageName, head: Head) -> tuple[StoredImage, Array]:
         """Return a stored image, and its embedding behind a head."""
@@ -116,7 +134,7 @@ class Images:
         if isinstance(source, bytes):
             return await asyncio.to_thread(content_digest, source)
         if isinstance(source, ImageName):
-            return (await self.found(source.gallery, [source.image]))[0].content_sha256
+            return (await self.found(source.gallery, [source.image], source.at))[0].content_sha256
         return ""
 
     async def _embed(self, content: bytes) -> Features:
@@ -124,15 +142,19 @@ class Images:
         return await asyncio.wrap_future(self._embedder.submit(content, urgent=True))
 
     def _stored(self, name: ImageName, head: Head) -> tuple[StoredImage, Array]:
-        gallery = self._galleries.open(name.gallery)
-        return gallery.get(name.image), head.embed(gallery.pooled([name.image])[0])
+        images = self._galleries.snapshot(name.gallery, name.at)
+        return images.get(name.image), head.embed(images.pooled([name.image])[0])
+
+    def _found(self, gallery: str, names: Sequence[str], at: int | None) -> list[StoredImage]:
+        images = self._galleries.snapshot(gallery, at)
+        return [images.get(name) for name in names]
 
     def _content(self, name: ImageName) -> bytes:
-        return self._galleries.open(name.gallery).content(name.image)
+        return self._galleries.snapshot(name.gallery, name.at).content(name.image)
 
-    def _kept_features(self, gallery: str, names: Sequence[str]) -> list[Features | bytes]:
+    def _kept_features(self, gallery: str, names: Sequence[str], at: int | None) -> list[Features | bytes]:
         """Return for each image its features or, where the gallery kept none, its file."""
-        images = self._galleries.open(gallery)
+        images = self._galleries.snapshot(gallery, at)
         return [features or images.content(name) for name, features in zip(names, images.features(names), strict=True)]
 
 

@@ -41,6 +41,7 @@ class Api:
         self.galleries = gallery_service_pb2_grpc.GalleryServiceStub(channel)
         search = search_service_pb2_grpc.SearchServiceStub(channel)
         self.search, self.rerank, self.find_duplicates = search.Search, search.Rerank, search.FindDuplicates
+        self.search_several = search.BatchSearch
         explain = explain_service_pb2_grpc.ExplainServiceStub(channel)
         self.explain, self.explain_label = explain.ExplainMatch, explain.ExplainLabel
         self.explain_components = explain.ExplainComponents

@@ -14,12 +14,20 @@ if TYPE_CHECKING:
     from whymatch.client.client import Client
 
 
-def original(client: Client, source: bytes | os.PathLike[str] | Stored) -> PIL.Image.Image | None:
-    """Return an image upright, or None if only the server can read it, or if it has been deleted meanwhile."""
+def original(
+    client: Client, source: bytes | os.PathLike[str] | Stored, at_generation: int | None = None
+) -> PIL.Image.Image | None:
+    """Return an image upright, or None if only the server can read it, or if it has been deleted meanwhile.
+
+    at_generation: of the gallery of a stored image; None means now.
+    """
     from whymatch.client.draw.differences import load_picture
 
     try:
-        content = client.content(source.name) if isinstance(source, Stored) else image_bytes(source)
+        if isinstance(source, Stored):
+            content = client.content(source.name, at_generation=at_generation)
+        else:
+            content = image_bytes(source)
     except NotFound:
         return None
     return load_picture(content)

@@ -11,9 +11,11 @@ from whymatch.client.apps.progress import unit_bar
 from whymatch.client.apps.talk import note
 from whymatch.client.cli import completion, prediction_difference, rankings, regions
 from whymatch.client.cli.connection import with_client
+from whymatch.client.cli.generations import AtGeneration, generation_number
 from whymatch.client.cli.groups import Group
 from whymatch.client.cli.options import (
     BoxShare,
+    Filter,
     Json,
     Maps,
     Match,
@@ -76,6 +78,7 @@ def explain_match(
     channels: Channels = None,
     correspondences: Correspondences = None,
     box_share: BoxShare = None,
+    at_generation: AtGeneration = None,
     maps: Maps = None,
     cards: Annotated[
         int,
@@ -98,6 +101,7 @@ def explain_match(
         raise typer.BadParameter("--cards requires --maps DIR, the folder for them")
     query_regions = regions.boxes(query_boxes, "--query-region")
     match_regions = regions.boxes(match_boxes, "--match-region")
+    at = generation_number(client, at_generation)
     ask = functools.partial(
         client.explain_match,
         either_source(query),
@@ -106,6 +110,7 @@ def explain_match(
         match_regions=match_regions,
         correspondence_limit=correspondences,
         box_share=box_share,
+        at_generation=at,
         gallery=named_gallery(context),
     )
     explanation = ask(channel_limit=channels, overlays=maps is not None)
@@ -127,6 +132,7 @@ def explain_point(
     channels: Channels = None,
     correspondences: Correspondences = None,
     box_share: BoxShare = None,
+    at_generation: AtGeneration = None,
     maps: Maps = None,
     json: Json = False,
 ) -> None:
@@ -139,6 +145,7 @@ def explain_point(
         raise typer.BadParameter("give one point: --query-point X,Y or --match-point X,Y")
     query_regions = [regions.point(query_point, "--query-point")] if query_point is not None else []
     match_regions = [regions.point(match_point, "--match-point")] if match_point is not None else []
+    at = generation_number(client, at_generation)
     explanation = client.explain_match(
         either_source(query),
         either_source(match),
@@ -148,6 +155,7 @@ def explain_point(
         correspondence_limit=correspondences,
         overlays=maps is not None,
         box_share=box_share,
+        at_generation=at,
         gallery=named_gallery(context),
     )
     show(client, explanation, query, match, maps, json, query_regions=query_regions, match_regions=match_regions)
@@ -163,6 +171,8 @@ def explain_label(
     label: Annotated[
         str, typer.Argument(metavar="LABEL", autocompletion=completion.labels, help="A label of the gallery.")
     ],
+    filter: Filter = "",
+    at_generation: AtGeneration = None,
     box_share: BoxShare = None,
     maps: Maps = None,
     json: Json = False,
@@ -175,9 +185,18 @@ def explain_label(
 
     sources = [either_source(query) for query in queries]
     drawn = maps is not None and len(sources) == 1  # the server's pictures of several would have a scale each
-    found = [client.explain_label(source, label, overlays=drawn, box_share=box_share) for source in sources]
+    at = generation_number(client, at_generation)
+    ask = functools.partial(
+        client.explain_label,
+        label=label,
+        overlays=drawn,
+        box_share=box_share,
+        filter=filter,
+        at_generation=at,
+    )
+    found = [ask(source) for source in sources]
     say_who_answered(client, found[0].provenance)
-    files = draw_labels(client, sources, label, found, maps) if maps else []
+    files = draw_labels(client, sources, label, found, maps, at) if maps else []
     if json:
         answers = list(zip_longest(queries, found, files))
         several = [
@@ -218,6 +237,8 @@ def explain_components(
             show_default="0",
         ),
     ] = None,
+    filter: Filter = "",
+    at_generation: AtGeneration = None,
     plot: Annotated[
         Path | None, typer.Option(dir_okay=False, metavar="FILE.png", help="Draw the curve into this file.")
     ] = None,
@@ -228,7 +249,8 @@ def explain_components(
 
     if plot and plot.suffix.lower() != ".png":
         raise typer.BadParameter(f"--plot {str(plot)!r}: write the name of a PNG file, for example components.png")
-    shares = client.explain_components(pair_count=pairs, seed=seed)
+    at = generation_number(client, at_generation)
+    shares = client.explain_components(pair_count=pairs, seed=seed, filter=filter, at_generation=at)
     say_who_answered(client, shares.provenance)
     if plot:
         from whymatch.client.draw import components
@@ -366,7 +388,12 @@ def show(
 
 
 def draw_labels(
-    client: "Client", sources: "list[Path | Stored]", label: str, found: "list[LabelExplanation]", folder: Path
+    client: "Client",
+    sources: "list[Path | Stored]",
+    label: str,
+    found: "list[LabelExplanation]",
+    folder: Path,
+    at_generation: int | None,
 ) -> list[Path]:
     """Write the pictures of a label's maps into `folder`, and return those of the maps."""
     from whymatch.client.draw import labels, matches
@@ -374,7 +401,7 @@ def draw_labels(
     if len(found) == 1:
         files = list(matches.write_label(found[0], label, folder).values())
     else:
-        contents = [content_of(client, source) for source in sources]
+        contents = [content_of(client, source, at_generation) for source in sources]
         names = [source.name for source in sources]
         files = labels.write_labels([*map(labels.Explained, names, contents, found)], label, folder)
     note(folder / "sheet.png")

@@ -1,5 +1,6 @@
 """The options that several commands share, and the images that they name."""
 
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,13 @@ def diversity(value: float | None) -> float | None:
     return value
 
 
+def finite(value: float | None) -> float | None:
+    """Require a finite number; NaN is not even less than another."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value:g}; take a number")
+    return value
+
+
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", callback=hush, help="No progress and no notes on stderr; errors stay.")
 ]
@@ -133,6 +141,17 @@ Filter = Annotated[
         show_default=False,
     ),
 ]
+MinScore = Annotated[
+    float | None, typer.Option(callback=finite, metavar="S", help="Leave out matches that score less.")
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        autocompletion=completion.images,
+        help="Leave out this stored image; may be given repeatedly.",
+    ),
+]
 Limit = Annotated[
     int | None,
     typer.Option(min=1, callback=whole_number(32), metavar="N", help="How many matches to return.", show_default="10"),
@@ -178,6 +197,8 @@ def either_source(text: str) -> "Path | Stored":
     return Path(text)
 
 
-def content_of(client: "Client", source: "Path | Stored") -> bytes:
-    """Return the file of an image."""
-    return source.read_bytes() if isinstance(source, Path) else client.content(source.name)
+def content_of(client: "Client", source: "Path | Stored", at_generation: int | None = None) -> bytes:
+    """Return the file of an image, that of a generation if one is given."""
+    if isinstance(source, Path):
+        return source.read_bytes()
+    return client.content(source.name, at_generation=at_generation)

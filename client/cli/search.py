@@ -9,15 +9,19 @@ import typer
 from whymatch.client.apps.talk import note
 from whymatch.client.cli import completion, examples, regions
 from whymatch.client.cli.connection import with_client
+from whymatch.client.cli.generations import AtGeneration, generation_number
 from whymatch.client.cli.options import (
     BoxShare,
     Diversity,
+    Exclude,
     ExcludeItself,
+    Filter,
     FoldAbove,
     Json,
     Labels,
     Limit,
     Maps,
+    MinScore,
     QueryFile,
     StoredQuery,
     WithMaps,
@@ -55,7 +59,11 @@ def search(
     unlike: examples.Unlike = None,
     limit: Limit = None,
     label: Labels = None,
+    filter: Filter = "",
+    min_score: MinScore = None,
+    exclude: Exclude = None,
     exclude_itself: ExcludeItself = False,
+    at_generation: AtGeneration = None,
     best_per_label: Annotated[
         bool, typer.Option("--best-per-label", help="Return only the best match of each label.")
     ] = False,
@@ -90,6 +98,7 @@ def search(
     if parts and not given:
         raise typer.BadParameter("examples have no regions on the command line; in Python, Example(image, regions)")
     query = read_embedding(embedding) if embedding else source(file, image) if given else None
+    at = generation_number(client, at_generation)
     result = client.search(
         query,
         like=examples.examples(like, "--like"),
@@ -104,11 +113,15 @@ def search(
         exclude_itself=exclude_itself,
         diversity=diversity,
         fold_above=fold_above,
+        filter=filter,
+        min_score=min_score,
+        exclude=exclude or (),
+        at_generation=at,
     )
     if query is None:
         examples.show(client, result, like or [], unlike or [], maps, json)
     else:
-        show(client, query, result, str(given[0]), maps, json, query_regions=parts)
+        show(client, query, result, str(given[0]), maps, json, query_regions=parts, at_generation=at)
 
 
 @with_client
@@ -138,7 +151,11 @@ def rerank(
     ] = None,
     limit: Limit = None,
     label: Labels = None,
+    filter: Filter = "",
+    min_score: MinScore = None,
+    exclude: Exclude = None,
     exclude_itself: ExcludeItself = False,
+    at_generation: AtGeneration = None,
     box_share: BoxShare = None,
     with_maps: WithMaps = False,
     maps: Maps = None,
@@ -149,12 +166,13 @@ def rerank(
         raise typer.BadParameter("give one query: a file or --image NAME")
     if not query_boxes and not match_boxes:
         raise typer.BadParameter("give the regions that count: --query-region X,Y,W,H, --match-region X,Y,W,H or both")
-    if candidate and (label or candidates is not None):
-        raise typer.BadParameter("--candidate names the candidates, which excludes --candidates and --label")
+    if candidate and (label or filter or candidates is not None):
+        raise typer.BadParameter("--candidate names the candidates, which excludes --candidates, --label and --filter")
     require_json_for_maps(with_maps, json)
     query_regions = regions.boxes(query_boxes, "--query-region")
     match_regions = regions.boxes(match_boxes, "--match-region")
     query = source(file, image)
+    at = generation_number(client, at_generation)
     result = client.rerank(
         query,
         query_regions=query_regions,
@@ -167,9 +185,13 @@ def rerank(
         overlays=maps is not None,
         box_share=box_share,
         exclude_itself=exclude_itself,
+        filter=filter,
+        min_score=min_score,
+        exclude=exclude or (),
+        at_generation=at,
     )
     parts = {"query_regions": query_regions, "match_regions": match_regions}
-    show(client, query, result, str(file or image), maps, json, **parts)
+    show(client, query, result, str(file or image), maps, json, **parts, at_generation=at)
 
 
 def show(
@@ -182,6 +204,7 @@ def show(
     *,
     query_regions: "list[Region]",
     match_regions: "Sequence[Region]" = (),
+    at_generation: int | None = None,
 ) -> None:
     """Write the pictures into `folder`, if given, and print the matches.
 
@@ -204,8 +227,8 @@ def show(
             folder,
             query_regions=query_regions,
             match_regions=match_regions,
-            query=None if isinstance(query, Embedding) else original(client, query),
-            originals=[original(client, Stored(match.name)) for match in result],
+            query=None if isinstance(query, Embedding) else original(client, query, at_generation),
+            originals=[original(client, Stored(match.name), at_generation) for match in result],
         )
         note(folder / "sheet.png")
     by_region = bool(query_regions or match_regions)
@@ -218,7 +241,10 @@ def show(
         print_matches(result, by_region=by_region)
         say_spread([match.score for match in result])
     else:
-        note("no matches: the gallery is empty or, with --best-per-label, none of its images has a label")
+        note(
+            "no matches: the gallery is empty, or the options leave out all of its images; --best-per-label leaves out "
+            "those without a label"
+        )
 
 
 def print_matches(result: "SearchResult", *, by_region: bool) -> None:

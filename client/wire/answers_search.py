@@ -19,6 +19,11 @@ def search_result(
     )
 
 
+def search_results(message: search_service_pb2.BatchSearchResponse) -> list[results.SearchResult]:
+    """Read the matches of several searches."""
+    return [search_result(one) for one in message.responses]
+
+
 def match(message: search_service_pb2.Match) -> results.Match:
     """Read one match."""
     return results.Match(

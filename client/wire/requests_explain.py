@@ -22,6 +22,7 @@ def explain_match(
     correspondence_limit: int | None,
     overlays: bool | int,
     box_share: float | None,
+    at_generation: int | None,
 ) -> explain_service_pb2.ExplainMatchRequest:
     """Ask why two images match."""
     return explain_service_pb2.ExplainMatchRequest(
@@ -34,11 +35,19 @@ def explain_match(
         overlays=requests_shapes.overlay_options(overlays),
         box_share=box_share,
         parent=requests_shapes.parent(head_of),
+        at_generation=at_generation,
     )
 
 
 def explain_label(
-    query: ImageInput | Stored, label: str, gallery: str, *, overlays: bool | int, box_share: float | None
+    query: ImageInput | Stored,
+    label: str,
+    gallery: str,
+    *,
+    overlays: bool | int,
+    box_share: float | None,
+    filter: str,
+    at_generation: int | None,
 ) -> explain_service_pb2.ExplainLabelRequest:
     """Ask why an image is similar to the images of a label."""
     return explain_service_pb2.ExplainLabelRequest(
@@ -47,6 +56,8 @@ def explain_label(
         label=label,
         overlays=requests_shapes.overlay_options(overlays),
         box_share=box_share,
+        filter=filter,
+        at_generation=at_generation,
     )
 
 
@@ -116,11 +127,15 @@ def explain_neighbors(
 
 
 def explain_components(
-    gallery: str, *, pair_count: int | None, seed: int | None
+    gallery: str, *, pair_count: int | None, seed: int | None, filter: str, at_generation: int | None
 ) -> explain_service_pb2.ExplainComponentsRequest:
     """Ask how few channels carry a similarity."""
     return explain_service_pb2.ExplainComponentsRequest(
-        parent=requests_shapes.gallery_path(gallery), pair_count=pair_count, seed=seed or 0
+        parent=requests_shapes.gallery_path(gallery),
+        pair_count=pair_count,
+        seed=seed or 0,
+        filter=filter,
+        at_generation=at_generation,
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from whymatch.client.inputs import Example, ExampleInput, ImageInput, Query, RegionInput, Stored
+from whymatch.client.inputs import Example, ExampleInput, ImageInput, Query, RegionInput, SearchOptions, Stored
 from whymatch.client.results import Embedding
 from whymatch.client.wire import requests_shapes
 from whymatch.v1 import search_service_pb2
@@ -18,19 +19,23 @@ def search(
     query: Query | None,
     gallery: str,
     *,
-    like: Sequence[ExampleInput],
-    unlike: Sequence[ExampleInput],
-    limit: int | None,
-    labels: Sequence[str],
-    regions: Sequence[RegionInput],
-    ignore: Sequence[RegionInput],
-    best_per_label: bool,
-    with_maps: bool,
-    overlays: bool | int,
-    box_share: float | None,
-    exclude_itself: bool,
-    diversity: float | None,
-    fold_above: float | None,
+    like: Sequence[ExampleInput] = (),
+    unlike: Sequence[ExampleInput] = (),
+    limit: int | None = None,
+    labels: Sequence[str] = (),
+    regions: Sequence[RegionInput] = (),
+    ignore: Sequence[RegionInput] = (),
+    best_per_label: bool = False,
+    with_maps: bool = False,
+    overlays: bool | int = False,
+    box_share: float | None = None,
+    exclude_itself: bool = False,
+    filter: str = "",
+    min_score: float | None = None,
+    exclude: Sequence[str] = (),
+    at_generation: int | None = None,
+    diversity: float | None = None,
+    fold_above: float | None = None,
 ) -> search_service_pb2.SearchRequest:
     """Ask for the matches of `query`, or of examples. Raises TypeError unless one of them is given."""
     examples = [*_examples("like", like, gallery), *_examples("unlike", unlike, gallery)]
@@ -49,6 +54,10 @@ def search(
         examples=examples,
         diversity=diversity,
         fold_above=fold_above,
+        filter=filter,
+        min_score=min_score,
+        exclude=_image_paths(gallery, "exclude", exclude),
+        at_generation=at_generation,
     )
     if query is not None:
         _carry(query, request, gallery)
@@ -60,6 +69,21 @@ def duplicates(gallery: str, above: float, filter: str) -> search_service_pb2.Fi
     return search_service_pb2.FindDuplicatesRequest(
         parent=requests_shapes.gallery_path(gallery), above=above, filter=filter
     )
+
+
+def several(
+    queries: Sequence[Query], gallery: str, **options: Unpack[SearchOptions]
+) -> search_service_pb2.BatchSearchRequest:
+    """Ask for the matches of each query."""
+    if isinstance(queries, (str, bytes, np.ndarray)) or not isinstance(queries, Sequence):
+        raise TypeError("queries is a sequence of queries, not one; write queries=[QUERY], or call search")
+    return search_service_pb2.BatchSearchRequest(requests=[search(query, gallery, **options) for query in queries])
+
+
+def turn_page(request: search_service_pb2.SearchRequest, answer: search_service_pb2.SearchResponse) -> bool:
+    """Let a request ask for the matches that follow; return whether there are any."""
+    request.page_token = answer.next_page_token
+    return bool(request.page_token)
 
 
 def rerank(
@@ -76,6 +100,10 @@ def rerank(
     overlays: bool | int,
     box_share: float | None,
     exclude_itself: bool,
+    filter: str,
+    min_score: float | None,
+    exclude: Sequence[str],
+    at_generation: int | None,
 ) -> search_service_pb2.RerankRequest:
     """Ask to order candidates by parts of their similarity to `query`."""
     return search_service_pb2.RerankRequest(
@@ -83,9 +111,7 @@ def rerank(
         query=requests_shapes.image_source(query, gallery),
         query_regions=requests_shapes.regions("query_regions", query_regions),
         match_regions=requests_shapes.regions("match_regions", match_regions),
-        candidates=[
-            requests_shapes.image_path(gallery, name) for name in requests_shapes.several("candidates", candidates)
-        ],
+        candidates=_image_paths(gallery, "candidates", candidates),
         candidate_limit=None if candidates else candidate_limit,
         limit=limit,
         labels=requests_shapes.several("labels", labels),
@@ -93,6 +119,10 @@ def rerank(
         overlays=requests_shapes.overlay_options(overlays),
         box_share=box_share,
         exclude_itself=exclude_itself,
+        filter=filter,
+        min_score=min_score,
+        exclude=_image_paths(gallery, "exclude", exclude),
+        at_generation=at_generation,
     )
 
 
@@ -122,6 +152,10 @@ def _carry(query: Query, message: search_service_pb2.SearchRequest | search_serv
         message.embedding.values.extend(_vector(query))
     else:
         message.image.CopyFrom(requests_shapes.image_source(query, gallery))
+
+
+def _image_paths(gallery: str, argument: str, names: Sequence[str]) -> list[str]:
+    return [requests_shapes.image_path(gallery, name) for name in requests_shapes.several(argument, names)]
 
 
 def _vector(numbers: ArrayLike) -> list[float]:

@@ -202,7 +202,7 @@ def _minimal_image_step(one: SimplifiedImage, evaluations: int) -> pb.MinimalIma
         segments_left=int(segments.max()) + 1 - len(step.removed),
         area_share=left * placement.seen_share,
         value=step.value,
-        prediction=held if isinstance(held, str) else answers_shapes.image_name(*held),
+        prediction=held if isinstance(held, str) else answers_shapes.image_name(held.gallery, held.image),
         picture_png=_png(np.asarray(one.picture)) if one.picture else b"",
         minimal=step.is_minimal,
         evaluations=evaluations,

@@ -11,6 +11,14 @@ from whymatch.v1 import explain_service_pb2
 MAX_SETTINGS = 64
 
 
+def at_generation(request: explain_service_pb2.ExplainMatchRequest, gallery: str) -> int | None:
+    """Return the generation of the gallery whose head counts, None for now. Raises BadRequest if there is none."""
+    generation = requests_shapes.at_generation(request)
+    if generation is not None and not gallery:
+        raise BadRequest("`at_generation` requires a gallery; give `parent`, or a stored image")
+    return generation
+
+
 def settings(request: explain_service_pb2.ExplainInterActiveRequest) -> list[InterActiveSetting]:
     """Return the layers to weigh, and how. Raises BadRequest, BadLayer."""
     if not 1 <= len(request.settings) <= MAX_SETTINGS:

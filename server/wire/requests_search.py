@@ -1,7 +1,9 @@
 """Requests of SearchService, checked at the door."""
 
+import hashlib
 import math
 from dataclasses import dataclass
+from datetime import datetime
 
 from google.protobuf.message import Message
 
@@ -15,6 +17,9 @@ from whymatch.server.wire import requests_shapes
 from whymatch.v1 import search_service_pb2
 
 MAX_LABELS = 1000
+MAX_EXCLUDED = 1000
+MAX_SEARCHES = 100
+"""Searches in one call."""
 MAX_DRAWN = 100
 """Matches of one answer that can have pictures; a picture takes about 50 ms and up to some MB."""
 MAX_EXAMPLES = 32
@@ -95,6 +100,44 @@ def labels(request: search_service_pb2.SearchRequest | search_service_pb2.Rerank
     return frozenset(request.labels)
 
 
+def excluded(
+    request: search_service_pb2.SearchRequest | search_service_pb2.RerankRequest, gallery: str
+) -> frozenset[str]:
+    """Return the names of the images to leave out. Raises BadName, BadRequest, BadLimit."""
+    return frozenset(requests_shapes.image_names(request.exclude, gallery, "exclude", MAX_EXCLUDED))
+
+
+def min_score(request: search_service_pb2.SearchRequest | search_service_pb2.RerankRequest) -> float:
+    """Return what a match must score at least, minus infinity if that is all the same. Raises BadRequest."""
+    if not request.HasField("min_score"):
+        return -math.inf
+    if not math.isfinite(request.min_score):
+        raise BadRequest(f"`min_score` is {request.min_score:g}; take a number, or leave it out for all scores")
+    return request.min_score
+
+
+def digest(request: search_service_pb2.SearchRequest, gallery_time: datetime) -> str:
+    """Return a hash of what a request asks for, whichever page of it and however long.
+
+    gallery_time: when the gallery was created; another one may have its name.
+    """
+    asked = search_service_pb2.SearchRequest()
+    asked.CopyFrom(request)
+    asked.ClearField("page_token")
+    asked.ClearField("limit")
+    parts = gallery_time.isoformat().encode() + asked.SerializeToString(deterministic=True)
+    return hashlib.sha256(parts).hexdigest()
+
+
+def searches(request: search_service_pb2.BatchSearchRequest) -> list[search_service_pb2.SearchRequest]:
+    """Return the searches of a batch. Raises BadRequest, BadLimit."""
+    if not request.requests:
+        raise BadRequest("`requests` is empty; give at least one search")
+    if len(request.requests) > MAX_SEARCHES:
+        raise BadLimit(f"there are {len(request.requests)} `requests`; give at most {MAX_SEARCHES}")
+    return list(request.requests)
+
+
 def shown(request: search_service_pb2.SearchRequest | search_service_pb2.RerankRequest, limit: int) -> Shown:
     """Return what the answer shall show of each match. Raises BadLimit, BadRequest."""
     size_px = requests_shapes.overlay_px(request)
@@ -130,7 +173,11 @@ def similarity(request: Message, field: str) -> float:
 
 
 def check_search(request: search_service_pb2.SearchRequest) -> None:
-    """Raise BadRequest for what an embedding lacks: regions, and copies in the gallery."""
+    """Raise BadRequest for what excludes each other: an embedding has no regions, and no copies in the gallery."""
+    if request.page_token and (request.diversity or request.HasField("fold_above")):
+        raise BadRequest(
+            "`page_token` excludes `diversity` and `fold_above`, which choose from the first matches alone"
+        )
     if request.WhichOneof("query") == "embedding":
         if request.regions:
             raise BadRequest("an embedding has no regions; search by an `image`, or leave out `regions`")
@@ -148,6 +195,7 @@ def check_rerank(request: search_service_pb2.RerankRequest) -> None:
 
 def candidates(request: search_service_pb2.RerankRequest, gallery: str, maximum: int) -> list[str]:
     """Return the names of the images to order, none for the most similar ones. Raises BadName, BadRequest, BadLimit."""
-    if request.candidates and request.labels:
-        raise BadRequest("`candidates` and `labels` exclude each other; name the candidates or the labels")
+    if request.candidates and (request.labels or request.filter):
+        which = "labels" if request.labels else "filter"
+        raise BadRequest(f"`candidates` and `{which}` exclude each other; name the candidates or give `{which}`")
     return requests_shapes.image_names(request.candidates, gallery, "candidates", maximum)

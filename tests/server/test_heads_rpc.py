@@ -618,7 +618,7 @@ def test_an_answer_names_the_version_that_it_is_from_though_another_has_come(mod
         class Late(Images):
             """Asks for the version just before a head is set."""
 
-            async def version(self, gallery):
+            async def version(self, gallery, at=None):
                 return old
 
         for _ in gallery.set_head(lambda batches, channels: fit_centering(batches)):

@@ -34,6 +34,7 @@ class ExplainMatchRequest(_message.Message):
     CORRESPONDENCE_LIMIT_FIELD_NUMBER: _builtins.int
     BOX_SHARE_FIELD_NUMBER: _builtins.int
     PARENT_FIELD_NUMBER: _builtins.int
+    AT_GENERATION_FIELD_NUMBER: _builtins.int
     channel_limit: _builtins.int
     """How many of the leading channels to return. 10 if it is not set; 0 to all."""
     correspondence_limit: _builtins.int
@@ -43,6 +44,10 @@ class ExplainMatchRequest(_message.Message):
     parent: _builtins.str
     """`galleries/{gallery}`, whose head both embeddings go through. Empty means the gallery of a stored match, else that
     of a stored query, else no head.
+    """
+    at_generation: _builtins.int
+    """Explain with that gallery as it was at this generation: its head and its images. It requires a gallery. Not set: as
+    it is now.
     """
     @_builtins.property
     def query(self) -> _shapes_pb2.ImageSource:
@@ -76,17 +81,22 @@ class ExplainMatchRequest(_message.Message):
         correspondence_limit: _builtins.int | None = ...,
         box_share: _builtins.float | None = ...,
         parent: _builtins.str = ...,
+        at_generation: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_channel_limit", b"_channel_limit", "_correspondence_limit", b"_correspondence_limit", "box_share", b"box_share", "channel_limit", b"channel_limit", "correspondence_limit", b"correspondence_limit", "match", b"match", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "_box_share", b"_box_share", "_channel_limit", b"_channel_limit", "_correspondence_limit", b"_correspondence_limit", "at_generation", b"at_generation", "box_share", b"box_share", "channel_limit", b"channel_limit", "correspondence_limit", b"correspondence_limit", "match", b"match", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_channel_limit", b"_channel_limit", "_correspondence_limit", b"_correspondence_limit", "box_share", b"box_share", "channel_limit", b"channel_limit", "correspondence_limit", b"correspondence_limit", "match", b"match", "match_regions", b"match_regions", "overlays", b"overlays", "parent", b"parent", "query", b"query", "query_regions", b"query_regions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "_box_share", b"_box_share", "_channel_limit", b"_channel_limit", "_correspondence_limit", b"_correspondence_limit", "at_generation", b"at_generation", "box_share", b"box_share", "channel_limit", b"channel_limit", "correspondence_limit", b"correspondence_limit", "match", b"match", "match_regions", b"match_regions", "overlays", b"overlays", "parent", b"parent", "query", b"query", "query_regions", b"query_regions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at_generation: _TypeAlias = _typing.Literal["at_generation"]  # noqa: Y015
+    _WhichOneofArgType__at_generation: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation"]  # noqa: Y015
     _WhichOneofReturnType__box_share: _TypeAlias = _typing.Literal["box_share"]  # noqa: Y015
     _WhichOneofArgType__box_share: _TypeAlias = _typing.Literal["_box_share", b"_box_share"]  # noqa: Y015
     _WhichOneofReturnType__channel_limit: _TypeAlias = _typing.Literal["channel_limit"]  # noqa: Y015
     _WhichOneofArgType__channel_limit: _TypeAlias = _typing.Literal["_channel_limit", b"_channel_limit"]  # noqa: Y015
     _WhichOneofReturnType__correspondence_limit: _TypeAlias = _typing.Literal["correspondence_limit"]  # noqa: Y015
     _WhichOneofArgType__correspondence_limit: _TypeAlias = _typing.Literal["_correspondence_limit", b"_correspondence_limit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_generation) -> _WhichOneofReturnType__at_generation | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__box_share) -> _WhichOneofReturnType__box_share | None: ...
     @_typing.overload
@@ -247,12 +257,20 @@ class ExplainLabelRequest(_message.Message):
     LABEL_FIELD_NUMBER: _builtins.int
     OVERLAYS_FIELD_NUMBER: _builtins.int
     BOX_SHARE_FIELD_NUMBER: _builtins.int
+    AT_GENERATION_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`galleries/{gallery}`, where the images of the label are."""
     label: _builtins.str
     """The label, which must occur in the gallery."""
     box_share: _builtins.float
     """How much of the map's positive values its `best_box` holds, above 0 and up to 1. 0.5 if it is not set."""
+    at_generation: _builtins.int
+    """Look at the gallery as it was at this generation: its images, labels and head, and a stored query of it. Not set:
+    as it is now.
+    """
+    filter: _builtins.str
+    """Only images of the label that it holds for count, as in ListImagesRequest; empty for all of them."""
     @_builtins.property
     def query(self) -> _shapes_pb2.ImageSource:
         """The image to explain."""
@@ -269,13 +287,20 @@ class ExplainLabelRequest(_message.Message):
         label: _builtins.str = ...,
         overlays: _shapes_pb2.OverlayOptions | None = ...,
         box_share: _builtins.float | None = ...,
+        at_generation: _builtins.int | None = ...,
+        filter: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "box_share", b"box_share", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "_box_share", b"_box_share", "at_generation", b"at_generation", "box_share", b"box_share", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "box_share", b"box_share", "label", b"label", "overlays", b"overlays", "parent", b"parent", "query", b"query"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "_box_share", b"_box_share", "at_generation", b"at_generation", "box_share", b"box_share", "filter", b"filter", "label", b"label", "overlays", b"overlays", "parent", b"parent", "query", b"query"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at_generation: _TypeAlias = _typing.Literal["at_generation"]  # noqa: Y015
+    _WhichOneofArgType__at_generation: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation"]  # noqa: Y015
     _WhichOneofReturnType__box_share: _TypeAlias = _typing.Literal["box_share"]  # noqa: Y015
     _WhichOneofArgType__box_share: _TypeAlias = _typing.Literal["_box_share", b"_box_share"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_generation) -> _WhichOneofReturnType__at_generation | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__box_share) -> _WhichOneofReturnType__box_share | None: ...
 
 Global___ExplainLabelRequest: _TypeAlias = ExplainLabelRequest  # noqa: Y015
@@ -337,25 +362,38 @@ class ExplainComponentsRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     PAIR_COUNT_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    AT_GENERATION_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`galleries/{gallery}`, of which at least two images share a label."""
     pair_count: _builtins.int
     """How many random pairs of images of one label to draw. 1000 if it is not set; 1 to 10000."""
     seed: _builtins.int
     """Makes the draw repeatable. 0 or more."""
+    at_generation: _builtins.int
+    """Look at the gallery as it was at this generation: its images, labels and head. Not set: as it is now."""
+    filter: _builtins.str
+    """Only images that it holds for are drawn, as in ListImagesRequest; empty for all images."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         pair_count: _builtins.int | None = ...,
         seed: _builtins.int = ...,
+        at_generation: _builtins.int | None = ...,
+        filter: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_pair_count", b"_pair_count", "pair_count", b"pair_count"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "_pair_count", b"_pair_count", "at_generation", b"at_generation", "pair_count", b"pair_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pair_count", b"_pair_count", "pair_count", b"pair_count", "parent", b"parent", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "_pair_count", b"_pair_count", "at_generation", b"at_generation", "filter", b"filter", "pair_count", b"pair_count", "parent", b"parent", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at_generation: _TypeAlias = _typing.Literal["at_generation"]  # noqa: Y015
+    _WhichOneofArgType__at_generation: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation"]  # noqa: Y015
     _WhichOneofReturnType__pair_count: _TypeAlias = _typing.Literal["pair_count"]  # noqa: Y015
     _WhichOneofArgType__pair_count: _TypeAlias = _typing.Literal["_pair_count", b"_pair_count"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_generation) -> _WhichOneofReturnType__at_generation | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__pair_count) -> _WhichOneofReturnType__pair_count | None: ...
 
 Global___ExplainComponentsRequest: _TypeAlias = ExplainComponentsRequest  # noqa: Y015

@@ -37,13 +37,20 @@ class SearchRequest(_message.Message):
     BEST_PER_LABEL_FIELD_NUMBER: _builtins.int
     BOX_SHARE_FIELD_NUMBER: _builtins.int
     EXCLUDE_ITSELF_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    MIN_SCORE_FIELD_NUMBER: _builtins.int
+    EXCLUDE_FIELD_NUMBER: _builtins.int
+    AT_GENERATION_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     EXAMPLES_FIELD_NUMBER: _builtins.int
     DIVERSITY_FIELD_NUMBER: _builtins.int
     FOLD_ABOVE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`galleries/{gallery}`"""
     limit: _builtins.int
-    """How many matches to return. 10 if it is not set; 1 to 1000 unless the server was started with another maximum."""
+    """How many matches to return, or how many a page has. 10 if it is not set; 1 to 1000 unless the server was started
+    with another maximum.
+    """
     with_maps: _builtins.bool
     """True for the similarity maps of both images of each match. A search by embedding has no query map; one by examples
     has `example_maps` instead, and at most 2000 maps in all.
@@ -55,6 +62,18 @@ class SearchRequest(_message.Message):
     exclude_itself: _builtins.bool
     """True to leave out the query itself: every stored image with the same bytes. As many others match as without it.
     Not with an embedding. Of examples, the copies of all that are images are left out.
+    """
+    filter: _builtins.str
+    """Only images that it holds for match, as in ListImagesRequest; empty for all images."""
+    min_score: _builtins.float
+    """Only images with at least this `score` match. Not set: however low it is."""
+    at_generation: _builtins.int
+    """Search the gallery as it was at this generation: its images, labels and head. A stored query of this gallery is
+    that of the generation, too. Not set: as it is now.
+    """
+    page_token: _builtins.str
+    """`next_page_token` of the answer to the same request, for the matches that follow, at the generation of that answer.
+    `limit` may differ. Empty for the best ones.
     """
     diversity: _builtins.float
     """From 0, a plain search, to 1: how much the matches shall differ from each other. With lambda = 1 - diversity, each
@@ -92,6 +111,12 @@ class SearchRequest(_message.Message):
         """
 
     @_builtins.property
+    def exclude(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Images to leave out, `galleries/{gallery}/images/{image}` of this gallery, up to 1000. As many others match as
+        without them.
+        """
+
+    @_builtins.property
     def examples(self) -> _containers.RepeatedCompositeFieldContainer[Global___Example]:
         """Instead of a query, what the matches are to be like and unlike: at most 32 images, regions and embeddings. The
         search is for v = sum of the examples' vectors, each of length 1 and times its weight, scaled to length 1; `score`
@@ -112,14 +137,21 @@ class SearchRequest(_message.Message):
         best_per_label: _builtins.bool = ...,
         box_share: _builtins.float | None = ...,
         exclude_itself: _builtins.bool = ...,
+        filter: _builtins.str = ...,
+        min_score: _builtins.float | None = ...,
+        exclude: _abc.Iterable[_builtins.str] | None = ...,
+        at_generation: _builtins.int | None = ...,
+        page_token: _builtins.str = ...,
         examples: _abc.Iterable[Global___Example] | None = ...,
         diversity: _builtins.float | None = ...,
         fold_above: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_diversity", b"_diversity", "_fold_above", b"_fold_above", "_limit", b"_limit", "box_share", b"box_share", "diversity", b"diversity", "embedding", b"embedding", "fold_above", b"fold_above", "image", b"image", "limit", b"limit", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "_box_share", b"_box_share", "_diversity", b"_diversity", "_fold_above", b"_fold_above", "_limit", b"_limit", "_min_score", b"_min_score", "at_generation", b"at_generation", "box_share", b"box_share", "diversity", b"diversity", "embedding", b"embedding", "fold_above", b"fold_above", "image", b"image", "limit", b"limit", "min_score", b"min_score", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_diversity", b"_diversity", "_fold_above", b"_fold_above", "_limit", b"_limit", "best_per_label", b"best_per_label", "box_share", b"box_share", "diversity", b"diversity", "embedding", b"embedding", "examples", b"examples", "exclude_itself", b"exclude_itself", "fold_above", b"fold_above", "image", b"image", "labels", b"labels", "limit", b"limit", "overlays", b"overlays", "parent", b"parent", "query", b"query", "regions", b"regions", "with_maps", b"with_maps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "_box_share", b"_box_share", "_diversity", b"_diversity", "_fold_above", b"_fold_above", "_limit", b"_limit", "_min_score", b"_min_score", "at_generation", b"at_generation", "best_per_label", b"best_per_label", "box_share", b"box_share", "diversity", b"diversity", "embedding", b"embedding", "examples", b"examples", "exclude", b"exclude", "exclude_itself", b"exclude_itself", "filter", b"filter", "fold_above", b"fold_above", "image", b"image", "labels", b"labels", "limit", b"limit", "min_score", b"min_score", "overlays", b"overlays", "page_token", b"page_token", "parent", b"parent", "query", b"query", "regions", b"regions", "with_maps", b"with_maps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at_generation: _TypeAlias = _typing.Literal["at_generation"]  # noqa: Y015
+    _WhichOneofArgType__at_generation: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation"]  # noqa: Y015
     _WhichOneofReturnType__box_share: _TypeAlias = _typing.Literal["box_share"]  # noqa: Y015
     _WhichOneofArgType__box_share: _TypeAlias = _typing.Literal["_box_share", b"_box_share"]  # noqa: Y015
     _WhichOneofReturnType__diversity: _TypeAlias = _typing.Literal["diversity"]  # noqa: Y015
@@ -128,8 +160,12 @@ class SearchRequest(_message.Message):
     _WhichOneofArgType__fold_above: _TypeAlias = _typing.Literal["_fold_above", b"_fold_above"]  # noqa: Y015
     _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
     _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    _WhichOneofReturnType__min_score: _TypeAlias = _typing.Literal["min_score"]  # noqa: Y015
+    _WhichOneofArgType__min_score: _TypeAlias = _typing.Literal["_min_score", b"_min_score"]  # noqa: Y015
     _WhichOneofReturnType_query: _TypeAlias = _typing.Literal["image", "embedding"]  # noqa: Y015
     _WhichOneofArgType_query: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_generation) -> _WhichOneofReturnType__at_generation | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__box_share) -> _WhichOneofReturnType__box_share | None: ...
     @_typing.overload
@@ -138,6 +174,8 @@ class SearchRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__fold_above) -> _WhichOneofReturnType__fold_above | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_score) -> _WhichOneofReturnType__min_score | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_query) -> _WhichOneofReturnType_query | None: ...
 
@@ -237,9 +275,12 @@ class SearchResponse(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     MATCHES_FIELD_NUMBER: _builtins.int
     COLOR_SCALE_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The fingerprint of the model and the gallery's head."""
+    next_page_token: _builtins.str
+    """For the matches that follow, if any; empty if there are no more, or 10,000 came already."""
     @_builtins.property
     def matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Match]:
         """Best first."""
@@ -258,15 +299,64 @@ class SearchResponse(_message.Message):
         model: _builtins.str = ...,
         matches: _abc.Iterable[Global___Match] | None = ...,
         color_scale: _shapes_pb2.ColorScale | None = ...,
+        next_page_token: _builtins.str = ...,
         provenance: _shapes_pb2.Provenance | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "matches", b"matches", "model", b"model", "provenance", b"provenance"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["color_scale", b"color_scale", "matches", b"matches", "model", b"model", "next_page_token", b"next_page_token", "provenance", b"provenance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SearchResponse: _TypeAlias = SearchResponse  # noqa: Y015
+
+@_typing.final
+class BatchSearchRequest(_message.Message):
+    """Several searches."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchRequest]:
+        """1 to 100, of any galleries."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___SearchRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchSearchRequest: _TypeAlias = BatchSearchRequest  # noqa: Y015
+
+@_typing.final
+class BatchSearchResponse(_message.Message):
+    """The answers to several searches."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESPONSES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def responses(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchResponse]:
+        """One for each request, in their order."""
+
+    def __init__(
+        self,
+        *,
+        responses: _abc.Iterable[Global___SearchResponse] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["responses", b"responses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchSearchResponse: _TypeAlias = BatchSearchResponse  # noqa: Y015
 
 @_typing.final
 class Match(_message.Message):
@@ -358,6 +448,10 @@ class RerankRequest(_message.Message):
     OVERLAYS_FIELD_NUMBER: _builtins.int
     BOX_SHARE_FIELD_NUMBER: _builtins.int
     EXCLUDE_ITSELF_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    MIN_SCORE_FIELD_NUMBER: _builtins.int
+    EXCLUDE_FIELD_NUMBER: _builtins.int
+    AT_GENERATION_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`galleries/{gallery}`"""
     candidate_limit: _builtins.int
@@ -372,6 +466,14 @@ class RerankRequest(_message.Message):
     """How much of a map's positive values its `best_box` holds, above 0 and up to 1. 0.5 if it is not set."""
     exclude_itself: _builtins.bool
     """True to leave out the query itself: no stored image with the same bytes is a candidate."""
+    filter: _builtins.str
+    """Only images that it holds for are candidates, as in ListImagesRequest; empty for all images. Not together with
+    `candidates`.
+    """
+    min_score: _builtins.float
+    """Only candidates with at least this `score` match. Not set: however low it is."""
+    at_generation: _builtins.int
+    """Look at the gallery as it was at this generation, as in SearchRequest. Not set: as it is now."""
     @_builtins.property
     def query(self) -> _shapes_pb2.ImageSource:
         """What the candidates are compared with."""
@@ -396,6 +498,10 @@ class RerankRequest(_message.Message):
     def overlays(self) -> _shapes_pb2.OverlayOptions:
         """Set, it asks for the maps and their pictures; the limit is then at most 100."""
 
+    @_builtins.property
+    def exclude(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Images that are no candidates, `galleries/{gallery}/images/{image}` of this gallery, up to 1000."""
+
     def __init__(
         self,
         *,
@@ -411,23 +517,35 @@ class RerankRequest(_message.Message):
         overlays: _shapes_pb2.OverlayOptions | None = ...,
         box_share: _builtins.float | None = ...,
         exclude_itself: _builtins.bool = ...,
+        filter: _builtins.str = ...,
+        min_score: _builtins.float | None = ...,
+        exclude: _abc.Iterable[_builtins.str] | None = ...,
+        at_generation: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_candidate_limit", b"_candidate_limit", "_limit", b"_limit", "box_share", b"box_share", "candidate_limit", b"candidate_limit", "limit", b"limit", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "_box_share", b"_box_share", "_candidate_limit", b"_candidate_limit", "_limit", b"_limit", "_min_score", b"_min_score", "at_generation", b"at_generation", "box_share", b"box_share", "candidate_limit", b"candidate_limit", "limit", b"limit", "min_score", b"min_score", "overlays", b"overlays", "query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_candidate_limit", b"_candidate_limit", "_limit", b"_limit", "box_share", b"box_share", "candidate_limit", b"candidate_limit", "candidates", b"candidates", "exclude_itself", b"exclude_itself", "labels", b"labels", "limit", b"limit", "match_regions", b"match_regions", "overlays", b"overlays", "parent", b"parent", "query", b"query", "query_regions", b"query_regions", "with_maps", b"with_maps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "_box_share", b"_box_share", "_candidate_limit", b"_candidate_limit", "_limit", b"_limit", "_min_score", b"_min_score", "at_generation", b"at_generation", "box_share", b"box_share", "candidate_limit", b"candidate_limit", "candidates", b"candidates", "exclude", b"exclude", "exclude_itself", b"exclude_itself", "filter", b"filter", "labels", b"labels", "limit", b"limit", "match_regions", b"match_regions", "min_score", b"min_score", "overlays", b"overlays", "parent", b"parent", "query", b"query", "query_regions", b"query_regions", "with_maps", b"with_maps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at_generation: _TypeAlias = _typing.Literal["at_generation"]  # noqa: Y015
+    _WhichOneofArgType__at_generation: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation"]  # noqa: Y015
     _WhichOneofReturnType__box_share: _TypeAlias = _typing.Literal["box_share"]  # noqa: Y015
     _WhichOneofArgType__box_share: _TypeAlias = _typing.Literal["_box_share", b"_box_share"]  # noqa: Y015
     _WhichOneofReturnType__candidate_limit: _TypeAlias = _typing.Literal["candidate_limit"]  # noqa: Y015
     _WhichOneofArgType__candidate_limit: _TypeAlias = _typing.Literal["_candidate_limit", b"_candidate_limit"]  # noqa: Y015
     _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
     _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    _WhichOneofReturnType__min_score: _TypeAlias = _typing.Literal["min_score"]  # noqa: Y015
+    _WhichOneofArgType__min_score: _TypeAlias = _typing.Literal["_min_score", b"_min_score"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_generation) -> _WhichOneofReturnType__at_generation | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__box_share) -> _WhichOneofReturnType__box_share | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__candidate_limit) -> _WhichOneofReturnType__candidate_limit | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_score) -> _WhichOneofReturnType__min_score | None: ...
 
 Global___RerankRequest: _TypeAlias = RerankRequest  # noqa: Y015
 

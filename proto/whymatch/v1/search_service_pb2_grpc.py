@@ -50,6 +50,11 @@ class SearchServiceStub:
                 request_serializer=whymatch_dot_v1_dot_search__service__pb2.FindDuplicatesRequest.SerializeToString,
                 response_deserializer=whymatch_dot_v1_dot_search__service__pb2.FindDuplicatesResponse.FromString,
                 _registered_method=True)
+        self.BatchSearch = channel.unary_unary(
+                '/whymatch.v1.SearchService/BatchSearch',
+                request_serializer=whymatch_dot_v1_dot_search__service__pb2.BatchSearchRequest.SerializeToString,
+                response_deserializer=whymatch_dot_v1_dot_search__service__pb2.BatchSearchResponse.FromString,
+                _registered_method=True)
 
 
 class SearchServiceServicer:
@@ -79,6 +84,13 @@ class SearchServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchSearch(self, request, context):
+        """Answers several searches at once, each as Search would. If some fail, the call fails as the first of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SearchServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,6 +108,11 @@ def add_SearchServiceServicer_to_server(servicer, server):
                     servicer.FindDuplicates,
                     request_deserializer=whymatch_dot_v1_dot_search__service__pb2.FindDuplicatesRequest.FromString,
                     response_serializer=whymatch_dot_v1_dot_search__service__pb2.FindDuplicatesResponse.SerializeToString,
+            ),
+            'BatchSearch': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchSearch,
+                    request_deserializer=whymatch_dot_v1_dot_search__service__pb2.BatchSearchRequest.FromString,
+                    response_serializer=whymatch_dot_v1_dot_search__service__pb2.BatchSearchResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -180,6 +197,33 @@ class SearchService:
             '/whymatch.v1.SearchService/FindDuplicates',
             whymatch_dot_v1_dot_search__service__pb2.FindDuplicatesRequest.SerializeToString,
             whymatch_dot_v1_dot_search__service__pb2.FindDuplicatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchSearch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/whymatch.v1.SearchService/BatchSearch',
+            whymatch_dot_v1_dot_search__service__pb2.BatchSearchRequest.SerializeToString,
+            whymatch_dot_v1_dot_search__service__pb2.BatchSearchResponse.FromString,
             options,
             channel_credentials,
             insecure,

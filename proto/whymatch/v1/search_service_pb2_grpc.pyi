@@ -42,6 +42,8 @@ class SearchServiceStub:
     All pairs are compared, exactly, so that the work grows with the square of the number of images. The server says
     how far it is, every second at least, and last sends the groups, the largest first.
     """
+    BatchSearch: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.BatchSearchRequest, _search_service_pb2.BatchSearchResponse]
+    """Answers several searches at once, each as Search would. If some fail, the call fails as the first of them."""
 
 @_typing.type_check_only
 class SearchServiceAsyncStub(SearchServiceStub):
@@ -57,6 +59,8 @@ class SearchServiceAsyncStub(SearchServiceStub):
     All pairs are compared, exactly, so that the work grows with the square of the number of images. The server says
     how far it is, every second at least, and last sends the groups, the largest first.
     """
+    BatchSearch: _aio.UnaryUnaryMultiCallable[_search_service_pb2.BatchSearchRequest, _search_service_pb2.BatchSearchResponse]  # type: ignore[assignment]
+    """Answers several searches at once, each as Search would. If some fail, the call fails as the first of them."""
 
 class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
     """Finds the images of a gallery that are most similar to a query."""
@@ -87,5 +91,13 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         All pairs are compared, exactly, so that the work grows with the square of the number of images. The server says
         how far it is, every second at least, and last sends the groups, the largest first.
         """
+
+    @_abc_1.abstractmethod
+    def BatchSearch(
+        self,
+        request: _search_service_pb2.BatchSearchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_search_service_pb2.BatchSearchResponse, _abc.Awaitable[_search_service_pb2.BatchSearchResponse]]:
+        """Answers several searches at once, each as Search would. If some fail, the call fails as the first of them."""
 
 def add_SearchServiceServicer_to_server(servicer: SearchServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
