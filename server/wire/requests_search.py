@@ -176,7 +176,7 @@ def check_search(request: search_service_pb2.SearchRequest) -> None:
     """Raise BadRequest for what excludes each other: an embedding has no regions, and no copies in the gallery."""
     if request.page_token and (request.diversity or request.HasField("fold_above")):
         raise BadRequest(
-            "`page_token` excludes `diversity` and `fold_above`, which choose from the first matches alone"
+            "`page_token` excludes `diversity` and `fold_above`, which choose from the first matches"
         )
     if request.WhichOneof("query") == "embedding":
         if request.regions:
