@@ -16,6 +16,8 @@ MAX_MASK_SIDE = 2048
 """Values of a mask along its longer side; a mask of 64 million pixels would stay in memory for the whole call."""
 MAX_REGIONS, MAX_MASKS, MAX_CORNERS = 100, 4, 1000
 """In one set of regions; the corners of all its polygons together."""
+FARTHEST = 1e9
+"""No image has so many pixels in a row."""
 SLACK = 1e-6
 """By this share of the image's size a region may stick out: rounding of whoever computed it."""
 ROUNDING = 1e-12
@@ -45,6 +47,8 @@ class Polygon:
             raise BadRegion(f"a polygon has {len(self.points)} corners; give from 3 to {MAX_CORNERS}")
         if not np.isfinite(self.points).all():
             raise BadRegion(f"{_shown(self)} has a corner that is not a finite number; give pixels of the image")
+        if (farthest := np.abs(self.points).max()) > FARTHEST:  # products of such numbers are no numbers any more
+            raise BadRegion(f"{_shown(self)} has a corner at {farthest:g}, in no image; give pixels of the image")
         corners = self.corners()
         if len(corners) < 3:
             raise BadRegion("a polygon has fewer than three different corners and so no area")

@@ -23,6 +23,10 @@ def generation_number(client: "Client", named: str | None) -> int | None:
     """Return the generation that --at-generation names, None for now. Raises NotFound for an unknown tag."""
     from whymatch.client import NotFound
 
+    if named and named.startswith("-"):
+        raise typer.BadParameter(
+            f"{named}; generations count from 0, and no tag begins so", param_hint="--at-generation"
+        )
     if named is None or named.isdecimal():
         return whole_number(64)(None if named is None else int(named))
     for generation in client.generations():

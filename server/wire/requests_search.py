@@ -175,9 +175,7 @@ def similarity(request: Message, field: str) -> float:
 def check_search(request: search_service_pb2.SearchRequest) -> None:
     """Raise BadRequest for what excludes each other: an embedding has no regions, and no copies in the gallery."""
     if request.page_token and (request.diversity or request.HasField("fold_above")):
-        raise BadRequest(
-            "`page_token` excludes `diversity` and `fold_above`, which choose from the first matches"
-        )
+        raise BadRequest("`page_token` excludes `diversity` and `fold_above`, which choose from the first matches")
     if request.WhichOneof("query") == "embedding":
         if request.regions:
             raise BadRequest("an embedding has no regions; search by an `image`, or leave out `regions`")

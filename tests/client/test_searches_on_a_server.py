@@ -121,7 +121,7 @@ def test_the_command_line_has_the_same_words(server_client, run, tmp_path):
     assert [match["name"] for match in found["matches"]] == names(wanted)
     assert found["provenance"]["generation"] == 8
     request = found["provenance"]["request"]
-    assert {request[key] for key in ("filter", "at_generation")} == {"label = odd", 8}
+    assert {request[key] for key in ("filter", "at_generation")} == {"label = odd", "8"}
     assert request["exclude"] == ["3.png"]
     region = ["--query-region", "0,0,40,40"]
     again = run(

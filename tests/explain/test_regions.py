@@ -362,6 +362,7 @@ def test_shapes_that_cannot_be_are_refused(shape, message):
         (((0, 0),) * (MAX_CORNERS + 1), r"a polygon has 1001 corners; give from 3 to 1000"),
         (((0, 0), (20, 0), (0, NAN)), r"has a corner that is not a finite number"),
         (((0, 0), (20, INFINITY), (0, 1)), r"has a corner that is not a finite number"),
+        (((0, 0), (20, -1e154), (0, 1)), r"has a corner at 1e\+154, in no image"),
     ],
 )
 def test_polygons_that_cannot_be_are_refused(points, message):
