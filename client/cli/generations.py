@@ -24,9 +24,7 @@ def generation_number(client: "Client", named: str | None) -> int | None:
     from whymatch.client import NotFound
 
     if named and named.startswith("-"):
-        raise typer.BadParameter(
-            f"{named}; generations count from 0, and no tag begins so", param_hint="--at-generation"
-        )
+        raise typer.BadParameter(f"{named}; generations count from 0", param_hint="--at-generation")
     if named is None or named.isdecimal():
         return whole_number(64)(None if named is None else int(named))
     for generation in client.generations():
