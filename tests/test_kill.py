@@ -1,4 +1,7 @@
-"""`kill -9` while images are added: what was acknowledged stays, and nothing else is there than what was sent."""
+"""`kill -9` while images are added, changed or deleted.
+
+What was acknowledged stays, and nothing else is there than what was sent; every generation stays what it was.
+"""
 
 import itertools
 import random
@@ -82,3 +85,66 @@ def test_a_killed_server_keeps_what_it_acknowledged_and_goes_on(tmp_path):
         client.add_image(png(10**6), name="after.png")
         assert client.search(png(10**6), limit=1)[0].name == "after.png"
     assert len(record.acknowledged) < len(record.sent)
+
+
+class Changes:
+    """What a gallery was at each generation, as labels by name, and what it is after a call that was cut off."""
+
+    def __init__(self, count: int) -> None:
+        self.now = {f"{seed}.png": f"label {seed % 3}" for seed in range(count)}
+        self.perhaps = self.now
+        """The same, or what the last call was to make of it."""
+        self.history: dict[int, dict[str, str]] = {}
+
+    def change_until_killed(self, server: subprocess.Popen[str], client: Client, dice: random.Random) -> None:
+        """Change images one call after the other; the server is killed within three tenths of a second."""
+        threading.Timer(dice.uniform(0, 0.3), server.kill).start()
+        with suppress(Unavailable):
+            while self.now:
+                self._change(client, dice)
+                self.now = self.perhaps
+                self.history[client.get_gallery("default").generation] = self.now
+        assert server.wait() == -signal.SIGKILL
+
+    def _change(self, client: Client, dice: random.Random) -> None:
+        name, label = dice.choice(sorted(self.now)), f"label {dice.randrange(3)}"
+        match dice.randrange(10):
+            case 0:
+                self.perhaps = {one: label for one, label in self.now.items() if one != name}
+                client.delete(name)
+            case 1:
+                self.perhaps = {one: its for one, its in self.now.items() if its != label or one < name}
+                client.delete_where(f'label = "{label}" AND name >= "{name}"')
+            case _:
+                self.perhaps = {**self.now, name: label}
+                client.update(name, label=label)
+
+    def compare(self, client: Client) -> None:
+        """Check that the last call has happened whole or not at all, and that all generations are what they were."""
+        found = labels(client)
+        assert found in (self.now, self.perhaps)
+        self.now = self.perhaps = found
+        for generation, then in self.history.items():
+            assert labels(client, generation) == then
+        assert len(client.search(png(0), limit=100)) == len(found)
+
+
+def labels(client: Client, generation: int | None = None) -> dict[str, str]:
+    return {image.name: image.label for image in client.list(at_generation=generation)}
+
+
+@pytest.mark.timeout(180)
+def test_a_killed_server_has_made_each_change_whole_or_not_at_all(tmp_path):
+    dice, changes = random.Random(3), Changes(40)
+    with served(tmp_path) as (server, client):
+        client.create_gallery("default")
+        new = (NewImage(png(seed), f"{seed}.png", label=f"label {seed % 3}") for seed in range(40))
+        assert all(added.error is None for added in client.add(new))
+        changes.change_until_killed(server, client, dice)
+    for _ in range(4):
+        with served(tmp_path) as (server, client):
+            changes.compare(client)
+            changes.change_until_killed(server, client, dice)
+    with served(tmp_path) as (_, client):
+        changes.compare(client)
+    assert len(changes.history) > 5
