@@ -9,10 +9,9 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from whymatch.embed import NO_HEAD, Array, Head, HeadKind, WhymatchError
 from whymatch.index.disk import disk_errors, sync
 from whymatch.index.errors import (
     BrokenGallery,
-    ImageExists,
     NewerFormat,
     TagExists,
     TaggedGeneration,
@@ -32,20 +30,16 @@ from whymatch.index.errors import (
 from whymatch.index.half_maps import HalfMap
 from whymatch.index.open_files import OpenFiles
 from whymatch.index.records import (
-    Added,
     GalleryFacts,
     Generation,
     HeadFacts,
     MetadataValue,
     NewImage,
     StoredImage,
-    check_metadata,
-    content_digest,
-    metadata_text,
 )
+from whymatch.index.row_changes import Adding, Change, Update, end_row, find, remove_unused_contents, update_row
 from whymatch.index.schema import CONTENTS, DERIVED, FORMAT, LIVE, NOW, TABLES, content_path, create_folders, migrate
 from whymatch.index.stored_images import (
-    IMAGE,
     VECTORS_AT_A_TIME,
     Ids,
     Row,
@@ -53,7 +47,6 @@ from whymatch.index.stored_images import (
     StoredImages,
     Where,
     features_of,
-    image_of,
     vectors_of,
 )
 
@@ -62,28 +55,6 @@ CHANGING = "adding"
 """An empty file, there from the first image file that is written or removed until the store is closed."""
 READ_CACHE_KIB = 32 * 1024
 """Of each open gallery, until it changes: the feature maps of a hundred images, so that the next region is quick."""
-
-
-class Change(NamedTuple):
-    """What a change of images was, for the vector index to follow."""
-
-    results: list[Added | ImageExists]
-    """What became of each image."""
-    added: dict[int, int]
-    """Vector id of the images that are new, by their place in `results`."""
-    removed: list[int]
-    """Vector ids of the images that are gone."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Update:
-    """An update that waits for its transaction."""
-
-    name: str
-    label: str | None
-    metadata: Mapping[str, MetadataValue] | None
-    changed: Mapping[str, MetadataValue | None] | None
-    result: "Future[StoredImage]"
 
 
 class Store:
@@ -105,7 +76,7 @@ class Store:
         self._files = open_files
         self._writing = threading.Lock()
         self._reading = threading.Lock()
-        self._updates: deque[_Update] = deque()
+        self._updates: deque[Update] = deque()
         self._writer_or_none: sqlite3.Connection | None = None
         self._reader_or_none: sqlite3.Connection | None = None
         self._closed = False
@@ -254,7 +225,7 @@ class Store:
             try:
                 with self._transaction("add") as (connection, generation):
                     for place, (image, feature_map) in enumerate(zip(images, feature_maps, strict=True)):
-                        adding = _Adding(self.folder, connection, generation, change, written)
+                        adding = Adding(self.folder, connection, generation, change, written)
                         change.results.append(adding.add(place, image, feature_map))
                     for path in (*written, *{path.parent for path in written}):
                         sync(path)
@@ -279,7 +250,7 @@ class Store:
         changed: values by their key, None for those that go.
         Raises UnknownImage, and BadRequest where it comes to too much metadata.
         """
-        asked = _Update(name, label, metadata, changed, Future())
+        asked = Update(name, label, metadata, changed, Future())
         self._updates.append(asked)
         try:
             with self._changing():
@@ -296,7 +267,7 @@ class Store:
         outcomes: list[StoredImage | WhymatchError] = []
         try:
             with self._transaction("update") as (connection, generation):
-                outcomes.extend(_outcome(update, connection, generation, self.folder.name) for update in updates)
+                outcomes.extend(update_row(update, connection, generation, self.folder.name) for update in updates)
         except BaseException as err:
             for update in updates:
                 update.result.set_exception(err)
@@ -312,9 +283,9 @@ class Store:
         with self._changing():
             with self._transaction("delete") as (connection, generation):
                 for name in names:
-                    if _find(connection, name) is None:
+                    if find(connection, name) is None:
                         raise UnknownImage(name, self.folder.name)
-                ids = [_end(connection, name, generation)[0] for name in dict.fromkeys(names)]
+                ids = [end_row(connection, name, generation)[0] for name in dict.fromkeys(names)]
             self._count -= len(ids)
         return ids
 
@@ -324,7 +295,7 @@ class Store:
             with self._transaction("delete") as (connection, generation):
                 query = f"SELECT name FROM {where.tables} WHERE until = {LIVE} AND ({where.condition})"
                 names = connection.execute(query, where.values).fetchall()
-                ids = [_end(connection, name, generation)[0] for (name,) in names]
+                ids = [end_row(connection, name, generation)[0] for (name,) in names]
             self._count -= len(ids)
         return ids
 
@@ -346,7 +317,7 @@ class Store:
                        RETURNING name, vector_id, until""",
                     (json.dumps(list(names)),),
                 ).fetchall()
-                unused = _remove_unused_contents(connection)
+                unused = remove_unused_contents(connection)
             ids = sorted(vector_id for _, vector_id, until in gone if until == LIVE)
             self._count -= len(ids)
             self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -371,7 +342,7 @@ class Store:
                 connection.execute("DELETE FROM heads WHERE until <= ?", (before,))
                 connection.execute("DELETE FROM generations WHERE id < ?", (before,))
                 connection.execute("UPDATE facts SET value = ? WHERE key = 'oldest_generation'", (before,))
-                unused = _remove_unused_contents(connection)
+                unused = remove_unused_contents(connection)
             self._unlink(unused)
         return len(unused)
 
@@ -533,70 +504,6 @@ class Store:
             raise UnknownGallery(self.folder.name)
 
 
-class _Adding(NamedTuple):
-    """Adds images within one transaction."""
-
-    folder: Path
-    connection: sqlite3.Connection
-    generation: int
-    change: Change
-    written: list[Path]
-    """The image files that were written."""
-
-    def add(self, place: int, image: NewImage, feature_map: HalfMap | None) -> Added | ImageExists:
-        digest = content_digest(image.content)
-        found = _find(self.connection, image.name)
-        differing = found[1].differing(image.label, image.metadata, digest) if found else []
-        if found and not differing:
-            return Added(found[1], unchanged=True)
-        if found and not image.replace:
-            return ImageExists(image.name, differing)
-        if found and found[1].content_sha256 == digest:
-            self._insert(image, *_end(self.connection, image.name, self.generation))
-            return Added(self._stored(image.name), replaced=True)
-        if found:
-            vector_id, _, created = _end(self.connection, image.name, self.generation)
-            self._forget(vector_id)
-        content_id, duplicate_of = self._content(image, digest, feature_map)
-        self.change.added[place] = self._new_vector_id()
-        self._insert(image, self.change.added[place], content_id, created if found else time.time())
-        return Added(self._stored(image.name), duplicate_of=duplicate_of, replaced=found is not None)
-
-    def _forget(self, vector_id: int) -> None:
-        """Note that an image is gone; one that this very change added was never there."""
-        for place, added in self.change.added.items():
-            if added == vector_id:
-                del self.change.added[place]
-                return
-        self.change.removed.append(vector_id)
-
-    def _content(self, image: NewImage, digest: str, feature_map: HalfMap | None) -> tuple[int, str]:
-        """Return the id of the image's bytes, kept if they are new, and the name of an image that has them already."""
-        known = self.connection.execute("SELECT id FROM contents WHERE sha256 = ?", (digest,)).fetchone()
-        if known is not None:
-            query = f"SELECT name FROM images WHERE content_id = ? AND until = {LIVE} ORDER BY vector_id LIMIT 1"
-            twin = self.connection.execute(query, known).fetchone()
-            return known[0], twin[0] if twin else ""
-        self.written.append(content_path(self.folder, digest))
-        self.written[-1].write_bytes(image.content)
-        return _insert_content(self.connection, image, digest, feature_map), ""
-
-    def _new_vector_id(self) -> int:
-        query = "UPDATE facts SET value = value + 1 WHERE key = 'last_vector_id' RETURNING value"
-        vector_id: int = self.connection.execute(query).fetchone()[0]
-        return vector_id
-
-    def _insert(self, image: NewImage, vector_id: int, content_id: int, created: float) -> None:
-        told = (image.name, image.label, metadata_text(image.metadata))
-        now = max(created, time.time())
-        _insert_image(self.connection, (vector_id, *told, content_id, created, now, self.generation))
-
-    def _stored(self, name: str) -> StoredImage:
-        found = _find(self.connection, name)
-        assert found is not None
-        return found[1]
-
-
 def _connect(folder: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(folder / DATABASE, isolation_level=None, check_same_thread=False)
     try:
@@ -609,80 +516,6 @@ def _connect(folder: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def _find(connection: sqlite3.Connection, name: str) -> tuple[int, StoredImage] | None:
-    row = connection.execute(f"{IMAGE} WHERE name = ? AND until = {LIVE}", (name,)).fetchone()
-    return (row[0], image_of(row)) if row else None
-
-
-def _outcome(
-    update: _Update, connection: sqlite3.Connection, generation: int, gallery: str
-) -> StoredImage | WhymatchError:
-    """Change an image and return it, or why nothing was changed."""
-    found = _find(connection, update.name)
-    if found is None:
-        return UnknownImage(update.name, gallery)
-    image = found[1]
-    label = image.label if update.label is None else update.label
-    told = {**(image.metadata if update.metadata is None else update.metadata), **(update.changed or {})}
-    metadata = {key: value for key, value in told.items() if value is not None}
-    try:
-        check_metadata(metadata)
-    except WhymatchError as err:
-        return err
-    if (label, metadata_text(metadata)) == (image.label, metadata_text(image.metadata)):
-        return image
-    vector_id, content_id, created = _end(connection, update.name, generation)
-    row = (vector_id, update.name, label, metadata_text(metadata), content_id, created, time.time(), generation)
-    _insert_image(connection, row)
-    after = _find(connection, update.name)
-    assert after is not None
-    return after[1]
-
-
-def _end(connection: sqlite3.Connection, name: str, generation: int) -> tuple[int, int, float]:
-    """Let an image that is there be there no longer, from a generation on.
-
-    Returns its vector id, the id of its bytes and when it was added.
-    """
-    query = f"SELECT id, since, vector_id, content_id, create_time FROM images WHERE name = ? AND until = {LIVE}"
-    number, since, *ended = connection.execute(query, (name,)).fetchone()
-    if since == generation:  # it was there at no generation
-        connection.execute("DELETE FROM images WHERE id = ?", (number,))
-    else:
-        connection.execute("UPDATE images SET until = ? WHERE id = ?", (generation, number))
-    return tuple(ended)
-
-
-def _insert_image(connection: sqlite3.Connection, row: Row) -> None:
-    connection.execute(
-        "INSERT INTO images (vector_id, name, label, metadata, content_id, create_time, update_time, since, until) "
-        f"VALUES (?, ?, ?, ?, ?, ?, ?, ?, {LIVE})",
-        row,
-    )
-
-
-def _insert_content(connection: sqlite3.Connection, image: NewImage, digest: str, feature_map: HalfMap | None) -> int:
-    features = image.features
-    placement = features.placement
-    row = connection.execute(
-        "INSERT INTO contents (sha256, size_bytes, width_px, height_px, pooled) VALUES (?, ?, ?, ?, ?)",
-        (digest, len(image.content), placement.width_px, placement.height_px, features.pooled.tobytes()),
-    )
-    if feature_map is not None:
-        connection.execute(
-            "INSERT INTO feature_maps VALUES (?, ?, ?, ?, ?)",
-            (row.lastrowid, feature_map.rows, feature_map.columns, feature_map.exponent, feature_map.alpha),
-        )
-    assert row.lastrowid is not None
-    return row.lastrowid
-
-
-def _remove_unused_contents(connection: sqlite3.Connection) -> list[str]:
-    """Remove the rows of bytes that no image has, at no generation, and return their hashes."""
-    query = "DELETE FROM contents WHERE NOT EXISTS (SELECT * FROM images WHERE content_id = contents.id)"
-    return [digest for (digest,) in connection.execute(f"{query} RETURNING sha256").fetchall()]
 
 
 def _head_facts(
