@@ -25,7 +25,7 @@ def run() -> list[Figure]:
         model, data = load_named_model(small_network(Path(folder))), Path(folder) / "data"
         vectors = np.random.default_rng(0).gamma(0.5, size=(COUNT, model.dimensions)).astype(np.float32)
         fill(data, model, vectors)
-        for content in (data / "galleries/default/contents").iterdir():
+        for content in (data / "galleries/default/contents").glob("*/*"):
             content.unlink()  # what reads an image now fails
         with Galleries(data, model) as galleries:
             return _refit(galleries.open("default"), vectors)
