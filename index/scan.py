@@ -13,6 +13,8 @@ from whymatch.index.vector_index import Ids
 
 PART = 2**23
 """Numbers from which a thread of their own saves time; it starts a millisecond late."""
+NEVER = 2**31 - 1
+"""Keeps FAISS from a matrix product, which rounds otherwise: one query is compared in one way, whatever ran before."""
 THREADS = min(4, os.cpu_count() or 1)
 """Threads that scan for one query; more would wait for memory."""
 _scanners = ThreadPoolExecutor(THREADS, "scan", faiss.omp_set_num_threads, (1,))
@@ -27,6 +29,7 @@ def scan(index: Any, query: Array, limit: int, among: Any = None) -> tuple[Array
     parts = max(1, min(THREADS, index.ntotal * index.d // PART))
     borders = [index.ntotal * part // parts for part in range(parts + 1)]
     faiss.omp_set_num_threads(1)
+    faiss.cvar.distance_compute_blas_threshold = NEVER
     if parts == 1:
         return index.search(query, limit, params=_only(among))  # type: ignore[no-any-return]
     ranges = [faiss.IDSelectorRange(first, end) for first, end in itertools.pairwise(borders)]

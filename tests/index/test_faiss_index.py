@@ -177,3 +177,15 @@ def test_what_is_found_among_chosen_ids_is_to_the_last_bit_what_is_found_without
             assert np.array_equal(alone[0], scores[row])
         whole = index.search(queries[:1], 10)
         assert np.array_equal(index.search(queries[:1], 10, np.arange(27000))[0], whole[0])
+
+
+def test_one_query_has_the_same_scores_to_the_last_bit_whatever_was_searched_before(tmp_path):
+    random = np.random.default_rng(1)
+    wide, narrow = FaissIndex(tmp_path / "wide", 512, "Flat"), FaissIndex(tmp_path / "narrow", 2, "Flat")
+    wide.add(np.arange(18), random.standard_normal((18, 512), dtype=np.float32))
+    narrow.add(np.arange(3), random.standard_normal((3, 2), dtype=np.float32))
+    query = random.standard_normal((1, 512), dtype=np.float32)
+    before = wide.search(query, 18)[0]
+    narrow.search(random.standard_normal((8, 2), dtype=np.float32), 3)
+    assert np.array_equal(wide.search(query, 18)[0], before)
+    assert np.array_equal(wide.search(query, 18, np.arange(18))[0], before)

@@ -205,7 +205,7 @@ def test_an_image_that_is_deleted_meanwhile_leaves_its_place(tmp_path):
 def test_labels_count_over_as_many_images_as_the_most_frequent_one_has(images, expected):
     now = datetime.now(UTC)
     stored = [
-        StoredImage(f"{label}-{n}", f"label {label}", {}, 8, 8, 1, "0" * 64, now)
+        StoredImage(f"{label}-{n}", f"label {label}", {}, 8, 8, 1, "0" * 64, now, now)
         for label, count in enumerate(images)
         for n in range(count)
     ]

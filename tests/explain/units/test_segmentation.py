@@ -66,10 +66,8 @@ def test_what_was_cropped_away_is_outside():
 
 
 def tops(*labels: str) -> UnitTops:
-    images = [
-        StoredImage(f"{n}", label, {}, 1, 1, 1, f"{n}", datetime(2026, 1, 1, tzinfo=UTC))
-        for n, label in enumerate(labels)
-    ]
+    then = datetime(2026, 1, 1, tzinfo=UTC)
+    images = [StoredImage(f"{n}", label, {}, 1, 1, 1, f"{n}", then, then) for n, label in enumerate(labels)]
     return UnitTops(0, tuple(TopImage(image, 9.0 - n, (0, 0)) for n, image in enumerate(images)), 100)
 
 
