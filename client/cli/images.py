@@ -1,7 +1,8 @@
 """The commands `add`, `update`, `list`, `labels`, `show`, `content`, `delete` and `erase`."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -217,8 +218,11 @@ def delete(
     if bool(names) == bool(filter):
         raise typer.BadParameter("give the names of images, or a --filter, one of them")
     count = len(names) if names else sum(one.count for one in client.labels(filter))
+    if names:
+        client.get_several(names)  # names the one that is not there before anybody is asked
     what = f"the image {names[0]!r}" if names and count == 1 else f"{count} images"
-    require_consent(f"Delete {what} of the gallery {client.gallery!r}?", yes)
+    keeps = "older generations keep what `whymatch erase` removes for good"
+    require_consent(f"Delete {what} of the gallery {client.gallery!r} ({keeps})?", yes)
     if names:
         client.delete(names)
     else:
@@ -243,13 +247,23 @@ def erase(
     """Remove images for good: their bytes, under every name and in every generation, and what is derived of them."""
     from whymatch.client.apps import documents
 
-    what = f"the image {names[0]!r}" if len(names) == 1 else f"{len(names)} images"
-    question = f"Erase {what} of the gallery {client.gallery!r} for good, with all copies and in every generation?"
-    require_consent(question, yes)
+    found = sorted({*names, *copies(client, names)})
+    what = f"the images {', '.join(found)}" if len(found) > 1 else f"the image {found[0]!r}"
+    require_consent(f"Erase {what} of the gallery {client.gallery!r} for good, in every generation?", yes)
     erased = client.erase(names)
     note(f"erased {', '.join(erased)}")
     if json:
         documents.print_document({"erased": [*erased]})
+
+
+def copies(client: "Client", names: Sequence[str]) -> Iterator[str]:
+    """Yield the names of stored images with the same bytes as one of some images, which may be of the past."""
+    from whymatch.client import NotFound
+
+    for name in names:
+        with suppress(NotFound):
+            digest = client.get(name).content_sha256
+            yield from (image.name for image in client.list(f'content_sha256 = "{digest}"'))
 
 
 def key_values(words: Iterable[str]) -> "dict[str, MetadataValue]":

@@ -49,7 +49,7 @@ def hush(quiet: bool) -> None:
 def require_consent(question: str, yes: bool) -> None:
     """Ask `question` on the terminal, unless --yes answers it; without a terminal require --yes."""
     if not yes and not sys.stdin.isatty():
-        raise typer.BadParameter("this cannot be undone, and nobody is here to ask; repeat it with --yes")
+        raise typer.BadParameter(f"{question} Nobody is here to ask; repeat it with --yes")
     if not yes:
         typer.confirm(question, abort=True, err=True)
 

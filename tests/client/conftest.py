@@ -260,6 +260,9 @@ class Galleries(gallery_grpc.GalleryServiceServicer):
     def GetImage(self, request, context):
         return self.world.image(request.name)[0]
 
+    def BatchGetImages(self, request, context):
+        return gallery.BatchGetImagesResponse(images=[self.world.image(name)[0] for name in request.names])
+
     def ListImages(self, request, context):
         names, token = self._page(self._named(request), request.page_token)
         images = [self.world.image(name)[0] for name in names]

@@ -253,7 +253,9 @@ def test_delete_takes_names_or_a_filter(run, ask):
 
 
 def test_erase_names_all_that_is_gone(run, ask):
-    assert run("erase", "a").exit_code == 2  # nobody is here to ask
+    asked = run("erase", "a")
+    assert asked.exit_code == 2
+    assert "Nobody is here to ask" in asked.stderr
     assert ask("erase", "a", "--yes") == {"erased": ["a"]}
 
 
