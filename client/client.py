@@ -232,6 +232,7 @@ class Client:
         *,
         above: float,
         filter: str = "",
+        at_generation: int | None = None,
         progress: Callable[[int, int], None] | None = None,
         gallery: str | None = None,
     ) -> results.Duplicates:
@@ -240,9 +241,11 @@ class Client:
         above: two images are near duplicates if the cosine similarity of their embeddings is at least this, -1 to 1; a
             group holds all that are, directly or by way of others.
         filter: only images that it holds for; empty for all.
+        at_generation: the gallery as it was then; None means now.
         progress: called with the number of images that have been compared with all others so far, and of all.
         """
-        request, origin, groups = requests_search.duplicates(gallery or self.gallery, above, filter), None, []
+        request = requests_search.duplicates(gallery or self.gallery, above, filter, at_generation)
+        origin, groups = None, []
         with closing(self._transport.stream(self._stubs.search.FindDuplicates, request)) as answers:
             for answer in answers:
                 origin = origin or answers_search.duplicates_origin(answer)
@@ -382,6 +385,7 @@ class Client:
         cell_limit: int | None = None,
         overlays: bool | int = False,
         box_share: float | None = None,
+        at_generation: int | None = None,
         gallery: str | None = None,
     ) -> results.RankingExplanation:
         """Return why `query` is more similar to `first` than to `second`: where the gap between both scores lies.
@@ -390,6 +394,7 @@ class Client:
         query_regions: parts of the query that alone count.
         channel_limit, cell_limit: how many of the leading channels, and of the leading cells of the query, to return;
             None means 10.
+        at_generation: that gallery as it was then, its head, its labels and its images; None means now.
         gallery: as in `explain_match`; with a `Label` None means the client's gallery.
         The rest is as in `search`.
         """
@@ -405,6 +410,7 @@ class Client:
             cell_limit=cell_limit,
             overlays=overlays,
             box_share=box_share,
+            at_generation=at_generation,
         )
         return answers_explain.ranking(self._call(self._stubs.explain.ExplainRanking, request))
 
@@ -416,6 +422,7 @@ class Client:
         limit: int | None = None,
         query_regions: Sequence[RegionInput] = (),
         exclude_itself: bool = False,
+        at_generation: int | None = None,
         gallery: str | None = None,
     ) -> results.Standing:
         """Return where the stored image `name` stands among all for `query`, whatever the index.
@@ -423,6 +430,7 @@ class Client:
         limit: how many matches it should be among; None means 10.
         query_regions: parts of the query that alone count.
         exclude_itself: leave out every other stored image with the query's own bytes.
+        at_generation: the gallery as it was then; None means now.
         """
         request = beside(
             requests_explain.explain_rank,
@@ -432,6 +440,7 @@ class Client:
             limit=limit,
             query_regions=query_regions,
             exclude_itself=exclude_itself,
+            at_generation=at_generation,
         )
         return answers_explain.standing(self._call(self._stubs.explain.ExplainRank, request))
 
@@ -442,6 +451,7 @@ class Client:
         limit: int | None = None,
         label_limit: int | None = None,
         query_regions: Sequence[RegionInput] = (),
+        at_generation: int | None = None,
         gallery: str | None = None,
     ) -> results.Neighborhood:
         """Return which labels the images nearest to `query` have, and which labels speak for and against it.
@@ -449,6 +459,7 @@ class Client:
         limit: how many of the most similar images are its neighbors, at most 1000; None means 50.
         label_limit: how many labels to return of those that speak most for it, and against it; None means 10.
         query_regions: parts of the query that alone count.
+        at_generation: the gallery as it was then; None means now.
         """
         request = beside(
             requests_explain.explain_neighbors,
@@ -457,6 +468,7 @@ class Client:
             limit=limit,
             label_limit=label_limit,
             query_regions=query_regions,
+            at_generation=at_generation,
         )
         return answers_explain.neighborhood(self._call(self._stubs.explain.ExplainNeighbors, request))
 

@@ -34,7 +34,14 @@ from whymatch.index import GalleryVersion, Selection
 from whymatch.server.differences import Differences
 from whymatch.server.interceptor import Context
 from whymatch.server.match_maps import MatchMaps, ShownMap, draw, draw_query, shown
-from whymatch.server.rankings import draw_ranking, label_embeddings, neighborhood, rank, stored_sources
+from whymatch.server.rankings import (
+    contender_as_of,
+    draw_ranking,
+    label_embeddings,
+    neighborhood,
+    rank,
+    stored_sources,
+)
 from whymatch.server.regions import weights_of
 from whymatch.server.sources import Images, Source, as_of, gallery_of
 from whymatch.server.wire import (
@@ -97,13 +104,18 @@ class ExplainServicer(ExplainServiceServicer):
     async def ExplainRanking(self, request: pb.ExplainRankingRequest, context: Context) -> pb.ExplainRankingResponse:
         """Return why a query is more similar to one image or label than to another."""
         query, parent = requests_shapes.source(request.query, "query"), requests_shapes.parent(request.parent)
-        sides = requests_explain.contender(request.first, "first"), requests_explain.contender(request.second, "second")
+        first = requests_explain.contender(request.first, "first")
+        second = requests_explain.contender(request.second, "second")
+        gallery = gallery_of(parent, *stored_sources([first, second]), query)
+        at = requests_explain.at_generation(request, gallery)
+        query = as_of(query, gallery, at)
+        sides = contender_as_of(first, gallery, at), contender_as_of(second, gallery, at)
         channels = requests_shapes.limit(request, "channel_limit", None, least=0)
         cells = requests_shapes.limit(request, "cell_limit", None, least=0)
         box_share, size_px = requests_shapes.box_share(request), requests_shapes.overlay_px(request)
 
         regions = await requests_shapes.regions(request.query_regions, "query_regions", self._images.limits)
-        head, version = await self._images.head(gallery_of(parent, *stored_sources(sides), query))
+        head, version = await self._images.head(gallery, at)
         origin = await self._images.provenance(version, query)
         features = await self._images.features(query, head)
         weights = await weights_of(features, regions)
@@ -117,10 +129,12 @@ class ExplainServicer(ExplainServiceServicer):
 
     async def ExplainRank(self, request: pb.ExplainRankRequest, context: Context) -> pb.ExplainRankResponse:
         """Return where a stored image stands among all images of its gallery."""
-        query, image = requests_shapes.source(request.query, "query"), requests_shapes.image_name(request.image)
+        at = requests_shapes.at_generation(request)
+        image = requests_shapes.image_name(request.image)._replace(at=at)
+        query = as_of(requests_shapes.source(request.query, "query"), image.gallery, at)
         limit = requests_shapes.limit(request, "limit", None)
         regions = await requests_shapes.regions(request.query_regions, "query_regions", self._images.limits)
-        version = await self._images.version(image.gallery)
+        version = await self._images.version(image.gallery, at)
         origin = await self._images.provenance(version, query, image)
         selection = Selection(without_contents=frozenset([origin.query_sha256] if request.exclude_itself else []))
         vector = await self._vector(query, regions, version)
@@ -131,11 +145,12 @@ class ExplainServicer(ExplainServiceServicer):
         self, request: pb.ExplainNeighborsRequest, context: Context
     ) -> pb.ExplainNeighborsResponse:
         """Return the labels of a query's neighborhood, and those that speak for and against it."""
-        gallery, query = requests_shapes.gallery_name(request.parent), requests_shapes.source(request.query, "query")
+        gallery, at = requests_shapes.gallery_name(request.parent), requests_shapes.at_generation(request)
+        query = as_of(requests_shapes.source(request.query, "query"), gallery, at)
         limit = requests_shapes.limit(request, "limit", MAX_NEIGHBORS, default=DEFAULT_NEIGHBORS)
         label_limit = requests_shapes.limit(request, "label_limit", None, least=0)
         regions = await requests_shapes.regions(request.query_regions, "query_regions", self._images.limits)
-        version = await self._images.version(gallery)
+        version = await self._images.version(gallery, at)
         origin = await self._images.provenance(version, query)
         vector = await self._vector(query, regions, version)
         found = await asyncio.to_thread(neighborhood, version, vector, limit, origin.query_sha256)

@@ -18,7 +18,7 @@ from whymatch.explain import (
 )
 from whymatch.index import ALL_IMAGES, GalleryVersion, LabelScore, Selection, Where
 from whymatch.server.match_maps import ShownMap, draw_over, shown
-from whymatch.server.sources import Images, Source
+from whymatch.server.sources import Images, Source, as_of
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,11 @@ class Neighborhood:
 def stored_sources(sides: Sequence[Contender]) -> list[Source]:
     """Return the images among the things that a query is compared with."""
     return [one for one in sides if not isinstance(one, OfLabel)]
+
+
+def contender_as_of(one: Contender, gallery: str, at: int | None) -> Contender:
+    """Return a thing to compare with that is read at a generation of a gallery; a label is that of the version."""
+    return one if isinstance(one, OfLabel) else as_of(one, gallery, at)
 
 
 def label_embeddings(version: GalleryVersion, label: str, own: str, where: Where = ALL_IMAGES) -> Array:

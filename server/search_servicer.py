@@ -169,7 +169,7 @@ class SearchServicer(SearchServiceServicer):
         """Find groups of near duplicates."""
         gallery, above = requests_shapes.gallery_name(request.parent), requests_search.above(request)
         where = requests_shapes.where(request.filter)
-        version = await self._images.version(gallery)
+        version = await self._images.version(gallery, requests_shapes.at_generation(request))
         origin = await self._images.provenance(version)
         yield answers_search.duplicates_begun(origin)
         reached, groups = Progress[list[Duplicates]]("images", 0, origin.image_count), []

@@ -7,6 +7,7 @@ import typer
 
 from whymatch.client.apps.talk import note
 from whymatch.client.cli.connection import with_client
+from whymatch.client.cli.generations import AtGeneration, generation_number
 from whymatch.client.cli.options import Filter, Json, similarity
 from whymatch.client.cli.origin import say_who_answered
 
@@ -26,6 +27,7 @@ def duplicates(
         ),
     ],
     filter: Filter = "",
+    at_generation: AtGeneration = None,
     pictures: Annotated[
         Path | None, typer.Option(file_okay=False, metavar="DIR", help="Write a sheet of each group into this folder.")
     ] = None,
@@ -35,10 +37,11 @@ def duplicates(
     from whymatch.client.apps import documents
     from whymatch.client.apps.progress import progress_bar
 
+    at = generation_number(client, at_generation)
     with progress_bar(None, "duplicates") as progress:
-        found = client.duplicates(above=above, filter=filter, progress=progress.reach)
+        found = client.duplicates(above=above, filter=filter, at_generation=at, progress=progress.reach)
     say_who_answered(client, found.provenance)
-    files = write_pictures(client, found, pictures) if pictures else []
+    files = write_pictures(client, found, pictures, at) if pictures else []
     if json:
         documents.print_document(documents.duplicates(found, files) | documents.origin(found.provenance))
         return
@@ -49,13 +52,13 @@ def duplicates(
         note(f"no two images have a similarity of {above:g} or more")
 
 
-def write_pictures(client: "Client", found: "Duplicates", folder: Path) -> list[Path]:
+def write_pictures(client: "Client", found: "Duplicates", folder: Path, at_generation: int | None = None) -> list[Path]:
     """Write a sheet of each group, and return the files."""
     from whymatch.client.apps.originals import original
     from whymatch.client.draw.duplicates import SHOWN, write_groups
     from whymatch.client.inputs import Stored
 
-    originals = ([original(client, Stored(name)) for name in group.names[:SHOWN]] for group in found)
+    originals = ([original(client, Stored(name), at_generation) for name in group.names[:SHOWN]] for group in found)
     files = write_groups(found, originals, folder)
     note(folder)
     return files

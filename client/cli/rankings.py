@@ -8,6 +8,7 @@ import typer
 from whymatch.client.apps.talk import note
 from whymatch.client.cli import completion, regions
 from whymatch.client.cli.connection import with_client
+from whymatch.client.cli.generations import AtGeneration, generation_number
 from whymatch.client.cli.options import (
     BoxShare,
     ExcludeItself,
@@ -73,6 +74,7 @@ def explain_ranking(
         ),
     ] = None,
     box_share: BoxShare = None,
+    at_generation: AtGeneration = None,
     maps: Maps = None,
     json: Json = False,
 ) -> None:
@@ -85,7 +87,8 @@ def explain_ranking(
 
     parts = regions.boxes(boxes, "--region")
     source = either_source(query)
-    sides = [_labeled(one) if label else _side(client, source, one, parts) for one in (first, second)]
+    at = generation_number(client, at_generation)
+    sides = [_labeled(one) if label else _side(client, source, one, parts, at) for one in (first, second)]
     explanation = client.explain_ranking(
         source,
         *sides,
@@ -94,6 +97,7 @@ def explain_ranking(
         cell_limit=cells,
         overlays=maps is not None,
         box_share=box_share,
+        at_generation=at,
         gallery=named_gallery(context),
     )
     say_who_answered(client, explanation.provenance)
@@ -129,6 +133,7 @@ def explain_rank(
     boxes: RankedBoxes = None,
     exclude_itself: ExcludeItself = False,
     box_share: BoxShare = None,
+    at_generation: AtGeneration = None,
     maps: Maps = None,
     json: Json = False,
 ) -> None:
@@ -142,7 +147,10 @@ def explain_rank(
     name = name.removeprefix(completion.STORED)
     parts = regions.boxes(boxes, "--region")
     source = either_source(query)
-    standing = client.explain_rank(source, name, limit=limit, query_regions=parts, exclude_itself=exclude_itself)
+    at = generation_number(client, at_generation)
+    standing = client.explain_rank(
+        source, name, limit=limit, query_regions=parts, exclude_itself=exclude_itself, at_generation=at
+    )
     explanation = client.explain_ranking(
         source,
         Stored(name),
@@ -150,6 +158,7 @@ def explain_rank(
         query_regions=parts,
         overlays=maps is not None,
         box_share=box_share,
+        at_generation=at,
         gallery=client.gallery,
     )
     say_who_answered(client, standing.provenance)
@@ -188,13 +197,17 @@ def explain_neighbors(
         ),
     ] = None,
     boxes: RankedBoxes = None,
+    at_generation: AtGeneration = None,
     json: Json = False,
 ) -> None:
     """Show which labels the images nearest to a query have, and which labels speak for and against it."""
     from whymatch.client.apps import documents
 
     parts = regions.boxes(boxes, "--region")
-    found = client.explain_neighbors(either_source(query), limit=limit, label_limit=labels, query_regions=parts)
+    at = generation_number(client, at_generation)
+    found = client.explain_neighbors(
+        either_source(query), limit=limit, label_limit=labels, query_regions=parts, at_generation=at
+    )
     say_who_answered(client, found.provenance)
     regions.say_rest("query", parts)
     if json:
@@ -236,22 +249,24 @@ def _labeled(text: str) -> "Label":
     return Label(text)
 
 
-def _side(client: "Client", query: "Path | Stored", text: str, parts: "list[Region]") -> "Path | Stored":
+def _side(
+    client: "Client", query: "Path | Stored", text: str, parts: "list[Region]", at: int | None
+) -> "Path | Stored":
     """Return what A or B means: a match by its rank, a stored image, or a file."""
     from whymatch.client import Stored
 
     if text.startswith(RANK):
-        return Stored(_match_at(client, query, text.removeprefix(RANK), parts))
+        return Stored(_match_at(client, query, text.removeprefix(RANK), parts, at))
     if text.startswith(completion.STORED) or Path(text).is_file():
         return either_source(text)
     return Stored(text)
 
 
-def _match_at(client: "Client", query: "Path | Stored", rank: str, parts: "list[Region]") -> str:
+def _match_at(client: "Client", query: "Path | Stored", rank: str, parts: "list[Region]", at: int | None) -> str:
     """Return the name of the match at a rank of a search."""
     if not (rank.isascii() and rank.isdecimal() and int(rank) > 0):
         raise typer.BadParameter(f"{RANK}{rank}: write rank:N with N from 1, for example rank:2")
-    found = client.search(query, limit=int(rank), regions=parts)
+    found = client.search(query, limit=int(rank), regions=parts, at_generation=at)
     if len(found) < int(rank):
         raise typer.BadParameter(f"{RANK}{rank}: a search finds only {len(found)} images")
     return found[-1].name

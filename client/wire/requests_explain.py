@@ -73,6 +73,7 @@ def explain_ranking(
     cell_limit: int | None,
     overlays: bool | int,
     box_share: float | None,
+    at_generation: int | None,
 ) -> explain_service_pb2.ExplainRankingRequest:
     """Ask why a query is more similar to one thing than to another; labels are those of `gallery`."""
     labeled = isinstance(first, Label) or isinstance(second, Label)
@@ -86,6 +87,7 @@ def explain_ranking(
         cell_limit=cell_limit,
         overlays=requests_shapes.overlay_options(overlays),
         box_share=box_share,
+        at_generation=at_generation,
     )
 
 
@@ -97,6 +99,7 @@ def explain_rank(
     limit: int | None,
     query_regions: Sequence[RegionInput],
     exclude_itself: bool,
+    at_generation: int | None,
 ) -> explain_service_pb2.ExplainRankRequest:
     """Ask where a stored image stands."""
     return explain_service_pb2.ExplainRankRequest(
@@ -105,6 +108,7 @@ def explain_rank(
         limit=limit,
         query_regions=requests_shapes.regions("query_regions", query_regions),
         exclude_itself=exclude_itself,
+        at_generation=at_generation,
     )
 
 
@@ -115,6 +119,7 @@ def explain_neighbors(
     limit: int | None,
     label_limit: int | None,
     query_regions: Sequence[RegionInput],
+    at_generation: int | None,
 ) -> explain_service_pb2.ExplainNeighborsRequest:
     """Ask for the labels around a query."""
     return explain_service_pb2.ExplainNeighborsRequest(
@@ -123,6 +128,7 @@ def explain_neighbors(
         limit=limit,
         label_limit=label_limit,
         query_regions=requests_shapes.regions("query_regions", query_regions),
+        at_generation=at_generation,
     )
 
 

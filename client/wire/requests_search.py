@@ -64,10 +64,12 @@ def search(
     return request
 
 
-def duplicates(gallery: str, above: float, filter: str) -> search_service_pb2.FindDuplicatesRequest:
+def duplicates(
+    gallery: str, above: float, filter: str, at_generation: int | None
+) -> search_service_pb2.FindDuplicatesRequest:
     """Ask for groups of near duplicates."""
     return search_service_pb2.FindDuplicatesRequest(
-        parent=requests_shapes.gallery_path(gallery), above=above, filter=filter
+        parent=requests_shapes.gallery_path(gallery), above=above, filter=filter, at_generation=at_generation
     )
 
 

@@ -11,7 +11,9 @@ from whymatch.v1 import explain_service_pb2
 MAX_SETTINGS = 64
 
 
-def at_generation(request: explain_service_pb2.ExplainMatchRequest, gallery: str) -> int | None:
+def at_generation(
+    request: explain_service_pb2.ExplainMatchRequest | explain_service_pb2.ExplainRankingRequest, gallery: str
+) -> int | None:
     """Return the generation of the gallery whose head counts, None for now. Raises BadRequest if there is none."""
     generation = requests_shapes.at_generation(request)
     if generation is not None and not gallery:

@@ -136,6 +136,13 @@ def test_the_command_line_has_the_same_words(server_client, run, tmp_path):
     assert [one["image_count"] for one in run(*label)] == [4, 3]
     assert [one["image_count"] for one in run(*label, "--filter", "metadata.year < 2024")] == [2, 1]
     assert run("explain", "components", "--at-generation", 8, "--filter", "label = odd", "--pairs", 5)["pair_count"]
+    then = [run("search", "--image", "0.png", "--at-generation", 8)["matches"][place]["name"] for place in (1, 2)]
+    ranking = run("explain", "ranking", "image:0.png", "rank:2", "rank:3", "--at-generation", 8, "--maps", tmp_path)
+    assert [ranking[side]["name"] for side in ("first", "second")] == then
+    assert run("explain", "rank", "image:0.png", "1.png", "--at-generation", 8)["image_count"] == 8
+    assert run("explain", "neighbors", "image:0.png", "--at-generation", 8)["neighbor_count"] == 7
+    pictures = ["--pictures", tmp_path / "groups"]
+    assert "1.png" in run("duplicates", "--above", -1, "--at-generation", 8, *pictures)["groups"][0]
 
 
 @pytest.mark.parametrize(

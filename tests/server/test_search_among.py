@@ -6,7 +6,14 @@ from google.protobuf.struct_pb2 import Struct
 from sample_pictures import png
 from server_harness import failure
 
-from whymatch.v1.explain_service_pb2 import ExplainComponentsRequest, ExplainLabelRequest, ExplainMatchRequest
+from whymatch.v1.explain_service_pb2 import (
+    ExplainComponentsRequest,
+    ExplainLabelRequest,
+    ExplainMatchRequest,
+    ExplainNeighborsRequest,
+    ExplainRankingRequest,
+    ExplainRankRequest,
+)
 from whymatch.v1.gallery_service_pb2 import (
     AddImageRequest,
     DeleteImagesRequest,
@@ -15,7 +22,7 @@ from whymatch.v1.gallery_service_pb2 import (
     SetHeadRequest,
     UpdateImageRequest,
 )
-from whymatch.v1.search_service_pb2 import BatchSearchRequest, RerankRequest, SearchRequest
+from whymatch.v1.search_service_pb2 import BatchSearchRequest, FindDuplicatesRequest, RerankRequest, SearchRequest
 
 HALF = {"box": {"right_px": 0.5, "bottom_px": 1}, "relative": True}
 
@@ -94,21 +101,32 @@ def test_selections_that_cannot_be_are_refused(api, photos, options, reason):
 
 def asked_of(api, parent, **at):
     """Return all that is asked of a gallery of one generation, but for the provenance."""
-    stored = {"image": f"{parent}/images/1.png"}
+    stored, image = {"image": f"{parent}/images/1.png"}, {"image": {"image": f"{parent}/images/3.png"}}
     answers = [
         api.search(query(parent, limit=20, filter="label = even", **at)),
         api.search(SearchRequest(parent=parent, image=stored, limit=20, exclude_itself=True, with_maps=True, **at)),
         api.search(query(parent, limit=5, overlays={"size_px": 60}, regions=[HALF], **at)),
         api.search(query(parent, best_per_label=True, labels=["even", "odd"], **at)),
         api.rerank(reranking(parent, with_maps=True, match_regions=[HALF], **at)),
-        api.explain(ExplainMatchRequest(query=stored, match={"image": f"{parent}/images/3.png"}, overlays={}, **at)),
+        api.explain(ExplainMatchRequest(query=stored, match=image["image"], overlays={}, **at)),
         api.explain(ExplainMatchRequest(parent=parent, query=stored, match={"content": png(8)}, **at)),
         api.explain_label(
             ExplainLabelRequest(parent=parent, query=stored, label="odd", filter='name != "5.png"', **at)
         ),
         api.explain_components(ExplainComponentsRequest(parent=parent, pair_count=50, **at)),
+        api.explain_ranking(
+            ExplainRankingRequest(query=stored, first=image, second={"label": "odd"}, overlays={}, **at)
+        ),
+        api.explain_ranking(
+            ExplainRankingRequest(query={"content": png(8)}, first=image, second={"image": stored}, **at)
+        ),
+        api.explain_rank(ExplainRankRequest(query=stored, image=image["image"]["image"], limit=3, **at)),
+        api.explain_neighbors(ExplainNeighborsRequest(parent=parent, query=stored, limit=4, **at)),
     ]
+    begun, *groups = api.find_duplicates(FindDuplicatesRequest(parent=parent, above=0.9, **at))
+    answers.append(begun)
     origins = [(one.provenance.generation, one.provenance.image_count, one.provenance.model) for one in answers]
+    answers += groups
     for one in answers:
         one.ClearField("provenance")
         if hasattr(one, "next_page_token"):
@@ -155,6 +173,7 @@ def test_a_generation_that_is_not_there_is_not_found(api, photos):
         (api.search, query(photos, at_generation=99)),
         (api.rerank, reranking(photos, at_generation=-1)),
         (api.explain_components, ExplainComponentsRequest(parent=photos, at_generation=99)),
+        (api.explain_neighbors, ExplainNeighborsRequest(parent=photos, at_generation=99, query={"content": png(1)})),
     ):
         assert failure(lambda call=call, request=request: call(request)) == ("NOT_FOUND", "UNKNOWN_GENERATION")
 

@@ -1140,6 +1140,7 @@ class ExplainRankingRequest(_message.Message):
     CELL_LIMIT_FIELD_NUMBER: _builtins.int
     OVERLAYS_FIELD_NUMBER: _builtins.int
     BOX_SHARE_FIELD_NUMBER: _builtins.int
+    AT_GENERATION_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`galleries/{gallery}`, whose head all embeddings go through, and where the images of a label are. Empty means the
     gallery of a stored `first`, else that of a stored `second`, else that of a stored query, else no head.
@@ -1150,6 +1151,10 @@ class ExplainRankingRequest(_message.Message):
     """How many of the leading cells to return. 10 if it is not set; 0 to all."""
     box_share: _builtins.float
     """How much of a map's positive values its `best_box` holds, above 0 and up to 1. 0.5 if it is not set."""
+    at_generation: _builtins.int
+    """Explain with that gallery as it was at this generation: its head, its labels and its images. It requires a gallery.
+    Not set: as it is now.
+    """
     @_builtins.property
     def query(self) -> _shapes_pb2.ImageSource:
         """The query."""
@@ -1182,17 +1187,22 @@ class ExplainRankingRequest(_message.Message):
         cell_limit: _builtins.int | None = ...,
         overlays: _shapes_pb2.OverlayOptions | None = ...,
         box_share: _builtins.float | None = ...,
+        at_generation: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_cell_limit", b"_cell_limit", "_channel_limit", b"_channel_limit", "box_share", b"box_share", "cell_limit", b"cell_limit", "channel_limit", b"channel_limit", "first", b"first", "overlays", b"overlays", "query", b"query", "second", b"second"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "_box_share", b"_box_share", "_cell_limit", b"_cell_limit", "_channel_limit", b"_channel_limit", "at_generation", b"at_generation", "box_share", b"box_share", "cell_limit", b"cell_limit", "channel_limit", b"channel_limit", "first", b"first", "overlays", b"overlays", "query", b"query", "second", b"second"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_box_share", b"_box_share", "_cell_limit", b"_cell_limit", "_channel_limit", b"_channel_limit", "box_share", b"box_share", "cell_limit", b"cell_limit", "channel_limit", b"channel_limit", "first", b"first", "overlays", b"overlays", "parent", b"parent", "query", b"query", "query_regions", b"query_regions", "second", b"second"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "_box_share", b"_box_share", "_cell_limit", b"_cell_limit", "_channel_limit", b"_channel_limit", "at_generation", b"at_generation", "box_share", b"box_share", "cell_limit", b"cell_limit", "channel_limit", b"channel_limit", "first", b"first", "overlays", b"overlays", "parent", b"parent", "query", b"query", "query_regions", b"query_regions", "second", b"second"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at_generation: _TypeAlias = _typing.Literal["at_generation"]  # noqa: Y015
+    _WhichOneofArgType__at_generation: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation"]  # noqa: Y015
     _WhichOneofReturnType__box_share: _TypeAlias = _typing.Literal["box_share"]  # noqa: Y015
     _WhichOneofArgType__box_share: _TypeAlias = _typing.Literal["_box_share", b"_box_share"]  # noqa: Y015
     _WhichOneofReturnType__cell_limit: _TypeAlias = _typing.Literal["cell_limit"]  # noqa: Y015
     _WhichOneofArgType__cell_limit: _TypeAlias = _typing.Literal["_cell_limit", b"_cell_limit"]  # noqa: Y015
     _WhichOneofReturnType__channel_limit: _TypeAlias = _typing.Literal["channel_limit"]  # noqa: Y015
     _WhichOneofArgType__channel_limit: _TypeAlias = _typing.Literal["_channel_limit", b"_channel_limit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_generation) -> _WhichOneofReturnType__at_generation | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__box_share) -> _WhichOneofReturnType__box_share | None: ...
     @_typing.overload
@@ -1355,12 +1365,17 @@ class ExplainRankRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     QUERY_REGIONS_FIELD_NUMBER: _builtins.int
     EXCLUDE_ITSELF_FIELD_NUMBER: _builtins.int
+    AT_GENERATION_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """`galleries/{gallery}/images/{image}`, the image whose place is asked for."""
     limit: _builtins.int
     """How many matches it should be among. 10 if it is not set; at least 1."""
     exclude_itself: _builtins.bool
     """True to leave out every other stored image with the query's own bytes."""
+    at_generation: _builtins.int
+    """Compare with the gallery as it was at this generation, and look a stored query of it up there. Not set: as it is
+    now.
+    """
     @_builtins.property
     def query(self) -> _shapes_pb2.ImageSource:
         """The query."""
@@ -1377,13 +1392,19 @@ class ExplainRankRequest(_message.Message):
         limit: _builtins.int | None = ...,
         query_regions: _abc.Iterable[_shapes_pb2.Region] | None = ...,
         exclude_itself: _builtins.bool = ...,
+        at_generation: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "limit", b"limit", "query", b"query"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "_limit", b"_limit", "at_generation", b"at_generation", "limit", b"limit", "query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "exclude_itself", b"exclude_itself", "image", b"image", "limit", b"limit", "query", b"query", "query_regions", b"query_regions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "_limit", b"_limit", "at_generation", b"at_generation", "exclude_itself", b"exclude_itself", "image", b"image", "limit", b"limit", "query", b"query", "query_regions", b"query_regions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at_generation: _TypeAlias = _typing.Literal["at_generation"]  # noqa: Y015
+    _WhichOneofArgType__at_generation: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation"]  # noqa: Y015
     _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
     _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_generation) -> _WhichOneofReturnType__at_generation | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
 
 Global___ExplainRankRequest: _TypeAlias = ExplainRankRequest  # noqa: Y015
@@ -1451,6 +1472,7 @@ class ExplainNeighborsRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     LABEL_LIMIT_FIELD_NUMBER: _builtins.int
     QUERY_REGIONS_FIELD_NUMBER: _builtins.int
+    AT_GENERATION_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`galleries/{gallery}`"""
     limit: _builtins.int
@@ -1458,6 +1480,10 @@ class ExplainNeighborsRequest(_message.Message):
     label_limit: _builtins.int
     """How many labels to return of those that speak most for it, and of those that speak most against it. 10 if it is not
     set; 0 to all.
+    """
+    at_generation: _builtins.int
+    """Look at the gallery as it was at this generation: its images, labels and head, and a stored query of it. Not set:
+    as it is now.
     """
     @_builtins.property
     def query(self) -> _shapes_pb2.ImageSource:
@@ -1475,15 +1501,20 @@ class ExplainNeighborsRequest(_message.Message):
         limit: _builtins.int | None = ...,
         label_limit: _builtins.int | None = ...,
         query_regions: _abc.Iterable[_shapes_pb2.Region] | None = ...,
+        at_generation: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_label_limit", b"_label_limit", "_limit", b"_limit", "label_limit", b"label_limit", "limit", b"limit", "query", b"query"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "_label_limit", b"_label_limit", "_limit", b"_limit", "at_generation", b"at_generation", "label_limit", b"label_limit", "limit", b"limit", "query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_label_limit", b"_label_limit", "_limit", b"_limit", "label_limit", b"label_limit", "limit", b"limit", "parent", b"parent", "query", b"query", "query_regions", b"query_regions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation", "_label_limit", b"_label_limit", "_limit", b"_limit", "at_generation", b"at_generation", "label_limit", b"label_limit", "limit", b"limit", "parent", b"parent", "query", b"query", "query_regions", b"query_regions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at_generation: _TypeAlias = _typing.Literal["at_generation"]  # noqa: Y015
+    _WhichOneofArgType__at_generation: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation"]  # noqa: Y015
     _WhichOneofReturnType__label_limit: _TypeAlias = _typing.Literal["label_limit"]  # noqa: Y015
     _WhichOneofArgType__label_limit: _TypeAlias = _typing.Literal["_label_limit", b"_label_limit"]  # noqa: Y015
     _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
     _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_generation) -> _WhichOneofReturnType__at_generation | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__label_limit) -> _WhichOneofReturnType__label_limit | None: ...
     @_typing.overload

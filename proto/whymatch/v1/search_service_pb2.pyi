@@ -598,6 +598,7 @@ class FindDuplicatesRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     ABOVE_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    AT_GENERATION_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`galleries/{gallery}`"""
     above: _builtins.float
@@ -606,20 +607,28 @@ class FindDuplicatesRequest(_message.Message):
     """
     filter: _builtins.str
     """Only images that it holds for, as in ListImagesRequest; empty for all images."""
+    at_generation: _builtins.int
+    """Compare the images of the gallery as it was at this generation. Not set: as it is now."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         above: _builtins.float | None = ...,
         filter: _builtins.str = ...,
+        at_generation: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_above", b"_above", "above", b"above"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_above", b"_above", "_at_generation", b"_at_generation", "above", b"above", "at_generation", b"at_generation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_above", b"_above", "above", b"above", "filter", b"filter", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_above", b"_above", "_at_generation", b"_at_generation", "above", b"above", "at_generation", b"at_generation", "filter", b"filter", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__above: _TypeAlias = _typing.Literal["above"]  # noqa: Y015
     _WhichOneofArgType__above: _TypeAlias = _typing.Literal["_above", b"_above"]  # noqa: Y015
+    _WhichOneofReturnType__at_generation: _TypeAlias = _typing.Literal["at_generation"]  # noqa: Y015
+    _WhichOneofArgType__at_generation: _TypeAlias = _typing.Literal["_at_generation", b"_at_generation"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__above) -> _WhichOneofReturnType__above | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_generation) -> _WhichOneofReturnType__at_generation | None: ...
 
 Global___FindDuplicatesRequest: _TypeAlias = FindDuplicatesRequest  # noqa: Y015
 
