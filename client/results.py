@@ -79,6 +79,8 @@ class Provenance(Value):
     """Of whymatch, as the server runs it."""
     request_id: str
     """The name of the call, which the server's log has, too."""
+    example_sha256: tuple[str, ...] = ()
+    """Of the file of each example of a search by examples, in their order; empty for an embedding."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class Provenance:
     exact: bool = False
     query_sha256: str = ""
     match_sha256: str = ""
+    example_sha256: tuple[str, ...] = ()
 
 
 def provenance_of(model: Model, version: GalleryVersion | None) -> Provenance:

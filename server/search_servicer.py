@@ -220,7 +220,7 @@ class SearchServicer(SearchServiceServicer):
         self, gallery: str, at: int | None, given: Sequence[GivenExample], shown: requests_search.Shown
     ) -> Asked:
         version = await self._images.version(gallery, at)
-        origin = await self._images.provenance(version)
+        origin = await self._images.provenance(version, examples=[one.source for one in given])
         query = await examples.combined(self._images, given, version, with_maps=shown.maps)
         sought = Sought(None, None, query.vector, MatchWeights(()))
         return Asked(gallery, at, version, origin, None, sought, query.vector, shown, given, query)

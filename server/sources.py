@@ -66,11 +66,20 @@ class Images:
         return (await asyncio.to_thread(self._galleries.snapshot, gallery, at)).version
 
     async def provenance(
-        self, version: GalleryVersion | None, query: Query | None = None, match: Source | None = None
+        self,
+        version: GalleryVersion | None,
+        query: Query | None = None,
+        match: Source | None = None,
+        examples: Sequence[Query] = (),
     ) -> Provenance:
         """Return where an answer comes from. To be called before the work: the gallery may change during it."""
         origin = provenance_of(self._embedder.model, version)
-        return replace(origin, query_sha256=await self.digest(query), match_sha256=await self.digest(match))
+        return replace(
+            origin,
+            query_sha256=await self.digest(query),
+            match_sha256=await self.digest(match),
+            example_sha256=tuple([await self.digest(one) for one in examples]),
+        )
 
     async def head(self, gallery: str, at: int | None = None) -> tuple[Head, GalleryVersion | None]:
         """Return the head of a gallery, and its version; none of either if no gallery is named."""

@@ -55,7 +55,8 @@ def provenance(message: _WithProvenance) -> results.Provenance | None:
     one = message.provenance
     facts = {field.name: getattr(one, field.name) for field in fields(results.Provenance)}
     created = one.gallery_create_time.ToDatetime(UTC) if one.HasField("gallery_create_time") else None
-    return results.Provenance(**facts | {"gallery": short_name(one.gallery), "gallery_create_time": created})
+    plain = {"gallery": short_name(one.gallery), "gallery_create_time": created}
+    return results.Provenance(**facts | plain | {"example_sha256": tuple(one.example_sha256)})
 
 
 def progress(message: shapes_pb2.Progress) -> results.Progress:

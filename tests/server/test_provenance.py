@@ -76,6 +76,18 @@ def test_a_search_by_embedding_has_no_file(api, photos, embed):
     assert found.provenance.query_sha256 == ""
 
 
+def test_a_search_by_examples_names_the_file_of_each(api, photos, embed):
+    examples = [
+        {"image": {"content": QUERY}},
+        {"embedding": {"values": embed(png(4)).embedding}},
+        {"image": {"image": f"{photos}/images/3.png"}, "unlike": True},
+    ]
+    origin = api.search(SearchRequest(parent=photos, examples=examples)).provenance
+    assert origin.example_sha256 == [DIGEST, "", sha256(png(3)).hexdigest()]
+    assert origin.query_sha256 == ""
+    assert not provenance(api, photos).example_sha256
+
+
 def test_the_generation_tells_that_a_gallery_grew(api, parent):
     api.add(parent, {"1.png": png(1)})
     before = provenance(api, parent)

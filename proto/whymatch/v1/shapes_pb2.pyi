@@ -369,6 +369,7 @@ class Provenance(_message.Message):
     MATCH_SHA256_FIELD_NUMBER: _builtins.int
     SERVER_VERSION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXAMPLE_SHA256_FIELD_NUMBER: _builtins.int
     gallery: _builtins.str
     """`galleries/{gallery}` that the answer rests on; empty if it rests on none, and so are the fields up to
     `image_count`.
@@ -403,6 +404,10 @@ class Provenance(_message.Message):
     def gallery_create_time(self) -> _timestamp_pb2.Timestamp:
         """When the gallery was made: one that was deleted and made again counts its generations anew."""
 
+    @_builtins.property
+    def example_sha256(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """SHA-256 of the file of each example of a search by examples, in their order; empty for an embedding."""
+
     def __init__(
         self,
         *,
@@ -421,10 +426,11 @@ class Provenance(_message.Message):
         match_sha256: _builtins.str = ...,
         server_version: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        example_sha256: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["gallery_create_time", b"gallery_create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backbone", b"backbone", "exact", b"exact", "gallery", b"gallery", "gallery_create_time", b"gallery_create_time", "generation", b"generation", "head", b"head", "head_version", b"head_version", "headless_model", b"headless_model", "image_count", b"image_count", "index", b"index", "match_sha256", b"match_sha256", "model", b"model", "query_sha256", b"query_sha256", "request_id", b"request_id", "server_version", b"server_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backbone", b"backbone", "exact", b"exact", "example_sha256", b"example_sha256", "gallery", b"gallery", "gallery_create_time", b"gallery_create_time", "generation", b"generation", "head", b"head", "head_version", b"head_version", "headless_model", b"headless_model", "image_count", b"image_count", "index", b"index", "match_sha256", b"match_sha256", "model", b"model", "query_sha256", b"query_sha256", "request_id", b"request_id", "server_version", b"server_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
