@@ -220,8 +220,8 @@ class SearchServicer(SearchServiceServicer):
         self, gallery: str, at: int | None, given: Sequence[GivenExample], shown: requests_search.Shown
     ) -> Asked:
         version = await self._images.version(gallery, at)
-        origin = await self._images.provenance(version, examples=[one.source for one in given])
         query = await examples.combined(self._images, given, version, with_maps=shown.maps)
+        origin = await self._images.provenance(version, examples=[one.source for one in given])
         sought = Sought(None, None, query.vector, MatchWeights(()))
         return Asked(gallery, at, version, origin, None, sought, query.vector, shown, given, query)
 
