@@ -28,8 +28,8 @@ def page(sections: Sequence[Markup], *, title: str) -> Markup:
 def picture_url(content: bytes | Image.Image, size_px: int) -> str:
     """Return a picture as the source of an <img>, no larger than `size_px`, as a page of many should have it."""
     file = io.BytesIO()
-    fitted_down(content, size_px).save(file, "JPEG", quality=70)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    fitted_down(content, size_px).save(file, "WEBP", quality=70)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def number(value: float | None, form: str) -> str:

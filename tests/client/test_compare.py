@@ -158,7 +158,7 @@ def test_report_and_sheets_hold_all_pictures(done):
     assert json.loads(result.stdout)["report"] == str(output / "report.html")
     assert sorted(path.name for path in output.iterdir()) == ["query-01.png", "query-02.png", "report.html"]
     page = (output / "report.html").read_text()
-    assert page.count('src="data:image/jpeg;base64,') == page.count("<img") == 2 * 2 * (1 + 2 * 3)
+    assert page.count('src="data:image/webp;base64,') == page.count("<img") == 2 * 2 * (1 + 2 * 3)
     assert page.count('class="scale"') == 4
     assert page.count("map moved by") == 6
     with PIL.Image.open(output / "query-01.png") as sheet:

@@ -93,7 +93,7 @@ def test_the_report_is_one_file_with_its_pictures_inside(picture):
     pictures = Pictures(page)
     assert pictures.open == []
     assert len(pictures.sources) == 1 + 4 + 2 + 2
-    assert all(source.startswith("data:image/jpeg;base64,") for source in pictures.sources)
+    assert all(source.startswith("data:image/webp;base64,") for source in pictures.sources)
     assert "1 of 2 queries found their photo first." in page
     assert "&lt;query&gt; &amp; co" in page
     assert "linear-gradient(90deg, #000004" in page

@@ -74,7 +74,7 @@ def test_maps_of_several_answers_share_the_scale_of_the_largest_value():
 def test_a_picture_of_the_page_is_no_larger_than_asked():
     large, small = (picture_url(jpeg("red", 900, 300), size_px) for size_px in (600, 300))
     assert len(large) > len(small)
-    assert small.startswith("data:image/jpeg;base64,")
+    assert small.startswith("data:image/webp;base64,")
 
 
 def test_two_photographs_lie_side_by_side():
