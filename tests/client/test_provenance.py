@@ -147,8 +147,8 @@ def test_saving_a_picture_changes_no_pixel(given, tmp_path):
 
 
 def test_the_client_saves_pictures_in_one_place_only():
-    """`.save(` elsewhere is a JPEG inside a page, or an animation; `..._png` goes through `save_png`."""
-    saving = re.compile(r"\.save\((?!file, \"JPEG\"|\s*folder / \"animation.gif\")|write_bytes\([\w.]*_png\)")
+    """`.save(` elsewhere is a picture inside a page, or an animation; `..._png` goes through `save_png`."""
+    saving = re.compile(r"\.save\((?!file, \"(JPEG|WEBP)\"|\s*folder / \"animation.gif\")|write_bytes\([\w.]*_png\)")
     found = {path.name for path in (ROOT / "client").rglob("*.py") if saving.search(path.read_text())}
     assert found == {"saving.py"}
 
