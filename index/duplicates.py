@@ -33,7 +33,7 @@ def near_duplicates(vectors: Array, above: float) -> Iterator[Progress[list[Dupl
     above: -1 to 1.
 
     Yields how many vectors have been compared with all that follow, and last the groups, the largest first, of equally
-    large ones the one with the first vector. The work grows with n^2 D; beside the vectors it takes some 100 MiB.
+    large ones the one with the first vector. The work grows with n^2 D; beside the vectors it takes some 200 MiB.
     """
     count = len(vectors)
     components = np.arange(count)
