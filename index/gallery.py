@@ -183,6 +183,8 @@ class Gallery(Snapshot):
             gone, ids = self._store.erase(names)
             self._past.forget()
             self._version.change({}, ids)
+            if not self._version.index.exact:  # which goes on holding what was removed, now or before
+                self._version.build()
             self._version.save()
             self._store.remove_derived()
         return gone

@@ -139,7 +139,7 @@ class GalleryVersion:
         embedding: (D,) float32. Raises UnknownImage, UnknownLabel.
         """
         score = float((self.embeddings([name]) @ embedding)[0])
-        itself = self._images.ids_of("", [name])
+        itself = self._images.ids_of((), [name])
         ids, scores = self._scores(embedding, selection)
         others = ~np.isin(ids, itself)
         ids, scores = np.append(ids[others], itself), np.append(scores[others], np.float32(score))

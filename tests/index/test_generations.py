@@ -135,7 +135,7 @@ def test_an_update_keeps_the_vector_and_the_time_of_adding(gallery, new_image):
     after = gallery.update("1.jpg", metadata={"year": 2021, "draft": True, "weight": 0.5})
     assert (after.label, after.metadata) == ("x", {"year": 2021, "draft": True, "weight": 0.5})
     assert after.create_time == before.create_time < after.update_time
-    assert gallery._images.ids_of("", ["1.jpg"]).tolist() == [1]
+    assert gallery._images.ids_of((), ["1.jpg"]).tolist() == [1]
     assert gallery.get("1.jpg") == after
 
 
@@ -210,7 +210,10 @@ def test_a_tag_keeps_its_generation(gallery, new_image):
             gallery.set_tag(name, 1)
 
 
-def test_what_is_erased_is_nowhere(gallery, new_image, tmp_path):
+@pytest.mark.parametrize("factory", ["auto", "HNSW16", "IVF2,Flat"])
+def test_what_is_erased_is_nowhere(galleries, new_image, tmp_path, factory):
+    gallery = galleries.create("default", index_factory=factory)
+    gallery.add([new_image(seed) for seed in range(200, 280)])
     secret = new_image(1, "secret.jpg", "person", note="very secret")
     gallery.add([secret, new_image(2)])
     gallery.add([new_image(1, "copy.jpg")])
@@ -227,9 +230,11 @@ def test_what_is_erased_is_nowhere(gallery, new_image, tmp_path):
         gallery.erase("secret.jpg")
     gallery.close()
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
-    for trace in (b"secret", b"bytes 1", b"made of it", secret.features.pooled.tobytes()):
+    vectors = secret.features.pooled.tobytes(), secret.features.embedding.tobytes()
+    for trace in (b"secret", b"bytes 1", b"made of it", *vectors):
         assert trace not in kept
     assert new_image(2).features.pooled.tobytes() in kept
+    assert new_image(2).features.embedding.tobytes() in kept
 
 
 def test_a_search_among_older_ones_follows_what_is_added_since(gallery, new_image):
