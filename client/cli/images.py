@@ -218,8 +218,8 @@ def delete(
     if bool(names) == bool(filter):
         raise typer.BadParameter("give the names of images, or a --filter, one of them")
     count = len(names) if names else sum(one.count for one in client.labels(filter))
-    if names:
-        client.get_several(names)  # names the one that is not there before anybody is asked
+    if names and not yes:
+        client.get_several(names[:1000])  # names the one that is not there before anybody is asked
     what = f"the image {names[0]!r}" if names and count == 1 else f"{count} images"
     keeps = "older generations keep what `whymatch erase` removes for good"
     require_consent(f"Delete {what} of the gallery {client.gallery!r} ({keeps})?", yes)
