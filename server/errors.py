@@ -3,6 +3,13 @@
 from whymatch.embed import WhymatchError
 
 
+def named(err: WhymatchError, what: str) -> WhymatchError:
+    """Return an error for the same reason whose message begins with what it is about; others may hold `err`, too."""
+    error = WhymatchError(f"{what}: {err}")
+    error.reason = err.reason
+    return error
+
+
 class CannotStart(Exception):
     """The server cannot start as it was asked to; the message says why."""
 

@@ -19,6 +19,7 @@ from whymatch.explain import (
     shared_scale,
 )
 from whymatch.index import GalleryVersion
+from whymatch.server.errors import named
 from whymatch.server.match_maps import MatchMaps, ShownMap, over, shown
 from whymatch.server.regions import weights_of
 from whymatch.server.sources import Embedding, ImageName, Images, Query
@@ -108,9 +109,8 @@ async def _example(
         weights = await weights_of(features, given.regions)
         vector = features.embedding if weights is None else await asyncio.to_thread(region_vector, features, weights)
         return Example(vector, given.unlike, given.weight, features, weights)
-    except WhymatchError as error:
-        error.args = (f"`examples[{number}]`: {error}",)
-        raise
+    except WhymatchError as err:
+        raise named(err, f"`examples[{number}]`") from err
 
 
 def _shares(query: ExampleQuery, embeddings: Array, box_share: float | None) -> list[ExampleShares]:

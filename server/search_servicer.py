@@ -14,6 +14,7 @@ from whymatch.embed import Array, Progress, WhymatchError
 from whymatch.explain import ExampleQuery, Region, region_vector
 from whymatch.index import Duplicates, GalleryVersion, Match, Selection, UnknownImage
 from whymatch.server import examples
+from whymatch.server.errors import named
 from whymatch.server.examples import GivenExample
 from whymatch.server.interceptor import Context
 from whymatch.server.match_maps import CHUNK, Sought, draw, find_match_maps, region_scores
@@ -83,8 +84,7 @@ class SearchServicer(SearchServiceServicer):
         try:
             return await self._search(request)
         except WhymatchError as err:
-            err.args = (f"`requests[{number}]`: {err}",)
-            raise
+            raise named(err, f"`requests[{number}]`") from err
 
     async def _search(self, request: pb.SearchRequest) -> pb.SearchResponse:
         gallery = requests_shapes.gallery_name(request.parent)

@@ -215,6 +215,13 @@ def test_the_first_search_that_fails_is_named(api, photos):
     assert caught.value.code().name == "NOT_FOUND"
 
 
+def test_searches_that_fail_for_one_reason_together_are_named_apart(api, photos):
+    wrong = query(photos, labels=["nothing"])
+    with pytest.raises(Exception, match="nothing") as caught:
+        api.search_several(BatchSearchRequest(requests=[wrong] * 5))
+    assert caught.value.details().startswith("`requests[0]`: no image")
+
+
 def test_one_to_a_hundred_searches_go_together(api, photos):
     for count, reason in ((0, "BAD_REQUEST"), (101, "BAD_LIMIT")):
         batch = BatchSearchRequest(requests=[query(photos)] * count)
