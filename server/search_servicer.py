@@ -30,6 +30,8 @@ from whymatch.v1.search_service_pb2_grpc import SearchServiceServicer, add_Searc
 
 RETRIES = 3
 """Searches after the first when a match is deleted meanwhile."""
+SMALL_BYTES = 64 * 1024
+"""To hash so much of a request takes less than to hand it to a thread and back."""
 Answer = TypeVar("Answer")
 DEFAULT_CANDIDATES = 100
 
@@ -128,7 +130,10 @@ class SearchServicer(SearchServiceServicer):
     async def _cursor(self, request: pb.SearchRequest, gallery: str) -> tuple[str, Cursor | None]:
         """Return the hash of a request, and where the page before ended, None for the first one."""
         version = await self._images.version(gallery)
-        digest = await asyncio.to_thread(requests_search.digest, request, version.create_time)
+        if request.ByteSize() < SMALL_BYTES:
+            digest = requests_search.digest(request, version.create_time)
+        else:
+            digest = await asyncio.to_thread(requests_search.digest, request, version.create_time)
         return digest, read_cursor(request.page_token, digest) if request.page_token else None
 
     async def Rerank(self, request: pb.RerankRequest, context: Context) -> pb.RerankResponse:
